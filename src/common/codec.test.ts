@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { DecodeError } from "./bytes.ts";
+import {
+  bool,
+  bytes,
+  decode,
+  encode,
+  i64,
+  int,
+  list,
+  nullable,
+  oneOf,
+  struct,
+  text,
+  u64,
+  uint,
+  union,
+} from "./codec.ts";
+
+const sample = union({
+  point: [1, struct({ x: int, y: uint, id: i64, big: u64 })],
+  label: [2, struct({ words: list(text), body: bytes, mark: nullable(oneOf("a", "b")), on: bool })],
+});
+const value = fc.oneof(
+  fc.record({
+    kind: fc.constant("point" as const),
+    x: fc.maxSafeInteger(),
+    y: fc.maxSafeNat(),
+    id: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    big: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+  }),
+  fc.record({
+    kind: fc.constant("label" as const),
+    words: fc.array(fc.string({ unit: "grapheme", maxLength: 200 })),
+    body: fc.uint8Array(),
+    mark: fc.constantFrom("a" as const, "b" as const, null),
+    on: fc.boolean(),
+  }),
+);
+
+test("decode() returns what encode() was given", () => {
+  fc.assert(
+    fc.property(value, (v) => {
+      const back = decode(sample, encode(sample, v));
+      assert.deepEqual({ ...back }, { ...v });
+    }),
+  );
+});
+
+test("decode() of any bytes gives a value or a DecodeError", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 64 }), (input) => {
+      try {
+        decode(sample, input);
+      } catch (error) {
+        assert.ok(error instanceof DecodeError, String(error));
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("decode() refuses every prefix of a value", () => {
+  const whole = encode(sample, {
+    kind: "label",
+    words: ["ab", "ü"],
+    body: new Uint8Array(5),
+    mark: "b",
+    on: true,
+  });
+  for (let cut = 0; cut < whole.length; cut++)
+    assert.throws(() => decode(sample, whole.subarray(0, cut)), DecodeError);
+});

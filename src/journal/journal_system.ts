@@ -1,0 +1,89 @@
+/**
+ * The journal as the masters see it: one interface, two implementations (Raft; ZooKeeper with a
+ * journal on a shared under file system).
+ *
+ * A payload is opaque bytes here. Promises:
+ * - `propose` resolves only after the entry is durable on a quorum AND applied here, with what the
+ *   state machine returned for it. If leadership ends first it rejects with UNAVAILABLE: the entry
+ *   may or may not survive, and the caller's retry carries the same operation id.
+ * - Entries are applied in log order, each exactly once, on every master.
+ * - After `readBarrier` resolves, local state holds every entry that any client was told of before
+ *   the call was made (linearizable reads).
+ * @module
+ */
+import type { LogIndex, MemberId, Term } from "../common/ids.ts";
+
+/** An entry that a quorum has made durable. No-ops and membership entries are not shown. */
+export type CommittedEntry = {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly payload: Uint8Array;
+};
+
+/** What the journal drives. Called on the main thread only, never re-entered. */
+export interface StateMachine<R> {
+  /** Index of the last entry whose effects are in the store; 0 for none. */
+  appliedIndex(): LogIndex;
+  /**
+   * Applies entries in one transaction, which also stores `appliedIndex = throughIndex`
+   * (`throughIndex` is at or after the last entry: no-ops move it too).
+   * @returns one result for each entry, in order
+   */
+  apply(entries: readonly CommittedEntry[], throughIndex: LogIndex): readonly R[];
+}
+
+export type Role = "leader" | "candidate" | "follower";
+
+export type JournalMember = {
+  readonly id: MemberId;
+  /** host:port of the member's journal port. */
+  readonly address: string;
+  readonly isSelf: boolean;
+  readonly isLeader: boolean;
+  /** Heard of within one election time-out (always true for oneself). */
+  readonly isAvailable: boolean;
+  /** On the leader: what the member is known to hold. Else null. */
+  readonly matchIndex: LogIndex | null;
+};
+
+/** A snapshot for status pages; may be some milliseconds old. */
+export type JournalStatus = {
+  /** True once this master leads and has applied the first entry of its own term: it may serve. */
+  readonly isServing: boolean;
+  readonly role: Role;
+  readonly term: Term;
+  readonly leader: MemberId | null;
+  readonly lastIndex: LogIndex;
+  readonly commitIndex: LogIndex;
+  readonly appliedIndex: LogIndex;
+  readonly members: readonly JournalMember[];
+  /** Wall-clock ms of the last time this master began to serve, and stopped; null for never. */
+  readonly lastGainedMs: number | null;
+  readonly lastLostMs: number | null;
+};
+
+/** `term` identifies a reign: work begun under one must not be finished under another. */
+export type LeadershipEvent =
+  | { readonly kind: "gained"; readonly term: Term; readonly tookMs: number }
+  | { readonly kind: "lost"; readonly term: Term };
+
+export interface JournalSystem<R> {
+  /** Opens the journal and joins its peers. Resolves when the log is recovered, not when somebody leads. */
+  start(): Promise<void>;
+  /**
+   * @throws RockpoolError UNAVAILABLE when this master does not lead (any more);
+   *   RESOURCE_EXHAUSTED when too many proposals wait or the disk is full
+   */
+  propose(payload: Uint8Array): Promise<R>;
+  /** @throws RockpoolError UNAVAILABLE when this master does not lead (any more) */
+  readBarrier(): Promise<void>;
+  /** True while this master leads and has applied the first entry of its own term. */
+  isServing(): boolean;
+  status(): JournalStatus;
+  /** Adds a listener for leadership; it is called on the main thread, in order of the events. */
+  onLeadership(listener: (event: LeadershipEvent) => void): void;
+  /** Hands leadership to a member; resolves when it was seen to lead. */
+  transferLeadership(to: MemberId): Promise<void>;
+  /** Leaves in peace: transfers leadership if it leads and somebody can take it, then closes. */
+  close(): Promise<void>;
+}

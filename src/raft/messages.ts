@@ -1,0 +1,170 @@
+/**
+ * The words of Raft: entries, persistent state, messages, and what the core asks its shell to do.
+ *
+ * The shape is that of a pure step machine: messages and ticks go in, a {@link Ready} comes out.
+ * Sources: Ongaro's thesis (sections named beside each message); the separation of what may leave
+ * at once from what must wait for the disk follows 10.2.1 (writing to the leader's disk in parallel).
+ * @module
+ */
+import type { LogIndex, MemberId, Term } from "../common/ids.ts";
+
+export type Entry = {
+  readonly index: LogIndex;
+  readonly term: Term;
+  /** noop: the first entry of a leader's term. config: a membership. command: the user's bytes. */
+  readonly kind: "noop" | "command" | "config";
+  readonly payload: Uint8Array;
+};
+
+/** Must be durable before any message that depends on it leaves. */
+export type HardState = {
+  readonly term: Term;
+  readonly vote: MemberId | null;
+  readonly commitIndex: LogIndex;
+};
+
+/** Voters count for elections and commits; learners only receive. */
+export type Membership = {
+  readonly voters: readonly MemberId[];
+  readonly learners: readonly MemberId[];
+};
+
+type Envelope = { readonly from: MemberId; readonly to: MemberId; readonly term: Term };
+
+export type Message = Envelope &
+  (
+    | {
+        /** 3.4; preVote 9.6: `term` is the term the candidate would have, and changes nobody's term. */
+        readonly kind: "requestVote" | "requestPreVote";
+        readonly lastLogIndex: LogIndex;
+        readonly lastLogTerm: Term;
+        /** True when a leader asked for this election (transfer): stickiness does not apply. */
+        readonly isTransfer: boolean;
+      }
+    | { readonly kind: "voteResponse" | "preVoteResponse"; readonly isGranted: boolean }
+    | {
+        /** 3.5. No entries: a probe of the position. */
+        readonly kind: "appendEntries";
+        readonly prevLogIndex: LogIndex;
+        readonly prevLogTerm: Term;
+        readonly entries: readonly Entry[];
+        readonly leaderCommit: LogIndex;
+      }
+    | { readonly kind: "appendAccepted"; readonly matchIndex: LogIndex }
+    | {
+        /** The follower lacks `rejectedIndex`; the hint is the last position that may match. */
+        readonly kind: "appendRejected";
+        readonly rejectedIndex: LogIndex;
+        readonly hintIndex: LogIndex;
+        readonly hintTerm: Term;
+      }
+    | {
+        /** Keeps followers quiet, spreads the commit index, and confirms reads (6.4). */
+        readonly kind: "heartbeat";
+        readonly commitIndex: LogIndex;
+        /** The newest read request that waits for confirmation in this term; 0 for none. */
+        readonly readContext: number;
+      }
+    | { readonly kind: "heartbeatResponse"; readonly readContext: number }
+    /** 3.10: campaign now. */
+    | { readonly kind: "timeoutNow" }
+  );
+
+export type SoftState = {
+  readonly role: "leader" | "candidate" | "preCandidate" | "follower";
+  readonly term: Term;
+  readonly leader: MemberId | null;
+};
+
+/** A read may be served once `index` is applied; `context` is what `readIndex` was given. */
+export type ReadState = { readonly context: number; readonly index: LogIndex };
+
+/**
+ * What the shell must do. Batches are persisted in the order in which they were taken; the shell
+ * need not wait for one before it takes the next.
+ */
+export type Ready = {
+  /** Null: unchanged. */
+  readonly softState: SoftState | null;
+  /** Null: unchanged. Persist before `messagesAfterPersist`. */
+  readonly hardState: HardState | null;
+  /** Append, first dropping everything from `entries[0].index` on. Persist before `messagesAfterPersist`. */
+  readonly entries: readonly Entry[];
+  /** May be sent at once: they promise nothing about this node's disk. */
+  readonly messages: readonly Message[];
+  /** Votes and acknowledgements: send only when everything of this and of earlier batches is durable. */
+  readonly messagesAfterPersist: readonly Message[];
+  /** Committed and not handed out before, in order. */
+  readonly committed: readonly Entry[];
+  readonly readStates: readonly ReadState[];
+  /** Reads asked for that this node can't answer any more: it lost its reign. */
+  readonly abortedReads: readonly number[];
+};
+
+/** The durable log as the core reads it. Entries handed out in a Ready must be readable here at once. */
+export interface RaftStorage {
+  readonly hardState: HardState;
+  readonly membership: Membership;
+  /** First index still in the log (1 when nothing was trimmed). */
+  firstIndex(): LogIndex;
+  lastIndex(): LogIndex;
+  /** Term of an entry; of `firstIndex() - 1` too; 0 for index 0. Undefined outside of that. */
+  termOf(index: LogIndex): Term | undefined;
+  /** Entries of [from, to), at least one, then as many as fit in `bytesMax`. */
+  entries(from: LogIndex, to: LogIndex, bytesMax: number): readonly Entry[];
+}
+
+export type RaftConfig = {
+  readonly id: MemberId;
+  /** An election starts after a random count of ticks in [electionTicksMin, electionTicksMax]. More than 3 heartbeats. */
+  readonly electionTicksMin: number;
+  readonly electionTicksMax: number;
+  /** Ticks between a leader's heartbeats. */
+  readonly heartbeatTicks: number;
+  /** Bounds of what may be unacknowledged towards one peer. */
+  readonly inflightEntriesMax: number;
+  readonly inflightBytesMax: number;
+  /** Bytes of one appendEntries. */
+  readonly appendBytesMax: number;
+};
+
+export type ProposeResult =
+  | { readonly kind: "accepted"; readonly firstIndex: LogIndex; readonly term: Term }
+  | { readonly kind: "notLeader"; readonly leader: MemberId | null };
+
+/** The pure core; `core.ts` implements it. Nothing in it waits, reads a clock or does I/O. */
+export interface Raft {
+  /** One unit of time has passed (the shell decides how long a tick is). */
+  tick(): void;
+  /** After a stall of this process: its own timers prove nothing, so they start anew. */
+  resetTimers(): void;
+  step(message: Message): void;
+  /** Appends commands to the leader's log, in order, as one batch. */
+  propose(payloads: readonly Uint8Array[]): ProposeResult;
+  /** Asks for a linearizable read; `context` is positive and rises with every call of a process. */
+  readIndex(context: number): "accepted" | "notLeader";
+  /** Thesis 3.10. Refused unless this node leads and `to` is another voter. */
+  transferLeadership(to: MemberId): boolean;
+  /**
+   * Leader-death fast path: the connection to `peer` closed and a redial was refused, so its process
+   * is gone. If it was the leader: forget it, and campaign (with pre-vote) within a few ticks.
+   */
+  peerDied(peer: MemberId): void;
+  /** The log is durable through this entry (the last of a persisted batch). */
+  persisted(through: { readonly index: LogIndex; readonly term: Term }): void;
+  /** Null when there is nothing to do. */
+  takeReady(): Ready | null;
+  status(): RaftStatus;
+}
+
+export type RaftStatus = SoftState & {
+  readonly commitIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly membership: Membership;
+  /** On the leader: what each member is known to hold, and whether it answered within an election time-out. */
+  readonly progress: readonly {
+    readonly id: MemberId;
+    readonly matchIndex: LogIndex;
+    readonly isActive: boolean;
+  }[];
+};
