@@ -76,7 +76,7 @@ export class ByteWriter {
     this.u8(rest);
   }
 
-  /** A safe integer of either sign. */
+  /** An integer of either sign, of magnitude below 2^52 (its double must be exact). */
   zigzag(value: number): void {
     this.varint(value >= 0 ? value * 2 : -value * 2 - 1);
   }

@@ -18,7 +18,7 @@ export type ValueOf<C> = C extends Codec<infer T> ? T : never;
 export const bool: Codec<boolean> = { write: (w, v) => w.bool(v), read: (r) => r.bool() };
 /** Non-negative safe integer. */
 export const uint: Codec<number> = { write: (w, v) => w.varint(v), read: (r) => r.varint() };
-/** Safe integer of either sign. */
+/** Integer of either sign, of magnitude below 2^52. */
 export const int: Codec<number> = { write: (w, v) => w.zigzag(v), read: (r) => r.zigzag() };
 /** Unsigned 64 bits. */
 export const u64: Codec<bigint> = { write: (w, v) => w.u64(v), read: (r) => r.u64() };
