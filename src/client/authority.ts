@@ -1,0 +1,154 @@
+/**
+ * Alluxio URIs and the forms an authority may take: which masters a client is to talk to.
+ * Pure. Source: the authority classes of the 2.9 client; beyond them blanks around addresses, IPv6
+ * literals and `alluxio-ft` are understood.
+ *
+ *     alluxio://h:19998/p   alluxio://h1:19998,h2:19998/p   (also ";" and "+" between addresses)
+ *     alluxio:///p          the configured masters
+ *     alluxio://ebj@name/p  a logical name, spelled out in the configuration
+ *     alluxio://zk@h:2181/p ZooKeeper knows the masters
+ * @module
+ */
+import { RockpoolError } from "../common/errors.ts";
+
+export type Authority =
+  | { readonly kind: "none" }
+  | { readonly kind: "masters"; readonly addresses: readonly string[] }
+  | { readonly kind: "logical"; readonly name: string }
+  | { readonly kind: "zookeeper"; readonly addresses: readonly string[] }
+  | { readonly kind: "zookeeperLogical"; readonly name: string }
+  | { readonly kind: "unknown"; readonly text: string };
+
+export type AlluxioUri = {
+  /** "" when the text is a bare path. */
+  readonly scheme: string;
+  readonly authority: Authority;
+  /** As written; not checked. "/" when there is none. */
+  readonly path: string;
+};
+
+const NONE: Authority = { kind: "none" };
+
+/** "host:port" of one master; null when it is not of that form. IPv6 hosts stand in brackets. */
+export function parseHostPort(input: string): string | null {
+  const text = input.trim();
+  const match = /^(\[[0-9a-fA-F:.%]+\]|[^\s:,;+@/[\]]+):(\d{1,5})$/.exec(text);
+  if (match === null) return null;
+  const port = Number(match[2]);
+  return port >= 1 && port <= 65_535 ? text : null;
+}
+
+function parseAddresses(text: string): readonly string[] | null {
+  const found: string[] = [];
+  for (const part of text.split(/[,;+]/)) {
+    if (part.trim() === "") continue;
+    const address = parseHostPort(part);
+    if (address === null) return null;
+    if (!found.includes(address)) found.push(address);
+  }
+  return found.length === 0 ? null : found;
+}
+
+/** Understands the authority of a URI. Never throws: what cannot be understood is of kind `unknown`. */
+export function parseAuthority(input: string): Authority {
+  const text = input.trim();
+  if (text === "") return NONE;
+  const prefixed = /^(ebj|zk)@(.*)$/.exec(text);
+  if (prefixed !== null) {
+    const [, kind, rest = ""] = prefixed;
+    if (kind === "zk") {
+      const addresses = parseAddresses(rest);
+      if (addresses !== null) return { kind: "zookeeper", addresses };
+      if (isName(rest)) return { kind: "zookeeperLogical", name: rest };
+    } else if (isName(rest)) return { kind: "logical", name: rest };
+    return { kind: "unknown", text };
+  }
+  const addresses = parseAddresses(text);
+  return addresses === null ? { kind: "unknown", text } : { kind: "masters", addresses };
+}
+
+function isName(text: string): boolean {
+  return /^[A-Za-z0-9_.-]+$/.test(text);
+}
+
+/** Splits a URI or bare path. The path of `alluxio://h:1` is "/". */
+export function parseUri(input: string): AlluxioUri {
+  const text = input.trim();
+  const match = /^([A-Za-z][A-Za-z0-9+.-]*):(?:\/\/([^/]*))?(\/.*)?$/.exec(text);
+  if (match === null) return { scheme: "", authority: NONE, path: text === "" ? "/" : text };
+  const [, scheme = "", authority = "", path = "/"] = match;
+  const lower = scheme.toLowerCase();
+  // Any host in an alluxio-ft URI is ignored: with it the configuration alone names the masters.
+  if (lower === "alluxio-ft") return { scheme: lower, authority: NONE, path };
+  return { scheme: lower, authority: parseAuthority(authority), path };
+}
+
+/** Reads a property of the client's configuration; undefined when it is not set. */
+export type PropertyReader = (key: string) => string | undefined;
+
+/**
+ * The addresses of the masters that an authority stands for.
+ * @param configured what `alluxio:///` means
+ * @throws RockpoolError INVALID_ARGUMENT for a name or address that cannot be resolved; UNIMPLEMENTED for ZooKeeper
+ */
+export function resolveMasters(
+  authority: Authority,
+  configured: readonly string[],
+  property: PropertyReader,
+): readonly string[] {
+  switch (authority.kind) {
+    case "masters":
+      return authority.addresses;
+    case "none":
+      if (configured.length > 0) return configured;
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        "No master address is configured",
+        "Set alluxio.master.rpc.addresses, or name the masters in the URI: alluxio://host:19998/path",
+      );
+    case "logical":
+      return resolveName(authority.name, property);
+    case "zookeeper":
+    case "zookeeperLogical":
+      throw new RockpoolError(
+        "UNIMPLEMENTED",
+        `Cannot ask ZooKeeper (${shownZookeeper(authority)}) for the leading master`,
+        "Name the masters in the URI, as in alluxio://host1:19998,host2:19998/path",
+      );
+    case "unknown":
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `Authority "${authority.text}" is not understood`,
+        "Use host:port, host1:port1,host2:port2, ebj@name, or none for the configured masters",
+      );
+  }
+}
+
+function shownZookeeper(
+  authority: Extract<Authority, { readonly kind: "zookeeper" | "zookeeperLogical" }>,
+): string {
+  return authority.kind === "zookeeper" ? authority.addresses.join(",") : authority.name;
+}
+
+function resolveName(name: string, property: PropertyReader): readonly string[] {
+  const idsKey = `alluxio.master.nameservices.${name}`;
+  const ids = (property(idsKey) ?? "").split(",").map((id) => id.trim());
+  const named = ids.filter((id) => id !== "");
+  if (named.length === 0)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `Logical name "${name}" is not configured`,
+      `Set ${idsKey} to the ids of its masters, e.g. master1,master2,master3`,
+    );
+  return named.map((id) => {
+    const key = `alluxio.master.rpc.address.${name}.${id}`;
+    const address = parseHostPort(property(key) ?? "");
+    if (address === null)
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `Master "${id}" of the logical name "${name}" has no address`,
+        `Set ${key} to host:port`,
+      );
+    return address;
+  });
+}

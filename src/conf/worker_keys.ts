@@ -1,0 +1,191 @@
+/**
+ * Keys of workers.
+ * @module
+ */
+import {
+  BOOLEAN,
+  classOf,
+  DATASIZE,
+  DATASIZE_LIST,
+  DOUBLE,
+  integer,
+  type KeySpec,
+  keySpec,
+  LIST,
+  POSITIVE_DURATION,
+  PORT,
+  STRING,
+  unsetKeySpec,
+} from "./key_spec.ts";
+
+/** More levels than any tier list in the field has. */
+export const TIER_LEVELS_MAX = 5;
+
+export const WorkerKeys = {
+  hostname: unsetKeySpec("alluxio.worker.hostname", STRING, {
+    scope: "WORKER",
+    doc: "The name under which clients and masters reach this worker; unset: the host's own",
+  }),
+  bindHost: keySpec("alluxio.worker.bind.host", STRING, "0.0.0.0", {
+    scope: "WORKER",
+    doc: "The address that the RPC port listens on",
+  }),
+  rpcPort: keySpec("alluxio.worker.rpc.port", PORT, "29999", {
+    scope: "ALL",
+    doc: "The port of calls and data",
+    aliases: ["alluxio.worker.port"],
+  }),
+  webPort: keySpec("alluxio.worker.web.port", PORT, "30000", {
+    scope: "WORKER",
+    doc: "The port of status page, health and metrics",
+  }),
+  webBindHost: keySpec("alluxio.worker.web.bind.host", STRING, "0.0.0.0", {
+    scope: "WORKER",
+    doc: "The address that the web port listens on",
+  }),
+  ramdiskSize: keySpec("alluxio.worker.ramdisk.size", DATASIZE, "1GB", {
+    scope: "WORKER",
+    doc: "Quota of the first tier unless that is set itself",
+    aliases: ["alluxio.worker.memory.size"],
+  }),
+  dataFolder: keySpec("alluxio.worker.data.folder", STRING, "/alluxioworker/", {
+    scope: "WORKER",
+    doc: "The folder that is made in each tier directory; formatting removes nothing outside it",
+  }),
+  dataFolderPermissions: keySpec("alluxio.worker.data.folder.permissions", STRING, "rwxrwxrwx", {
+    scope: "WORKER",
+    doc: "Mode of the data folder",
+  }),
+  tierLevels: keySpec(
+    "alluxio.worker.tieredstore.levels",
+    integer({ min: 1, max: TIER_LEVELS_MAX }),
+    "1",
+    { scope: "WORKER", doc: "Number of tiers" },
+  ),
+  freeAheadBytes: keySpec("alluxio.worker.tieredstore.free.ahead.bytes", DATASIZE, "0", {
+    scope: "WORKER",
+    doc: "Room made beyond what an eviction needs",
+  }),
+  annotator: keySpec(
+    "alluxio.worker.block.annotator.class",
+    classOf(["LRUAnnotator", "LRFUAnnotator"]),
+    "LRUAnnotator",
+    { scope: "WORKER", doc: "Which blocks go first when room is needed" },
+  ),
+  lrfuStepFactor: keySpec("alluxio.worker.block.annotator.lrfu.step.factor", DOUBLE, "0.25", {
+    scope: "WORKER",
+    doc: "LRFU: 0 counts uses only, 1 counts only how recent they are",
+  }),
+  lrfuAttenuationFactor: keySpec(
+    "alluxio.worker.block.annotator.lrfu.attenuation.factor",
+    DOUBLE,
+    "2.0",
+    { scope: "WORKER", doc: "LRFU: how fast old uses count less" },
+  ),
+  allocator: keySpec(
+    "alluxio.worker.allocator.class",
+    classOf(["MaxFreeAllocator", "GreedyAllocator", "RoundRobinAllocator"]),
+    "MaxFreeAllocator",
+    { scope: "WORKER", doc: "Which directory of a tier takes a new block" },
+  ),
+  promoteEnabled: keySpec("alluxio.worker.management.tier.promote.enabled", BOOLEAN, "true", {
+    scope: "WORKER",
+    doc: "Move hot blocks to higher tiers",
+  }),
+  heartbeatInterval: keySpec(
+    "alluxio.worker.block.heartbeat.interval",
+    POSITIVE_DURATION,
+    "1sec",
+    {
+      scope: "WORKER",
+      doc: "Pace of the reports to the masters",
+      aliases: ["alluxio.worker.block.heartbeat.interval.ms"],
+    },
+  ),
+  heartbeatTimeout: keySpec(
+    "alluxio.worker.block.heartbeat.timeout",
+    POSITIVE_DURATION,
+    `\${alluxio.worker.master.connect.retry.timeout}`,
+    {
+      scope: "WORKER",
+      doc: "Without any master for this long the worker gives up",
+      aliases: ["alluxio.worker.block.heartbeat.timeout.ms"],
+    },
+  ),
+  masterConnectRetryTimeout: keySpec(
+    "alluxio.worker.master.connect.retry.timeout",
+    POSITIVE_DURATION,
+    "1hour",
+    { scope: "WORKER", doc: "Patience at the start" },
+  ),
+  registerStreamBatchSize: keySpec(
+    "alluxio.worker.register.stream.batch.size",
+    integer({ min: 1, max: 10_000_000 }),
+    "1000000",
+    { scope: "WORKER", doc: "Blocks named in one message of a registration" },
+  ),
+  registerToAllMasters: keySpec("alluxio.worker.register.to.all.masters", BOOLEAN, "true", {
+    scope: "ALL",
+    doc: "Report to every master, so that a new leader knows all blocks at once",
+  }),
+  sessionTimeout: keySpec("alluxio.worker.session.timeout", POSITIVE_DURATION, "1min", {
+    scope: "WORKER",
+    doc: "A client that is silent for this long loses its unfinished blocks",
+    aliases: ["alluxio.worker.session.timeout.ms"],
+  }),
+  asyncCacheThreadsMax: keySpec(
+    "alluxio.worker.network.async.cache.manager.threads.max",
+    integer({ min: 1, max: 1024 }),
+    "8",
+    { scope: "WORKER", doc: "Blocks fetched in the background at a time" },
+  ),
+  asyncCacheQueueMax: keySpec(
+    "alluxio.worker.network.async.cache.manager.queue.max",
+    integer({ min: 1, max: 1_000_000 }),
+    "512",
+    { scope: "WORKER", doc: "Background fetches that may wait" },
+  ),
+  domainSocketAddress: unsetKeySpec("alluxio.worker.data.server.domain.socket.address", STRING, {
+    scope: "WORKER",
+    doc: "A local socket for clients on the same host",
+  }),
+} as const;
+
+export type TierKeys = {
+  readonly alias: KeySpec<string | null>;
+  readonly path: KeySpec<readonly string[] | null>;
+  readonly quota: KeySpec<readonly number[] | null>;
+  readonly mediumType: KeySpec<readonly string[] | null>;
+};
+
+/** The keys of one tier; only the first has defaults. */
+function tierKeys(level: number): TierKeys {
+  const prefix = `alluxio.worker.tieredstore.level${level}`;
+  const scope = "WORKER";
+  const first = (text: string) => (level === 0 ? text : null);
+  return {
+    alias: {
+      ...unsetKeySpec(`${prefix}.alias`, STRING, { scope, doc: "Name of the tier" }),
+      defaultText: first("MEM"),
+    },
+    path: {
+      ...unsetKeySpec(`${prefix}.dirs.path`, LIST, { scope, doc: "Its directories" }),
+      defaultText: first("/mnt/ramdisk"),
+    },
+    quota: {
+      ...unsetKeySpec(`${prefix}.dirs.quota`, DATASIZE_LIST, {
+        scope,
+        doc: "Bytes that each directory may hold",
+      }),
+      defaultText: first(`\${alluxio.worker.ramdisk.size}`),
+    },
+    mediumType: {
+      ...unsetKeySpec(`${prefix}.dirs.mediumtype`, LIST, { scope, doc: "MEM, SSD or HDD for each" }),
+      defaultText: first(`\${${prefix}.alias}`),
+    },
+  };
+}
+
+export const TIER_KEYS: readonly TierKeys[] = Array.from({ length: TIER_LEVELS_MAX }, (_, level) =>
+  tierKeys(level),
+);
