@@ -4,7 +4,7 @@
  * `node build.mjs` builds all; `node build.mjs gen` only what type checking and unit tests need.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -20,27 +20,25 @@ export const nodeTarget = {
   logLevel: "warning",
 };
 
-/** One WASM file for each kernel. `stub` has no allocator, so memory cannot grow and views stay valid. */
+/**
+ * One WASM file for each kernel. It may import its memory and nothing else, so that it runs in every runtime.
+ * Its opener makes the memory: at least the pages of scratch that the kernel draws in its header, at most 2 GiB.
+ */
 function buildKernels() {
   mkdirSync("dist/kernels", { recursive: true });
-  for (const file of readdirSync("asm").filter((name) => name.endsWith(".ts")))
+  for (const file of readdirSync("asm").filter((name) => name.endsWith(".ts"))) {
+    const outfile = `dist/kernels/${file.replace(/ts$/, "wasm")}`;
     execFileSync(process.execPath, [
       "node_modules/assemblyscript/bin/asc.js",
       `asm/${file}`,
-      "--outFile",
-      `dist/kernels/${file.replace(/ts$/, "wasm")}`,
-      ...[
-        "-O3",
-        "--runtime",
-        "stub",
-        "--enable",
-        "simd",
-        "--noAssert",
-        "--disable",
-        "bulk-memory",
-      ].slice(0, 6),
-      ...["--initialMemory", "1280", "--maximumMemory", "1280"],
+      ...["--outFile", outfile, "-O3", "--noAssert", "--runtime", "stub", "--enable", "simd"],
+      ...["--importMemory", "--initialMemory", "3", "--maximumMemory", "32768"],
     ]);
+    const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(outfile)));
+    const foreign = imports.filter(({ kind }) => kind !== "memory");
+    if (foreign.length > 0)
+      throw new Error(`asm/${file} imports ${foreign.map(({ name }) => name).join(", ")}`);
+  }
 }
 
 function generateProtocol() {
@@ -48,10 +46,44 @@ function generateProtocol() {
     execFileSync(process.execPath, ["scripts/generate_proto.mjs"], { stdio: "inherit" });
 }
 
+/** Daemons, and what they start: one bundle each, packages outside. */
+const DAEMONS = { main: "src/main.ts", journal_thread: "src/journal_thread_main.ts" };
+
+/**
+ * The command line: one file with its packages inside, as a script, because that starts fastest. It must never
+ * come to contain lmdb, which loads native code.
+ */
+async function buildCommandLine() {
+  const { metafile } = await build({
+    ...nodeTarget,
+    packages: "bundle",
+    format: "cjs",
+    minify: true,
+    keepNames: true,
+    metafile: true,
+    define: { "import.meta.url": "fileUrl" },
+    banner: { js: 'const fileUrl = require("node:url").pathToFileURL(__filename).href;' },
+    entryPoints: ["src/cli_main.ts"],
+    outfile: "dist/cli.cjs",
+  });
+  const native = Object.keys(metafile.inputs).find((path) => path.includes("node_modules/lmdb/"));
+  if (native !== undefined) throw new Error(`The command line came to contain ${native}`);
+}
+
+/** What programs import as "rockpool/client". */
+async function buildClient() {
+  const entryPoints = ["src/client/file_system.ts"];
+  await build({ ...nodeTarget, entryPoints, outfile: "dist/client.js" });
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   buildKernels();
   generateProtocol();
   if (process.argv[2] !== "gen") {
-    await build({ ...nodeTarget, entryPoints: ["src/main.ts"], outfile: "dist/main.js" });
+    for (const [name, entry] of Object.entries(DAEMONS))
+      await build({ ...nodeTarget, entryPoints: [entry], outfile: `dist/${name}.js` });
+    await buildCommandLine();
+    await buildClient();
+    writeFileSync("dist/built", "");
   }
 }

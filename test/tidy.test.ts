@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   master: [...BASE, "kv", "journal", "rpc", "ufs", "client"],
   worker: [...BASE, "rpc", "ufs"],
   client: [...BASE, "rpc"],
-  shell: [...BASE, "client", "rpc"],
+  shell: [...BASE, "client", "rpc", "local"],
   local: [...BASE, "client", "rpc"],
   web: BASE,
 };
@@ -35,7 +35,7 @@ const ENTRY_POINTS = /^src\/[a-z_]+\.ts$/;
 
 /** Code that decides and never touches the world: the simulator runs it under its own. */
 const PURE =
-  /^src\/(common|raft)\/|^src\/world\/ports\.ts$|^src\/kv\/(kv|memory_kv)\.ts$|^src\/journal\/(record|journal_system)\.ts$|^src\/master\/(api|command|inode|inode_tree|state_machine|permissions|mount_table|apply\w*)\.ts$|^src\/conf\/(keys|configuration)\.ts$/;
+  /^src\/(common|raft)\/|^src\/world\/ports\.ts$|^src\/kv\/(kv|memory_kv)\.ts$|^src\/journal\/(record|journal_system)\.ts$|^src\/master\/(api|command|inode|inode_tree|state_machine|permissions|mount_table|apply\w*)\.ts$|^src\/conf\/(?!load\.)/;
 const WORLD =
   /\bDate\.now\(|new Date\(\)|Math\.random\(|\bperformance\.now\(|\bset(Timeout|Interval|Immediate)\(|from "node:|\bprocess\./;
 const COMMENT = /^\s*(\*|\/\/|\/\*)/;

@@ -29,7 +29,17 @@ test("parseAuthority() understands every form", () => {
 });
 
 test("parseHostPort() refuses what is not host:port", () => {
-  for (const text of ["", "host", ":1", "host:", "host:x", "host:0", "host:65536", "a b:1", "::1:19998"])
+  for (const text of [
+    "",
+    "host",
+    ":1",
+    "host:",
+    "host:x",
+    "host:0",
+    "host:65536",
+    "a b:1",
+    "::1:19998",
+  ])
     assert.equal(parseHostPort(text), null, text);
 });
 
@@ -85,5 +95,8 @@ test("resolveMasters() says what is not supported and what to write instead", ()
     () => resolveMasters(unsupported, ["a:1"], nothing),
     (error: unknown) => isRockpoolError(error, "UNIMPLEMENTED") && /z1:2181/.test(error.message),
   );
-  assert.throws(() => resolveMasters(parseAuthority("my-cluster"), ["a:1"], nothing), /"my-cluster"/);
+  assert.throws(
+    () => resolveMasters(parseAuthority("my-cluster"), ["a:1"], nothing),
+    /"my-cluster"/,
+  );
 });

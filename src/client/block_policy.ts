@@ -100,7 +100,10 @@ export function readSources(
     isHolder: true,
     isLocal: isLocal(address, here),
   }));
-  const sources: ReadSource[] = [...holders.filter(isHere), ...holders.filter((one) => !isHere(one))];
+  const sources: ReadSource[] = [
+    ...holders.filter(isHere),
+    ...holders.filter((one) => !isHere(one)),
+  ];
   if (!choice.isInUfs) return sources;
   const held = new Set(sources.map((source) => addressKey(source.address)));
   const others = choice.workers

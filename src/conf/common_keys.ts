@@ -25,7 +25,7 @@ export const CommonKeys = {
   siteConfDir: keySpec(
     "alluxio.site.conf.dir",
     LIST,
-    `\${alluxio.conf.dir}/,\${user.home}/.alluxio/,/etc/alluxio/`,
+    `\${alluxio.conf.dir}/,~/.alluxio/,/etc/alluxio/`,
     { scope: "ALL", doc: "Folders where the site file is looked for, in this order" },
   ),
   workDir: keySpec("alluxio.work.dir", STRING, `\${alluxio.home}`, {
@@ -43,10 +43,6 @@ export const CommonKeys = {
   version: keySpec("alluxio.version", STRING, "2.9.4", {
     scope: "ALL",
     doc: "The version whose protocol is spoken",
-  }),
-  confValidationEnabled: keySpec("alluxio.conf.validation.enabled", BOOLEAN, "true", {
-    scope: "ALL",
-    doc: "Refuse to start with a bad value; false: take the default and warn",
   }),
   debug: keySpec("alluxio.debug", BOOLEAN, "false", {
     scope: "SERVER",

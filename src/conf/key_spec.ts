@@ -12,7 +12,15 @@ export type Scope = "MASTER" | "WORKER" | "CLIENT" | "SERVER" | "ALL";
 
 export type ValueType<T> = {
   /** Alluxio's name of the kind of value. */
-  readonly name: "BOOLEAN" | "INTEGER" | "DOUBLE" | "DURATION" | "DATASIZE" | "LIST" | "ENUM" | "STRING";
+  readonly name:
+    | "BOOLEAN"
+    | "INTEGER"
+    | "DOUBLE"
+    | "DURATION"
+    | "DATASIZE"
+    | "LIST"
+    | "ENUM"
+    | "STRING";
   /** Completes "expected …" in an error. */
   readonly expected: string;
   /** Null when the text is not of this type. */
@@ -164,7 +172,9 @@ export const ADDRESSES: ValueType<readonly HostPort[]> = {
   expected: "addresses separated by commas, such as m1:19998,m2:19998,m3:19998",
   parse: (text) => {
     const addresses = partsOf(text, /[,;+]/).map(parseHostPort);
-    return addresses.length > 0 && addresses.every((address) => address !== null) ? addresses : null;
+    return addresses.length > 0 && addresses.every((address) => address !== null)
+      ? addresses
+      : null;
   },
 };
 

@@ -133,20 +133,15 @@ export const UserKeys = {
     scope: "CLIENT",
     doc: "Ask all masters at once which of them leads",
   }),
-  streamReadTimeout: keySpec(
-    "alluxio.user.streaming.data.read.timeout",
-    POSITIVE_DURATION,
-    "3m",
-    {
-      scope: "CLIENT",
-      doc: "A block stream without bytes for this long is dead",
-      aliases: [
-        "alluxio.user.network.data.timeout.ms",
-        "alluxio.user.network.data.timeout",
-        "alluxio.user.streaming.data.timeout",
-      ],
-    },
-  ),
+  streamReadTimeout: keySpec("alluxio.user.streaming.data.read.timeout", POSITIVE_DURATION, "3m", {
+    scope: "CLIENT",
+    doc: "A block stream without bytes for this long is dead",
+    aliases: [
+      "alluxio.user.network.data.timeout.ms",
+      "alluxio.user.network.data.timeout",
+      "alluxio.user.streaming.data.timeout",
+    ],
+  }),
   streamWriteTimeout: keySpec(
     "alluxio.user.streaming.data.write.timeout",
     POSITIVE_DURATION,

@@ -12,8 +12,8 @@ import {
   type KeySpec,
   keySpec,
   LIST,
-  POSITIVE_DURATION,
   PORT,
+  POSITIVE_DURATION,
   STRING,
   unsetKeySpec,
 } from "./key_spec.ts";
@@ -92,16 +92,11 @@ export const WorkerKeys = {
     scope: "WORKER",
     doc: "Move hot blocks to higher tiers",
   }),
-  heartbeatInterval: keySpec(
-    "alluxio.worker.block.heartbeat.interval",
-    POSITIVE_DURATION,
-    "1sec",
-    {
-      scope: "WORKER",
-      doc: "Pace of the reports to the masters",
-      aliases: ["alluxio.worker.block.heartbeat.interval.ms"],
-    },
-  ),
+  heartbeatInterval: keySpec("alluxio.worker.block.heartbeat.interval", POSITIVE_DURATION, "1sec", {
+    scope: "WORKER",
+    doc: "Pace of the reports to the masters",
+    aliases: ["alluxio.worker.block.heartbeat.interval.ms"],
+  }),
   heartbeatTimeout: keySpec(
     "alluxio.worker.block.heartbeat.timeout",
     POSITIVE_DURATION,
@@ -180,7 +175,10 @@ function tierKeys(level: number): TierKeys {
       defaultText: first(`\${alluxio.worker.ramdisk.size}`),
     },
     mediumType: {
-      ...unsetKeySpec(`${prefix}.dirs.mediumtype`, LIST, { scope, doc: "MEM, SSD or HDD for each" }),
+      ...unsetKeySpec(`${prefix}.dirs.mediumtype`, LIST, {
+        scope,
+        doc: "MEM, SSD or HDD for each",
+      }),
       defaultText: first(`\${${prefix}.alias}`),
     },
   };

@@ -88,13 +88,28 @@ export type Ready = {
   readonly softState: SoftState | null;
   /** Null: unchanged. Persist before `messagesAfterPersist`. */
   readonly hardState: HardState | null;
-  /** Append, first dropping everything from `entries[0].index` on. Persist before `messagesAfterPersist`. */
+  /**
+   * Whether this batch must be fsynced to count as durable. False when it holds no entries and at
+   * most a higher `commitIndex`, which may be lost: a restarted node learns it again. Such a batch
+   * is durable as soon as all earlier ones are.
+   */
+  readonly mustSync: boolean;
+  /**
+   * Append, first dropping everything from `entries[0].index` on. Persist before
+   * `messagesAfterPersist`, and answer with one call of `persisted` for each batch that has any.
+   */
   readonly entries: readonly Entry[];
   /** May be sent at once: they promise nothing about this node's disk. */
   readonly messages: readonly Message[];
-  /** Votes and acknowledgements: send only when everything of this and of earlier batches is durable. */
+  /**
+   * Votes, requests for votes (they carry the candidate's vote for itself) and acknowledgements:
+   * send only when everything of this and of earlier batches is durable.
+   */
   readonly messagesAfterPersist: readonly Message[];
-  /** Committed and not handed out before, in order. */
+  /**
+   * Committed, durable here, and not handed out before, in order; at most `appendBytesMax` in one
+   * Ready. They stay readable in the storage, so a shell that applies slowly need only queue indexes.
+   */
   readonly committed: readonly Entry[];
   readonly readStates: readonly ReadState[];
   /** Reads asked for that this node can't answer any more: it lost its reign. */
@@ -116,6 +131,8 @@ export interface RaftStorage {
 
 export type RaftConfig = {
   readonly id: MemberId;
+  /** The last entry whose effects the state machine has kept: `committed` begins behind it. 0 for none. */
+  readonly appliedIndex: LogIndex;
   /** An election starts after a random count of ticks in [electionTicksMin, electionTicksMax]. More than 3 heartbeats. */
   readonly electionTicksMin: number;
   readonly electionTicksMax: number;
@@ -128,6 +145,7 @@ export type RaftConfig = {
   readonly appendBytesMax: number;
 };
 
+/** `leader` is null too while leadership is being handed over: nobody takes proposals then. */
 export type ProposeResult =
   | { readonly kind: "accepted"; readonly firstIndex: LogIndex; readonly term: Term }
   | { readonly kind: "notLeader"; readonly leader: MemberId | null };
@@ -150,7 +168,11 @@ export interface Raft {
    * is gone. If it was the leader: forget it, and campaign (with pre-vote) within a few ticks.
    */
   peerDied(peer: MemberId): void;
-  /** The log is durable through this entry (the last of a persisted batch). */
+  /**
+   * A batch is durable whose last entry was this. To be called once for each batch with entries, in
+   * their order (one call for the last of several that were fsynced together does too). An answer
+   * for a batch that was overwritten since is known by its place in the order and its term.
+   */
   persisted(through: { readonly index: LogIndex; readonly term: Term }): void;
   /** Null when there is nothing to do. */
   takeReady(): Ready | null;

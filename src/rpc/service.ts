@@ -8,19 +8,21 @@
  */
 
 /** Bytes of one gRPC message, without its 5-byte prefix. */
-export interface MessageCodec<T> {
-  encode(value: T): Uint8Array;
+export interface MessageCodec<T, Init = T> {
+  /** Takes `Init`: as `T`, but repeated fields and maps may be left out. */
+  encode(value: Init): Uint8Array;
   /** @throws DecodeError; may alias `bytes` in byte fields */
   decode(bytes: Uint8Array): T;
 }
 
-export type MethodShape<Q, S> = {
+/** `Q` and `S` are request and response as they are received, `QInit` and `SInit` as they are sent. */
+export type MethodShape<Q, S, QInit = Q, SInit = S> = {
   /** "/package.Service/Method", exactly as on the wire. */
   readonly path: string;
   readonly requestStream: boolean;
   readonly responseStream: boolean;
-  readonly request: MessageCodec<Q>;
-  readonly response: MessageCodec<S>;
+  readonly request: MessageCodec<Q, QInit>;
+  readonly response: MessageCodec<S, SInit>;
 };
 
 /** Who calls. `user` is whom the call acts for, `connectionUser` who logged in (impersonation). */
@@ -85,13 +87,16 @@ export type ServiceTable = {
   readonly methods: readonly Method[];
 };
 
-export function unary<Q, S>(shape: MethodShape<Q, S>, handle: UnaryHandler<Q, S>): Method {
+export function unary<Q, S, QInit, SInit>(
+  shape: MethodShape<Q, S, QInit, SInit>,
+  handle: UnaryHandler<Q, SInit>,
+): Method {
   return { kind: "unary", shape, handle } as unknown as Method;
 }
 
-export function serverStream<Q, S>(
-  shape: MethodShape<Q, S>,
-  handle: ServerStreamHandler<Q, S>,
+export function serverStream<Q, S, QInit, SInit>(
+  shape: MethodShape<Q, S, QInit, SInit>,
+  handle: ServerStreamHandler<Q, SInit>,
 ): Method {
   return { kind: "serverStream", shape, handle } as unknown as Method;
 }

@@ -64,6 +64,7 @@ export interface UnderFileSystem {
   /** False when there was nothing. A non-empty directory needs `isRecursive`. */
   remove(path: string, isRecursive: boolean): Promise<boolean>;
   setMode(path: string, mode: number): Promise<void>;
+  /** "" leaves the owner, or the group, as it is. Stores that cannot change it for us ignore the call. */
   setOwner(path: string, owner: string, group: string): Promise<void>;
   /** Bytes in all and used; null where the store does not say. */
   space(): Promise<{ readonly capacityBytes: number; readonly usedBytes: number } | null>;

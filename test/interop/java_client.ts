@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface, type Interface } from "node:readline";
+import type { Acknowledged } from "../process/gaps.ts";
 
 const SOURCES = resolve("test/interop/java");
 const CACHE = resolve(process.env["ROCKPOOL_CACHE"] ?? ".cache", "interop");
@@ -156,12 +157,6 @@ export class HadoopShell {
     this.#reader.close();
   }
 }
-
-export type Acknowledged = {
-  readonly name: string;
-  readonly startMs: number;
-  readonly endMs: number;
-};
 
 /** The Java client writing small files without pause; bytes of a file are its name, 100 times. */
 export class JavaWriter {

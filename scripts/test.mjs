@@ -1,0 +1,45 @@
+/**
+ * `npm test`: everything that must hold before a change is good, in order of speed. `--quick` leaves out the
+ * tests with real processes. Ends with a line for each step; the first failure does not hide the others.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { buildIfStale, checkNode, installIfNeeded, root } from "./prepare.mjs";
+
+checkNode();
+installIfNeeded();
+buildIfStale();
+
+const isQuick = process.argv.includes("--quick");
+const bin = (name) => join(root, "node_modules/.bin", name);
+const hasTests = (folder) =>
+  existsSync(join(root, folder)) &&
+  readdirSync(join(root, folder), { recursive: true }).some((name) => name.endsWith(".test.ts"));
+const hasJava = ["java", "mvn"].every(
+  (command) => spawnSync(command, ["-version"], { stdio: "ignore" }).status === 0,
+);
+
+const steps = [
+  ["types", bin("tsc"), []],
+  ["lint", bin("biome"), ["check"]],
+  ["unit tests", process.execPath, ["scripts/unit.mjs"]],
+];
+if (!isQuick && hasTests("test/process"))
+  steps.push(["process tests", process.execPath, ["scripts/process_tests.mjs", "test/process/"]]);
+if (!isQuick && hasTests("test/interop")) {
+  if (hasJava)
+    steps.push(["Java clients", process.execPath, ["scripts/process_tests.mjs", "test/interop/"]]);
+  else console.log("The tests with Java clients are left out: they need a JDK and Maven.");
+}
+
+const failed = [];
+for (const [name, command, args] of steps) {
+  console.log(`\n== ${name}`);
+  const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit" });
+  if (status !== 0) failed.push(name);
+}
+console.log(
+  `\n${steps.map(([name]) => `${failed.includes(name) ? "FAILED" : "ok    "} ${name}`).join("\n")}`,
+);
+process.exit(failed.length > 0 ? 1 : 0);

@@ -1,0 +1,112 @@
+/**
+ * The command line's entry: joins the commands to this process.
+ * Everything that is not needed for every command is imported when it is.
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { fileURLToPath } from "node:url";
+import { messageOf } from "./common/errors.ts";
+import { runCli, type ShellParts } from "./shell/cli.ts";
+import type { Console } from "./shell/console.ts";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const home = dirname(here);
+const mainScript = join(here, "main.js");
+
+function version(): string {
+  const text = readFileSync(join(home, "package.json"), "utf8");
+  const found = (JSON.parse(text) as { version?: unknown }).version; // checked right below
+  return typeof found === "string" ? found : "unknown";
+}
+
+/** What Ctrl-C and a reader that went away do to the command. */
+const aborter = new AbortController();
+
+function makeConsole(): Console {
+  const { stdin, stdout, stderr } = process;
+  const isTerminal = stdout.isTTY === true;
+  return {
+    out: (text) =>
+      new Promise((resolve) => {
+        if (aborter.signal.aborted || stdout.write(text)) resolve();
+        else {
+          stdout.once("drain", resolve);
+          aborter.signal.addEventListener("abort", () => resolve(), { once: true });
+        }
+      }),
+    err: (text) => stderr.write(text),
+    isTerminal,
+    ask:
+      isTerminal && stdin.isTTY === true
+        ? async (question) => {
+            const reader = createInterface({ input: stdin, output: stdout });
+            const answer = await reader.question(question);
+            reader.close();
+            return answer;
+          }
+        : null,
+    env: process.env,
+    cwd: process.cwd(),
+    home,
+    signal: aborter.signal,
+  };
+}
+
+const parts: ShellParts = {
+  version: version(),
+  async runLocal(words, console) {
+    const { runLocal } = await import("./local/commands.ts");
+    const { formatMaster, formatWorker } = await import("./format.ts");
+    const { loadConfiguration } = await import("./conf/load.ts");
+    return runLocal(words, {
+      mainScript,
+      cliScript: join(here, "cli.cjs"),
+      defaultDir: join(process.cwd(), "data"),
+      say: (line) => void console.out(`${line}\n`), // a line for people: nobody waits for it
+      async format({ kind, home: nodeHome, confDir }) {
+        const { configuration } = loadConfiguration({
+          kind,
+          definitions: [],
+          variables: {},
+          home: nodeHome,
+          confDir,
+        });
+        if (kind === "master") await formatMaster(configuration, Date.now());
+        else formatWorker(configuration);
+      },
+    });
+  },
+  processes: {
+    mainScript,
+    async formatMaster(configuration) {
+      return (await import("./format.ts")).formatMaster(configuration, Date.now());
+    },
+    async formatWorker(configuration) {
+      return (await import("./format.ts")).formatWorker(configuration);
+    },
+  },
+};
+
+async function main(): Promise<void> {
+  const words = process.argv.slice(2);
+  // `rockpool fs cat x | head` closes our output: stop, and say nothing.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    aborter.abort(error);
+  });
+  if (words[0] !== "local")
+    process.once("SIGINT", () => {
+      process.exitCode = 130;
+      aborter.abort(new Error("interrupted"));
+    });
+  const code = await runCli(words, makeConsole(), parts);
+  process.exitCode ??= code;
+}
+
+main().catch((error: unknown) => {
+  // A bug: what a user can cause is printed as one line by runCli.
+  process.stderr.write(`${error instanceof Error ? error.stack : messageOf(error)}\n`);
+  process.exitCode = 70;
+});

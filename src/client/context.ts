@@ -1,0 +1,105 @@
+/**
+ * What the streams of one file system share: the masters, the workers, and how long to be patient.
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf, RockpoolError } from "../common/errors.ts";
+import type { Random } from "../world/ports.ts";
+import type { Locality, WorkerView } from "./block_policy.ts";
+import type { MasterClient, Signal } from "./master_client.ts";
+import type { WorkerPort } from "./ports.ts";
+
+export type Patience = {
+  /** A stream to a worker that moves no byte for this long is given up. */
+  readonly streamStallMs: number;
+  /** How long a worker may take to make a block or an under store file durable. */
+  readonly commitMs: number;
+  /** How long to look for a worker that a new block fits on, or that can give a block. */
+  readonly workerSearchMs: number;
+};
+
+export const DEFAULT_PATIENCE: Patience = {
+  // Alluxio waits three minutes; a stalled reader has other copies to turn to.
+  streamStallMs: 30_000,
+  // A worker commits to the masters, which may be choosing a new leader.
+  commitMs: 300_000,
+  workerSearchMs: 60_000,
+};
+
+export type ClientContext = {
+  readonly master: MasterClient;
+  readonly workerPort: WorkerPort;
+  readonly workers: WorkerDirectory;
+  readonly here: Locality;
+  readonly random: Random;
+  readonly patience: Patience;
+  /** The user that under store reads are made for. */
+  readonly user: string;
+  /** Work that nobody waits for but `close()`, which gives it a moment. Rejections are dropped. */
+  inBackground(work: Promise<unknown>): void;
+};
+
+/** How long a list of workers is believed: placing a block on a stale one costs a retry, no more. */
+const LIST_AGE_MAX_MS = 30_000;
+
+/** The cluster's workers, asked for when the known list is old or proved wrong. */
+export class WorkerDirectory {
+  readonly #master: MasterClient;
+  #list: readonly WorkerView[] = [];
+  #readAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(master: MasterClient) {
+    this.#master = master;
+  }
+
+  async list(signal: Signal): Promise<readonly WorkerView[]> {
+    const now = performance.now();
+    // An empty list is never kept: the first worker may register any moment.
+    if (this.#list.length > 0 && now - this.#readAtMs < LIST_AGE_MAX_MS) return this.#list;
+    this.#list = await this.#master.workers(signal);
+    this.#readAtMs = now;
+    return this.#list;
+  }
+
+  /** Forgets the list: a worker on it did not answer. */
+  invalidate(): void {
+    this.#readAtMs = Number.NEGATIVE_INFINITY;
+  }
+}
+
+/** Fails with CANCELLED once the caller has given up. */
+export function throwIfAborted(signal: Signal): void {
+  if (signal?.aborted === true) throw cancelled(signal);
+}
+
+export function cancelled(signal: AbortSignal): RockpoolError {
+  return new RockpoolError("CANCELLED", `Cancelled: ${messageOf(signal.reason)}`, "", {
+    cause: signal.reason,
+  });
+}
+
+/** Waits; a caller who gives up ends the wait with CANCELLED. */
+export async function pause(delayMs: number, signal: Signal): Promise<void> {
+  try {
+    await sleep(delayMs, undefined, signal === null ? {} : { signal });
+  } catch (error) {
+    if (signal?.aborted) throw cancelled(signal);
+    throw error;
+  }
+}
+
+/** Settles as `work` does, or with DEADLINE_EXCEEDED after `limitMs`. `work` itself goes on. */
+export async function within<T>(work: Promise<T>, limitMs: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new RockpoolError("DEADLINE_EXCEEDED", `${what} took over ${limitMs} ms`)),
+      limitMs,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,406 @@
+/**
+ * Rockpool's client library (`rockpool/client`): files in the cluster, from Node.
+ *
+ * Calls go to the leading master, wherever it is: a change of the leader is waited out within a
+ * call's time budget, and a change that was applied before its answer was lost is not applied twice.
+ * Failures are RockpoolErrors; test their `status`, show their `message` and `remedy`.
+ *
+ *     import { FileSystem } from "rockpool/client";
+ *     const files = await FileSystem.connect({ masters: "alluxio://localhost:19998/" });
+ *     await files.writeFile("/greeting", "hello");
+ *     for await (const status of files.listStatus("/")) console.log(status.path);
+ *     await files.close();
+ * @module
+ */
+import { hostname, userInfo } from "node:os";
+import type { Readable } from "node:stream";
+import { finished } from "node:stream/promises";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import { type Path, parsePath } from "../common/path.ts";
+import { nodeWorld } from "../world/node_world.ts";
+import { type PropertyReader, parseAuthority, parseUri, resolveMasters } from "./authority.ts";
+import { connectMasters, connectWorkers } from "./connections.ts";
+import {
+  type ClientContext,
+  DEFAULT_PATIENCE,
+  type Patience,
+  WorkerDirectory,
+  within,
+} from "./context.ts";
+import { FileOutStream } from "./file_out_stream.ts";
+import type {
+  ClusterInfo,
+  FileStatus,
+  MountPoint,
+  ReadType,
+  TtlAction,
+  WorkerStatus,
+  WriteType,
+} from "./file_status.ts";
+import { storesInUfs } from "./file_status.ts";
+import { type Attributes, type LoadMetadata, MasterClient } from "./master_client.ts";
+import { OpenedFile, type ReadRange } from "./opened_file.ts";
+import type { MasterPort, WorkerPort } from "./ports.ts";
+
+// biome-ignore lint/performance/noBarrelFile: this file is the package's entry, users import these words from it
+export { isRockpoolError, RockpoolError } from "../common/errors.ts";
+export type {
+  ClusterInfo,
+  FileStatus,
+  MountPoint,
+  ReadType,
+  TtlAction,
+  WorkerStatus,
+  WriteType,
+} from "./file_status.ts";
+export type { Attributes, LoadMetadata } from "./master_client.ts";
+export type { ReadRange } from "./opened_file.ts";
+
+/** Every call may be given up: it then fails with CANCELLED. */
+export type CallOptions = { readonly signal?: AbortSignal };
+
+export type ConnectOptions = {
+  /** Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998". */
+  readonly masters: string | readonly string[];
+  /** Who calls; the operating system's user when left out. */
+  readonly user?: string;
+  /** Time budget of a call to the masters, over all its retries. */
+  readonly callTimeoutMs?: number;
+  readonly writeType?: WriteType;
+  readonly readType?: ReadType;
+  readonly blockSizeBytes?: number;
+  /** Taken off the modes of new files and directories. */
+  readonly umask?: number;
+  /** This host's name as workers know it, to prefer a local one. */
+  readonly hostName?: string;
+  readonly patience?: Partial<Patience>;
+  /** Looks up what a logical name (`ebj@name`) stands for. */
+  readonly property?: PropertyReader;
+};
+
+export type CreateDirectoryOptions = CallOptions & {
+  readonly isRecursive?: boolean;
+  readonly allowExists?: boolean;
+  /** Posix bits; the umask is not applied to it. */
+  readonly mode?: number;
+  readonly writeType?: WriteType;
+};
+
+export type CreateFileOptions = CallOptions & {
+  /** Makes missing parents; true when left out. */
+  readonly isRecursive?: boolean;
+  /** Replaces a file of that name. */
+  readonly isOverwrite?: boolean;
+  readonly mode?: number;
+  readonly blockSizeBytes?: number;
+  readonly writeType?: WriteType;
+  readonly replicationMin?: number;
+  readonly replicationMax?: number;
+  readonly ttlMs?: number;
+  readonly ttlAction?: TtlAction;
+};
+
+export type ListOptions = CallOptions & {
+  readonly isRecursive?: boolean;
+  readonly loadMetadata?: LoadMetadata;
+};
+
+export type RemoveOptions = CallOptions & {
+  readonly isRecursive?: boolean;
+  /** Forgets it here and leaves the under store alone. */
+  readonly isAlluxioOnly?: boolean;
+  /** Does not ask whether the under store has more than is known here. */
+  readonly isUnchecked?: boolean;
+};
+
+/** Alluxio's `alluxio.user.rpc.retry.max.duration`. */
+const CALL_TIMEOUT_MS = 120_000;
+const BLOCK_SIZE_BYTES = 64 * 1024 * 1024;
+const UMASK = 0o022;
+/** `close()` waits this long for requests that only fill caches. */
+const BACKGROUND_MS = 1000;
+
+type Defaults = {
+  readonly writeType: WriteType;
+  readonly readType: ReadType;
+  readonly blockSizeBytes: number;
+  readonly umask: number;
+};
+
+function addressesOf(options: ConnectOptions): readonly string[] {
+  const { masters, property = () => undefined } = options;
+  const text = typeof masters === "string" ? masters : masters.join(",");
+  const authority = text.includes("://") ? parseUri(text).authority : parseAuthority(text);
+  return resolveMasters(authority, [], property);
+}
+
+function signalOf(options: CallOptions): AbortSignal | null {
+  return options.signal ?? null;
+}
+
+/** A cluster's files. Safe for any number of calls at once. */
+export class FileSystem {
+  readonly #context: ClientContext;
+  readonly #defaults: Defaults;
+  readonly #background: Set<Promise<unknown>>;
+
+  private constructor(
+    context: ClientContext,
+    defaults: Defaults,
+    background: Set<Promise<unknown>>,
+  ) {
+    this.#context = context;
+    this.#defaults = defaults;
+    this.#background = background;
+  }
+
+  /**
+   * Makes a client. Nothing is sent before the first call, so masters that are down show only then.
+   * @throws RockpoolError INVALID_ARGUMENT when `masters` is not understood
+   */
+  static connect(options: ConnectOptions): Promise<FileSystem> {
+    // A promise, so that a bad option rejects like everything else that can go wrong here.
+    return Promise.resolve().then(() => {
+      const user = options.user ?? userInfo().username;
+      const masterPort = connectMasters({
+        addresses: addressesOf(options),
+        user,
+        callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
+      });
+      return FileSystem.over({ ...options, user }, masterPort, connectWorkers({ user }));
+    });
+  }
+
+  /** A client over given connections. */
+  static over(
+    options: Omit<ConnectOptions, "masters">,
+    masterPort: MasterPort,
+    workerPort: WorkerPort,
+  ): FileSystem {
+    const master = new MasterClient(masterPort);
+    const background = new Set<Promise<unknown>>();
+    const here = new Set([options.hostName ?? hostname(), "localhost", "127.0.0.1"]);
+    const context: ClientContext = {
+      master,
+      workerPort,
+      workers: new WorkerDirectory(master),
+      here,
+      random: nodeWorld().random,
+      patience: { ...DEFAULT_PATIENCE, ...options.patience },
+      user: options.user ?? userInfo().username,
+      inBackground(work) {
+        // A cache that was not filled is no failure of the read that suggested it.
+        const settled = work.then(
+          () => undefined,
+          () => undefined,
+        );
+        background.add(settled);
+        void settled.then(() => background.delete(settled));
+      },
+    };
+    const defaults = {
+      writeType: options.writeType ?? "ASYNC_THROUGH",
+      readType: options.readType ?? "CACHE",
+      blockSizeBytes: options.blockSizeBytes ?? BLOCK_SIZE_BYTES,
+      umask: options.umask ?? UMASK,
+    };
+    return new FileSystem(context, defaults, background);
+  }
+
+  /** @throws RockpoolError NOT_FOUND */
+  async getStatus(
+    path: string,
+    options: CallOptions & { readonly loadMetadata?: LoadMetadata } = {},
+  ): Promise<FileStatus> {
+    const { loadMetadata = "ONCE" } = options;
+    return this.#context.master.getStatus(parsePath(path), { loadMetadata }, signalOf(options));
+  }
+
+  async exists(path: string, options: CallOptions = {}): Promise<boolean> {
+    return this.#context.master.exists(parsePath(path), signalOf(options));
+  }
+
+  /**
+   * The children of a directory in order of their names; of a file, itself.
+   * They are fetched as they are asked for, so a large directory takes no large memory.
+   */
+  async *listStatus(path: string, options: ListOptions = {}): AsyncGenerator<FileStatus> {
+    const { isRecursive = false, loadMetadata = "ONCE" } = options;
+    const wanted = { isRecursive, loadMetadata };
+    yield* this.#context.master.listStatus(parsePath(path), wanted, signalOf(options));
+  }
+
+  /** @throws RockpoolError ALREADY_EXISTS; NOT_FOUND when the parent is missing and not `isRecursive` */
+  async createDirectory(path: string, options: CreateDirectoryOptions = {}): Promise<void> {
+    const { isRecursive = true, allowExists = false } = options;
+    const mode = options.mode ?? 0o777 & ~this.#defaults.umask;
+    const isPersisted = storesInUfs(options.writeType ?? this.#defaults.writeType);
+    const wanted = { isRecursive, allowExists, mode, isPersisted };
+    await this.#context.master.createDirectory(parsePath(path), wanted, signalOf(options));
+  }
+
+  /**
+   * Makes a file and gives the stream that fills it.
+   *
+   *     const out = await files.createFile("/log", { writeType: "CACHE_THROUGH" });
+   *     await pipeline(createReadStream("local.log"), out);
+   * @throws RockpoolError ALREADY_EXISTS unless `isOverwrite`
+   */
+  async createFile(path: string, options: CreateFileOptions = {}): Promise<FileOutStream> {
+    const writeType = options.writeType ?? this.#defaults.writeType;
+    const signal = signalOf(options);
+    const status = await this.#context.master.createFile(
+      parsePath(path),
+      {
+        isRecursive: options.isRecursive ?? true,
+        isOverwrite: options.isOverwrite ?? false,
+        mode: options.mode ?? 0o666 & ~this.#defaults.umask,
+        blockSizeBytes: options.blockSizeBytes ?? this.#defaults.blockSizeBytes,
+        writeType,
+        replicationMin: options.replicationMin ?? 0,
+        replicationMax: options.replicationMax ?? -1,
+        ttlMs: options.ttlMs ?? -1,
+        ttlAction: options.ttlAction ?? "FREE",
+      },
+      signal,
+    );
+    return new FileOutStream(this.#context, status, { writeType, signal });
+  }
+
+  /** Writes a whole file. */
+  async writeFile(
+    path: string,
+    content: string | Uint8Array,
+    options: CreateFileOptions = {},
+  ): Promise<void> {
+    const out = await this.createFile(path, options);
+    out.end(content);
+    await finished(out);
+  }
+
+  /**
+   * Opens a file to read it as a stream or at positions.
+   * @throws RockpoolError NOT_FOUND; FAILED_PRECONDITION for a directory or a file still being written
+   */
+  async openFile(
+    path: string,
+    options: CallOptions & { readonly readType?: ReadType } = {},
+  ): Promise<OpenedFile> {
+    const status = await this.#context.master.getStatus(
+      parsePath(path),
+      { loadMetadata: "ONCE", accessBits: 4 },
+      signalOf(options),
+    );
+    if (status.isDirectory)
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `Cannot read ${path}: it is a directory`,
+        "Name a file",
+      );
+    if (!status.isCompleted)
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `Cannot read ${path}: it is being written`,
+        "Wait until its writer has closed it",
+      );
+    return new OpenedFile(this.#context, status, options.readType ?? this.#defaults.readType);
+  }
+
+  /** A file's bytes as a stream. */
+  async createReadStream(
+    path: string,
+    options: ReadRange & { readonly readType?: ReadType } = {},
+  ): Promise<Readable> {
+    return (await this.openFile(path, options)).stream(options);
+  }
+
+  /** Reads a whole file; for files that fit in memory. */
+  async readFile(
+    path: string,
+    options: CallOptions & { readonly readType?: ReadType } = {},
+  ): Promise<Uint8Array> {
+    const file = await this.openFile(path, options);
+    return file.readAt(0, file.lengthBytes, options);
+  }
+
+  /** @throws RockpoolError NOT_FOUND; ALREADY_EXISTS when `to` exists and not `isOverwrite` */
+  async rename(
+    from: string,
+    to: string,
+    options: CallOptions & { readonly isOverwrite?: boolean } = {},
+  ): Promise<void> {
+    const { isOverwrite = false } = options;
+    const { master } = this.#context;
+    await master.rename(parsePath(from), parsePath(to), isOverwrite, signalOf(options));
+  }
+
+  /** @throws RockpoolError NOT_FOUND; FAILED_PRECONDITION for a directory with children, unless `isRecursive` */
+  async delete(path: string, options: RemoveOptions = {}): Promise<void> {
+    const { isRecursive = false, isAlluxioOnly = false, isUnchecked = false } = options;
+    const wanted = { isRecursive, isAlluxioOnly, isUnchecked };
+    await this.#context.master.remove(parsePath(path), wanted, signalOf(options));
+  }
+
+  async setAttribute(
+    path: string,
+    attributes: Attributes,
+    options: CallOptions & { readonly isRecursive?: boolean } = {},
+  ): Promise<void> {
+    const checked: Path = parsePath(path);
+    const { isRecursive = false } = options;
+    await this.#context.master.setAttribute(checked, attributes, isRecursive, signalOf(options));
+  }
+
+  /** Has a file copied to the under store; returns when the intent is durable, not when it is done. */
+  async persist(path: string, options: CallOptions = {}): Promise<void> {
+    await this.#context.master.scheduleAsyncPersistence(parsePath(path), signalOf(options));
+  }
+
+  async getMountTable(options: CallOptions = {}): Promise<readonly MountPoint[]> {
+    return this.#context.master.mountPoints(signalOf(options));
+  }
+
+  /** Live workers. */
+  async workers(options: CallOptions = {}): Promise<readonly WorkerStatus[]> {
+    return this.#context.master.workers(signalOf(options));
+  }
+
+  /** Live and lost workers; the live ones alone when the masters offer no report. */
+  async workerReport(options: CallOptions = {}): Promise<readonly WorkerStatus[]> {
+    try {
+      return await this.#context.master.workerReport(signalOf(options));
+    } catch (error) {
+      if (!isRockpoolError(error, "UNIMPLEMENTED")) throw error;
+      return this.workers(options);
+    }
+  }
+
+  async clusterInfo(options: CallOptions = {}): Promise<ClusterInfo> {
+    return this.#context.master.clusterInfo(signalOf(options));
+  }
+
+  /** The path of a file id. @throws RockpoolError NOT_FOUND */
+  async pathOf(fileId: bigint, options: CallOptions = {}): Promise<string> {
+    return this.#context.master.pathOf(fileId, signalOf(options));
+  }
+
+  /** The masters' configuration: value and source by key. */
+  async configuration(options: CallOptions = {}) {
+    return this.#context.master.configuration(signalOf(options));
+  }
+
+  /** "host:port" of the master that answered last; null before the first call. */
+  leaderAddress(): string | null {
+    return this.#context.master.leaderAddress();
+  }
+
+  /** Closes every connection; streams that are still open break. */
+  async close(): Promise<void> {
+    try {
+      await within(Promise.all(this.#background), BACKGROUND_MS, "Filling caches");
+    } catch (error) {
+      if (!isRockpoolError(error, "DEADLINE_EXCEEDED")) throw error;
+    }
+    await Promise.all([this.#context.master.close(), this.#context.workerPort.close()]);
+  }
+}

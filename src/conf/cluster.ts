@@ -1,0 +1,96 @@
+/**
+ * What several keys say together: where the masters are, who votes, how long an election waits.
+ *
+ * Pure.
+ * @module
+ */
+import { RockpoolError } from "../common/errors.ts";
+import type { Configuration } from "./configuration.ts";
+import { formatHostPort, type HostPort } from "./key_spec.ts";
+import { MasterKeys } from "./master_keys.ts";
+
+/** The RPC addresses of all masters, for workers and clients. */
+export function masterRpcAddresses(configuration: Configuration): readonly HostPort[] {
+  const addresses = configuration.get(MasterKeys.rpcAddresses);
+  if (addresses !== null) return addresses;
+  const port = configuration.get(MasterKeys.rpcPort);
+  const voters = configuration.get(MasterKeys.journalAddresses);
+  if (voters !== null) return voters.map(({ host }) => ({ host, port }));
+  return [{ host: configuration.get(MasterKeys.hostname) ?? "localhost", port }];
+}
+
+/** The voters of the embedded journal, and which of them this master is. */
+export type JournalMembership = { readonly members: readonly HostPort[]; readonly self: HostPort };
+
+/**
+ * @param isLocal whether a host name of the list is this machine, asked only when the host name of this master
+ *   is not set
+ * @throws RockpoolError INVALID_ARGUMENT when this master is not, or not clearly, one of the voters
+ */
+export function journalMembership(
+  configuration: Configuration,
+  isLocal: (host: string) => boolean,
+): JournalMembership {
+  const port = configuration.get(MasterKeys.journalPort);
+  const hostname = configuration.get(MasterKeys.hostname);
+  const members = configuration.get(MasterKeys.journalAddresses);
+  if (members === null) {
+    const self = { host: hostname ?? "localhost", port };
+    return { members: [self], self };
+  }
+  const fitting = members.filter(
+    (member) =>
+      member.port === port && (hostname === null ? isLocal(member.host) : member.host === hostname),
+  );
+  const [self] = fitting;
+  if (self !== undefined && fitting.length === 1) return { members, self };
+  const list = members.map(formatHostPort).join(",");
+  const own =
+    hostname === null ? `this machine with port ${port}` : formatHostPort({ host: hostname, port });
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `${own} is ${fitting.length === 0 ? "none" : "more than one"} of ${MasterKeys.journalAddresses.key}=${list}`,
+    `Set ${MasterKeys.hostname.key} and ${MasterKeys.journalPort.key} to this master's own entry of that list`,
+  );
+}
+
+/** The web addresses of the masters, in the order of the voters. */
+export function masterWebAddresses(configuration: Configuration): readonly HostPort[] {
+  const addresses = configuration.get(MasterKeys.webAddresses);
+  if (addresses !== null) return addresses;
+  const port = configuration.get(MasterKeys.webPort);
+  return masterRpcAddresses(configuration).map(({ host }) => ({ host, port }));
+}
+
+export type ElectionTimes = {
+  readonly electionTimeoutMinMs: number;
+  readonly electionTimeoutMaxMs: number;
+  readonly heartbeatIntervalMs: number;
+};
+
+/** Fewer heartbeats than this in one patience, and a single late one would cost an election. */
+const HEARTBEATS_PER_ELECTION = 4;
+
+/** @throws RockpoolError INVALID_ARGUMENT when the times contradict each other */
+export function electionTimes(configuration: Configuration): ElectionTimes {
+  const { electionTimeoutMin, electionTimeoutMax, heartbeatInterval } = MasterKeys;
+  const minMs = configuration.get(electionTimeoutMin);
+  const maxMs = configuration.isSet(electionTimeoutMax)
+    ? configuration.get(electionTimeoutMax)
+    : 2 * minMs;
+  const beatMs =
+    configuration.get(heartbeatInterval) ?? Math.max(1, minMs / HEARTBEATS_PER_ELECTION);
+  const refuse = (message: string, remedy: string) =>
+    new RockpoolError("INVALID_ARGUMENT", message, remedy);
+  if (maxMs < minMs)
+    throw refuse(
+      `${electionTimeoutMax.key} (${maxMs} ms) is shorter than ${electionTimeoutMin.key} (${minMs} ms)`,
+      "Set both, the second to about twice the first",
+    );
+  if (beatMs * 3 >= minMs)
+    throw refuse(
+      `${heartbeatInterval.key} (${beatMs} ms) is not below a third of ${electionTimeoutMin.key} (${minMs} ms)`,
+      "Leave the first unset, or make the second longer",
+    );
+  return { electionTimeoutMinMs: minMs, electionTimeoutMaxMs: maxMs, heartbeatIntervalMs: beatMs };
+}

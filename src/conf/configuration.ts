@@ -1,0 +1,206 @@
+/**
+ * The configuration of a process: layers of texts, made into typed values once, then frozen.
+ *
+ * Pure. Promises: the first layer that sets a key wins, and a key's own name wins over its aliases
+ * within a layer; `${name}` in a value is replaced by the text of that key, from whatever layer; every
+ * key of the tables is parsed before anything starts, and all that is wrong is said at once, each with
+ * key, value, expected form, file and line.
+ * @module
+ */
+import { RockpoolError } from "../common/errors.ts";
+import type { KeySpec } from "./key_spec.ts";
+import { ALL_KEYS, isKnownName, isSecretName, keyOf, nearestName } from "./keys.ts";
+
+/** Where a value came from; the names are those that Alluxio's tools print. */
+export type Source =
+  | "RUNTIME"
+  | "SYSTEM_PROPERTY"
+  | "ENVIRONMENT"
+  | "SITE_PROPERTY"
+  | "PATH_DEFAULT"
+  | "CLUSTER_DEFAULT"
+  | "DEFAULT";
+
+export type Assignment = {
+  readonly name: string;
+  readonly value: string;
+  /** "conf/alluxio-site.properties:12", "-D", "environment variable ALLUXIO_HOME". */
+  readonly origin: string;
+};
+
+/** Later assignments of one layer win over earlier ones. */
+export type Layer = { readonly source: Source; readonly assignments: readonly Assignment[] };
+
+/** One line of `conf get`. */
+export type ConfigurationEntry = {
+  readonly key: string;
+  /** Null: unset. Secrets are masked. */
+  readonly value: string | null;
+  readonly source: Source;
+  /** Where exactly it was written; empty for defaults. */
+  readonly origin: string;
+};
+
+type Setting = { readonly text: string; readonly source: Source; readonly origin: string };
+
+export const MASKED = "******";
+/** A chain of references longer than this is a mistake even if it is no circle. */
+const DEPTH_MAX = 20;
+
+export class Configuration {
+  /** About names that nobody knows, and values that were ignored. */
+  readonly warnings: readonly string[];
+  readonly #settings: ReadonlyMap<string, Setting>;
+  readonly #values: ReadonlyMap<string, unknown>;
+
+  constructor(parts: {
+    readonly settings: ReadonlyMap<string, Setting>;
+    readonly values: ReadonlyMap<string, unknown>;
+    readonly warnings: readonly string[];
+  }) {
+    this.#settings = parts.settings;
+    this.#values = parts.values;
+    this.warnings = Object.freeze([...parts.warnings]);
+    Object.freeze(this);
+  }
+
+  /** The value of a key of the tables; null only for keys without a default. */
+  get<T>(spec: KeySpec<T>): T {
+    // The table was parsed with this very spec's type, so the value under its key is a T.
+    return this.#values.get(spec.key) as T;
+  }
+
+  /** Whether somebody set it, by its name or an alias; false for defaults. */
+  isSet(spec: KeySpec<unknown>): boolean {
+    return this.#settings.has(spec.key);
+  }
+
+  /** The text of any name, with references replaced; null when it is unset and has no default. */
+  text(name: string): string | null {
+    const key = keyOf(name)?.key ?? name;
+    const resolved = resolve(this.#settings, key, []);
+    return resolved.kind === "text" ? resolved.text : null;
+  }
+
+  source(name: string): Source {
+    return this.#settings.get(keyOf(name)?.key ?? name)?.source ?? "DEFAULT";
+  }
+
+  /** Whether somebody may ask for this name without it being a slip of the pen. */
+  isKnown(name: string): boolean {
+    return isKnownName(name) || this.#settings.has(name);
+  }
+
+  /** What was set under names that begin so, for templates such as logical names of clusters. */
+  withPrefix(prefix: string): ReadonlyMap<string, string> {
+    const found = new Map<string, string>();
+    for (const name of this.#settings.keys()) {
+      const text = name.startsWith(prefix) ? this.text(name) : null;
+      if (text !== null) found.set(name.slice(prefix.length), text);
+    }
+    return found;
+  }
+
+  /** Every key of the tables and every other name that was set, sorted. Secrets are masked. */
+  entries(): readonly ConfigurationEntry[] {
+    const names = new Set([...ALL_KEYS.map((spec) => spec.key), ...this.#settings.keys()]);
+    return [...names].sort().map((key) => {
+      const text = this.text(key);
+      const setting = this.#settings.get(key);
+      return {
+        key,
+        value: text !== null && isSecretName(key) ? MASKED : text,
+        source: setting?.source ?? "DEFAULT",
+        origin: setting?.origin ?? "",
+      };
+    });
+  }
+}
+
+type Resolved =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "unset" }
+  | { readonly kind: "bad"; readonly problem: string };
+
+function resolve(
+  settings: ReadonlyMap<string, Setting>,
+  key: string,
+  chain: readonly string[],
+): Resolved {
+  if (chain.includes(key) || chain.length >= DEPTH_MAX)
+    return { kind: "bad", problem: `it refers to itself: ${[...chain, key].join(" → ")}` };
+  const raw = settings.get(key)?.text ?? keyOf(key)?.defaultText ?? null;
+  if (raw === null) return { kind: "unset" };
+  let problem: string | null = null;
+  const text = raw.replace(/\$\{([^${}]*)\}/g, (whole, name: string) => {
+    const inner = resolve(settings, keyOf(name)?.key ?? name, [...chain, key]);
+    if (inner.kind === "text") return inner.text;
+    problem ??= inner.kind === "bad" ? inner.problem : `\${${name}} has no value`;
+    return whole;
+  });
+  return problem === null ? { kind: "text", text } : { kind: "bad", problem };
+}
+
+/** Names without a table of ours are ours to judge only under these roots; others belong to other programs. */
+const OUR_ROOTS = /^(alluxio|rockpool)\./;
+
+function collect(layers: readonly Layer[], warnings: string[]): Map<string, Setting> {
+  const settings = new Map<string, Setting>();
+  for (const { source, assignments } of layers) {
+    const inLayer = new Map<string, { setting: Setting; isAlias: boolean }>();
+    for (const { name, value, origin } of assignments) {
+      const key = keyOf(name)?.key ?? name;
+      const isAlias = key !== name;
+      if (isAlias && inLayer.get(key)?.isAlias === false) continue;
+      inLayer.set(key, { setting: { text: value, source, origin }, isAlias });
+      if (OUR_ROOTS.test(name) && !isKnownName(name)) warnings.push(unknownName(name, origin));
+    }
+    for (const [key, { setting }] of inLayer) if (!settings.has(key)) settings.set(key, setting);
+  }
+  return settings;
+}
+
+function unknownName(name: string, origin: string): string {
+  const nearest = nearestName(name);
+  const advice = nearest === null ? "it is ignored" : `did you mean ${nearest}?`;
+  return `Unknown property ${name} (${origin}): ${advice}`;
+}
+
+/**
+ * @param layers from the strongest to the weakest
+ * @throws RockpoolError INVALID_ARGUMENT that names every bad value, one a line
+ */
+export function createConfiguration(layers: readonly Layer[]): Configuration {
+  const warnings: string[] = [];
+  const settings = collect(layers, warnings);
+  const values = new Map<string, unknown>();
+  const problems: string[] = [];
+  for (const spec of ALL_KEYS) {
+    const setting = settings.get(spec.key);
+    const resolved = resolve(settings, spec.key, []);
+    const text = resolved.kind === "text" ? resolved.text.trim() : null;
+    // `key=` in a site file unsets a key that may be unset.
+    const isUnset = resolved.kind === "unset" || (text === "" && spec.defaultText === null);
+    const value = isUnset || text === null ? null : spec.type.parse(text);
+    if (value === null && !isUnset) problems.push(describe(spec, setting, resolved));
+    values.set(spec.key, typeof value === "object" ? Object.freeze(value) : value);
+  }
+  if (problems.length > 0)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      problems.join("\n"),
+      "Correct the values where they are set; `rockpool conf get` shows the rest",
+    );
+  return new Configuration({ settings, values, warnings });
+}
+
+function describe(
+  spec: KeySpec<unknown>,
+  setting: Setting | undefined,
+  resolved: Resolved,
+): string {
+  const where = setting === undefined ? "its default" : setting.origin;
+  if (resolved.kind === "bad") return `Bad value of ${spec.key} (${where}): ${resolved.problem}`;
+  const shown = isSecretName(spec.key) ? MASKED : resolved.kind === "text" ? resolved.text : "";
+  return `Bad value "${shown}" of ${spec.key} (${where}): expected ${spec.type.expected}`;
+}

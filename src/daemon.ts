@@ -1,0 +1,60 @@
+/**
+ * What a daemon is to the entry point, and what it is given.
+ * @module
+ */
+import { hostname, userInfo } from "node:os";
+import { CommonKeys } from "./conf/common_keys.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import type { ImpersonationRule } from "./rpc/sasl.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
+import type { World } from "./world/ports.ts";
+
+export type DaemonContext = {
+  readonly configuration: Configuration;
+  readonly telemetry: Telemetry;
+  readonly world: World;
+  /** Logs and ends the process. */
+  readonly fatal: (
+    exitCode: number,
+    message: string,
+    detail: Readonly<Record<string, unknown>>,
+  ) => void;
+  /** Where the bundles lie: dist/. */
+  readonly scriptFolder: URL;
+};
+
+export interface Daemon {
+  /** Resolves when all ports are open, with facts for the log. @throws RockpoolError when it cannot be */
+  start(): Promise<Readonly<Record<string, unknown>>>;
+  /** Ends in order: hands over, lets calls finish, closes. Also before `start` has resolved. */
+  stop(): Promise<void>;
+}
+
+/** The user that runs this process: the superuser of the cluster. */
+export function processUser(configuration: Configuration): string {
+  return configuration.get(CommonKeys.loginUsername) ?? userInfo().username;
+}
+
+/** The name under which others reach this machine when the configuration names none. */
+export function machineName(): string {
+  return hostname();
+}
+
+/** Who may act for whom: `alluxio.master.security.impersonation.<user>.users` and `.groups`. */
+export function impersonationRules(
+  configuration: Configuration,
+): ReadonlyMap<string, ImpersonationRule> {
+  const rules = new Map<string, { users: readonly string[]; groups: readonly string[] }>();
+  for (const [name, text] of configuration.withPrefix("alluxio.master.security.impersonation.")) {
+    const dot = name.lastIndexOf(".");
+    const user = name.slice(0, dot);
+    const what = name.slice(dot + 1);
+    if (what !== "users" && what !== "groups") continue;
+    const names = text
+      .split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== "");
+    rules.set(user, { users: [], groups: [], ...rules.get(user), [what]: names });
+  }
+  return rules;
+}

@@ -1,0 +1,248 @@
+/**
+ * What masters say to each other on the journal port: frames over TCP.
+ *
+ * Little-endian:
+ * ```
+ *  0 u32 body length   4 u8 type   5 u8 version (1)   6 u16 flags (0)
+ *  8 u64 sequence: 1 for the first frame of a connection and direction, then one more each
+ * 16 u32 CRC-32C of bytes 0..16 and of the body
+ * 20 body
+ * ```
+ * | type | body | who |
+ * |---|---|---|
+ * | 1 hello | {@link Hello} | first frame of the side that dialled |
+ * | 2 welcome | {@link Welcome} | the answer: messages may follow |
+ * | 3 refusal | {@link Refusal} | the answer instead; then the connection is closed |
+ * | 4 message | one message of Raft | dialling side |
+ * | 5 ping, 6 pong | empty | dialling side, and its answer |
+ *
+ * A connection carries messages one way: each member dials each other one. Bodies are coded with common/codec. A frame
+ * that is malformed, too long, or out of turn ends the connection: bytes that once were wrong are not trusted again.
+ * @module
+ */
+import { DecodeError } from "../common/bytes.ts";
+import {
+  bool,
+  branded,
+  bytes,
+  type Codec,
+  decode,
+  encode,
+  list,
+  oneOf,
+  struct,
+  text,
+  u64,
+  uint,
+  union,
+  type ValueOf,
+} from "../common/codec.ts";
+import type { MemberId } from "../common/ids.ts";
+import { ENTRY_BYTES_MAX } from "../common/limits.ts";
+import type { Message } from "../raft/messages.ts";
+import type { Crc32c } from "./record.ts";
+
+export const FRAME_HEADER_BYTES = 20;
+const FRAME_VERSION = 1;
+export const PROTOCOL_VERSION = 1;
+/** An append of the largest size plus one entry of the largest size, and their framing. */
+export const FRAME_BYTES_MAX = 4 * ENTRY_BYTES_MAX;
+/** Before a peer has said who it is it gets no memory. */
+export const HELLO_BYTES_MAX = 4096;
+
+export const FRAME_TYPES = {
+  hello: 1,
+  welcome: 2,
+  refusal: 3,
+  message: 4,
+  ping: 5,
+  pong: 6,
+} as const;
+
+const memberId = branded<MemberId, bigint>(u64);
+
+export const HELLO = struct({
+  protocolVersion: uint,
+  groupId: u64,
+  from: memberId,
+  to: memberId,
+  address: text,
+  incarnation: u64,
+});
+export type Hello = ValueOf<typeof HELLO>;
+
+export const WELCOME = struct({ protocolVersion: uint, from: memberId, incarnation: u64 });
+export type Welcome = ValueOf<typeof WELCOME>;
+
+export const REFUSAL = struct({
+  reason: oneOf("protocolVersion", "otherGroup", "otherTarget", "notMember", "wiped"),
+  explanation: text,
+});
+export type Refusal = ValueOf<typeof REFUSAL>;
+
+const envelope = { from: memberId, to: memberId, term: uint };
+const ENTRY = struct({
+  index: uint,
+  term: uint,
+  kind: oneOf("noop", "command", "config"),
+  payload: bytes,
+});
+const voteRequest = { ...envelope, lastLogIndex: uint, lastLogTerm: uint, isTransfer: bool };
+const voteResponse = { ...envelope, isGranted: bool };
+
+/** Tags are never renumbered or reused. */
+export const MESSAGE: Codec<Message> = union({
+  requestVote: [1, struct(voteRequest)],
+  requestPreVote: [2, struct(voteRequest)],
+  voteResponse: [3, struct(voteResponse)],
+  preVoteResponse: [4, struct(voteResponse)],
+  appendEntries: [
+    5,
+    struct({
+      ...envelope,
+      prevLogIndex: uint,
+      prevLogTerm: uint,
+      entries: list(ENTRY),
+      leaderCommit: uint,
+    }),
+  ],
+  appendAccepted: [6, struct({ ...envelope, matchIndex: uint })],
+  appendRejected: [
+    7,
+    struct({ ...envelope, rejectedIndex: uint, hintIndex: uint, hintTerm: uint }),
+  ],
+  heartbeat: [8, struct({ ...envelope, commitIndex: uint, readContext: uint })],
+  heartbeatResponse: [9, struct({ ...envelope, readContext: uint })],
+  timeoutNow: [10, struct(envelope)],
+});
+
+export type Frame =
+  | { readonly kind: "hello"; readonly hello: Hello }
+  | { readonly kind: "welcome"; readonly welcome: Welcome }
+  | { readonly kind: "refusal"; readonly refusal: Refusal }
+  | { readonly kind: "message"; readonly message: Message }
+  | { readonly kind: "ping" }
+  | { readonly kind: "pong" };
+
+const EMPTY = new Uint8Array(0);
+
+function bodyOf(frame: Frame): Uint8Array {
+  switch (frame.kind) {
+    case "hello":
+      return encode(HELLO, frame.hello);
+    case "welcome":
+      return encode(WELCOME, frame.welcome);
+    case "refusal":
+      return encode(REFUSAL, frame.refusal);
+    case "message":
+      return encode(MESSAGE, frame.message);
+    case "ping":
+    case "pong":
+      return EMPTY;
+  }
+}
+
+function frameOf(type: number, body: Uint8Array): Frame {
+  switch (type) {
+    case FRAME_TYPES.hello:
+      return { kind: "hello", hello: decode(HELLO, body) };
+    case FRAME_TYPES.welcome:
+      return { kind: "welcome", welcome: decode(WELCOME, body) };
+    case FRAME_TYPES.refusal:
+      return { kind: "refusal", refusal: decode(REFUSAL, body) };
+    case FRAME_TYPES.message:
+      return { kind: "message", message: decode(MESSAGE, body) };
+    case FRAME_TYPES.ping:
+      return { kind: "ping" };
+    case FRAME_TYPES.pong:
+      return { kind: "pong" };
+    default:
+      throw new DecodeError(`No frame has type ${type}`);
+  }
+}
+
+/** @param sequence 1 for the first frame sent on a connection, then one more each */
+export function encodeFrame(frame: Frame, sequence: number, crc32c: Crc32c): Uint8Array {
+  const body = bodyOf(frame);
+  const out = new Uint8Array(FRAME_HEADER_BYTES + body.length);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, body.length, true);
+  view.setUint8(4, FRAME_TYPES[frame.kind]);
+  view.setUint8(5, FRAME_VERSION);
+  view.setBigUint64(8, BigInt(sequence), true);
+  out.set(body, FRAME_HEADER_BYTES);
+  view.setUint32(16, crc32c(body, crc32c(out.subarray(0, 16))), true);
+  return out;
+}
+
+/** Takes a stream apart into frames, however it was cut. */
+export class FrameReader {
+  readonly #crc32c: Crc32c;
+  #bytesMax: number;
+  #sequence = 0;
+  #chunks: Uint8Array[] = [];
+  #bufferedBytes = 0;
+  #neededBytes = FRAME_HEADER_BYTES;
+
+  constructor(crc32c: Crc32c, bytesMax: number) {
+    this.#crc32c = crc32c;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Once the peer is known. */
+  allow(bytesMax: number): void {
+    this.#bytesMax = bytesMax;
+  }
+
+  /**
+   * Frames that `chunk` completes.
+   * @throws DecodeError when the stream is not one of frames; the reader is of no use then
+   */
+  *push(chunk: Uint8Array): Generator<Frame> {
+    this.#chunks.push(chunk);
+    this.#bufferedBytes += chunk.length;
+    while (this.#bufferedBytes >= this.#neededBytes) {
+      // Joined only when a frame is complete, so a large one is copied once and not with every chunk.
+      const joined = this.#join();
+      const bodyBytes = this.#lengthOf(joined);
+      const end = FRAME_HEADER_BYTES + bodyBytes;
+      if (joined.length < end) {
+        this.#neededBytes = end;
+        continue;
+      }
+      this.#neededBytes = FRAME_HEADER_BYTES;
+      this.#chunks = joined.length > end ? [joined.subarray(end)] : [];
+      this.#bufferedBytes = joined.length - end;
+      yield this.#decode(joined.subarray(0, end));
+    }
+  }
+
+  #join(): Uint8Array {
+    const [only] = this.#chunks;
+    const joined = this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks);
+    this.#chunks = [joined];
+    return joined;
+  }
+
+  #lengthOf(bytes: Uint8Array): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const bodyBytes = view.getUint32(0, true);
+    if (bodyBytes + FRAME_HEADER_BYTES > this.#bytesMax)
+      throw new DecodeError(`A frame claims ${bodyBytes} B; ${this.#bytesMax} B are the most`);
+    return bodyBytes;
+  }
+
+  #decode(bytes: Uint8Array): Frame {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const body = bytes.subarray(FRAME_HEADER_BYTES);
+    const crc = this.#crc32c(body, this.#crc32c(bytes.subarray(0, 16)));
+    if (view.getUint32(16, true) !== crc)
+      throw new DecodeError("The CRC-32C of a frame does not match");
+    if (view.getUint8(5) !== FRAME_VERSION || view.getUint16(6, true) !== 0)
+      throw new DecodeError(`A frame has version ${view.getUint8(5)}`);
+    this.#sequence += 1;
+    if (view.getBigUint64(8, true) !== BigInt(this.#sequence))
+      throw new DecodeError(`Frame ${this.#sequence} has another sequence number`);
+    return frameOf(view.getUint8(4), body);
+  }
+}

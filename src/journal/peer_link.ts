@@ -1,0 +1,243 @@
+/**
+ * The connection on which this member sends to one peer: dials, says hello, keeps dialling.
+ *
+ * - What cannot be sent now is dropped: Raft sends again what matters, and old heartbeats do not.
+ * - When a connection that worked breaks, the peer is dialled again at once. If that is refused or reset, the process
+ *   there is gone: `onPeerDied`. A time-out is no such evidence; the peer may be alive and slow, or behind a cut.
+ * - Half-open connections are found by pings: silence for `PING_TIMEOUT_MS` closes.
+ * @module
+ */
+import { connect, type Socket } from "node:net";
+import { messageOf } from "../common/errors.ts";
+import type { MemberId } from "../common/ids.ts";
+import { PEER_INFLIGHT_BYTES_MAX } from "../common/limits.ts";
+import type { Message } from "../raft/messages.ts";
+import type { World } from "../world/ports.ts";
+import {
+  encodeFrame,
+  type Frame,
+  FRAME_BYTES_MAX,
+  FrameReader,
+  type Hello,
+  type Refusal,
+  type Welcome,
+} from "./peer_frame.ts";
+import type { Crc32c } from "./record.ts";
+
+const REDIAL_MIN_MS = 20;
+const REDIAL_MAX_MS = 200;
+/** After a refusal for a reason that only an operator can remove. */
+const REDIAL_REFUSED_MS = 2000;
+/** A host that is gone answers nothing; the kernel alone would try for minutes. */
+const DIAL_TIMEOUT_MS = 1000;
+const PING_INTERVAL_MS = 250;
+const PING_TIMEOUT_MS = 1000;
+/** Reset, or refused: a kernel answered that nobody is there. */
+const DEAD: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
+
+export type PeerLinkOptions = {
+  readonly peer: MemberId;
+  readonly address: string;
+  readonly hello: Hello;
+  readonly crc32c: Crc32c;
+  readonly world: World;
+  /** False: the peer that answered is not to be talked to. */
+  readonly onWelcome: (welcome: Welcome) => boolean;
+  readonly onRefusal: (refusal: Refusal) => void;
+  readonly onConnected: () => void;
+  readonly onClosed: (reason: string) => void;
+  readonly onPeerDied: () => void;
+  /** Something came from the peer. */
+  readonly onHeard: () => void;
+};
+
+export class PeerLink {
+  readonly #options: PeerLinkOptions;
+  readonly #host: string;
+  readonly #port: number;
+  #socket: Socket | null = null;
+  #isReady = false;
+  #wasReady = false;
+  #sequence = 0;
+  #redialMs = REDIAL_MIN_MS;
+  #timer: { cancel(): void } | null = null;
+  #pingTimer: { cancel(): void } | null = null;
+  #heardMs = 0;
+  #isClosed = false;
+  #droppedCount = 0;
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+    const colon = options.address.lastIndexOf(":");
+    this.#host = options.address.slice(0, colon).replace(/^\[|\]$/g, "");
+    this.#port = Number(options.address.slice(colon + 1));
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Messages that found no connection or a full one. */
+  get droppedCount(): number {
+    return this.#droppedCount;
+  }
+
+  start(): void {
+    this.#dial();
+  }
+
+  send(message: Message): void {
+    const socket = this.#socket;
+    if (socket === null || !this.#isReady) {
+      this.#droppedCount += 1;
+      return;
+    }
+    const isBulk = message.kind === "appendEntries" && message.entries.length > 0;
+    // Room is left for what is small and urgent; when even that is used up, the peer does not read any more.
+    const bytesMax = isBulk ? PEER_INFLIGHT_BYTES_MAX : PEER_INFLIGHT_BYTES_MAX + FRAME_BYTES_MAX;
+    if (socket.writableLength > bytesMax) {
+      this.#droppedCount += 1;
+      return;
+    }
+    this.#write(socket, { kind: "message", message });
+  }
+
+  /** Everything sent in one turn leaves in one packet, if it fits. */
+  #write(socket: Socket, frame: Frame): void {
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(() => socket.uncork());
+    }
+    this.#sequence += 1;
+    socket.write(encodeFrame(frame, this.#sequence, this.#options.crc32c));
+  }
+
+  /** The peer's own connection to us broke: find out soon whether it is alive. */
+  suspect(): void {
+    if (this.#isClosed) return;
+    if (this.#isReady && this.#socket !== null) this.#write(this.#socket, { kind: "ping" });
+    else if (this.#timer !== null) this.#redialIn(0);
+  }
+
+  #redialIn(delayMs: number): void {
+    this.#timer?.cancel();
+    if (this.#isClosed) return;
+    this.#timer = this.#options.world.timers.after(delayMs, () => {
+      this.#timer = null;
+      this.#dial();
+    });
+  }
+
+  #jitter(ms: number): number {
+    return ms * (0.5 + this.#options.world.random.uint32() / 0x2_0000_0000);
+  }
+
+  #dial(): void {
+    if (this.#isClosed) return;
+    const { world, crc32c } = this.#options;
+    const socket = connect({ host: this.#host, port: this.#port, noDelay: true });
+    this.#socket = socket;
+    this.#sequence = 0;
+    this.#heardMs = world.clock.monotonicMs();
+    const reader = new FrameReader(crc32c, FRAME_BYTES_MAX);
+    let reason: unknown = "closed by the peer";
+    let refusal: Refusal | null = null;
+    const watchdog = world.timers.after(DIAL_TIMEOUT_MS, () => {
+      if (!this.#isReady && this.#socket === socket)
+        socket.destroy(new Error(`No answer within ${DIAL_TIMEOUT_MS} ms`));
+    });
+    socket.on("connect", () => this.#write(socket, { kind: "hello", hello: this.#options.hello }));
+    socket.on("data", (chunk) => {
+      try {
+        for (const frame of reader.push(chunk)) {
+          if (frame.kind === "refusal") refusal = frame.refusal;
+          this.#onFrame(socket, frame);
+        }
+      } catch (error) {
+        // Whatever is wrong with what a peer says ends its connection and nothing else.
+        socket.destroy(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+    socket.on("error", (error) => {
+      reason = error;
+    });
+    socket.on("close", () => {
+      watchdog.cancel();
+      if (this.#socket === socket) this.#onClose(reason, refusal);
+    });
+  }
+
+  #onFrame(socket: Socket, frame: Frame): void {
+    this.#heardMs = this.#options.world.clock.monotonicMs();
+    this.#options.onHeard();
+    if (frame.kind === "pong") return;
+    if (frame.kind === "refusal") {
+      this.#options.onRefusal(frame.refusal);
+      socket.destroy();
+    } else if (frame.kind === "welcome" && !this.#isReady) {
+      if (!this.#options.onWelcome(frame.welcome)) {
+        this.#redialMs = REDIAL_REFUSED_MS;
+        socket.destroy();
+        return;
+      }
+      this.#isReady = true;
+      this.#wasReady = true;
+      this.#redialMs = REDIAL_MIN_MS;
+      this.#options.onConnected();
+      this.#schedulePing();
+    } else socket.destroy(new Error(`A ${frame.kind} came out of turn`));
+  }
+
+  #schedulePing(): void {
+    const { timers, clock } = this.#options.world;
+    this.#pingTimer?.cancel();
+    let sentMs = clock.monotonicMs();
+    const ping = () => {
+      const socket = this.#socket;
+      if (!this.#isReady || socket === null) return;
+      const nowMs = clock.monotonicMs();
+      // If this process stood still itself, its own clock is no witness against the peer.
+      const hasStalled = nowMs - sentMs > 2 * PING_INTERVAL_MS;
+      if (hasStalled) this.#heardMs = nowMs;
+      if (nowMs - this.#heardMs > PING_TIMEOUT_MS) {
+        socket.destroy(new Error(`No answer to pings for ${PING_TIMEOUT_MS} ms`));
+        return;
+      }
+      this.#write(socket, { kind: "ping" });
+      sentMs = nowMs;
+      this.#pingTimer = timers.after(PING_INTERVAL_MS, ping);
+    };
+    this.#pingTimer = timers.after(PING_INTERVAL_MS, ping);
+  }
+
+  #onClose(reason: unknown, refusal: Refusal | null): void {
+    const hadBeenReady = this.#isReady;
+    this.#socket = null;
+    this.#isReady = false;
+    this.#pingTimer?.cancel();
+    if (this.#isClosed) return;
+    if (hadBeenReady) {
+      this.#options.onClosed(messageOf(reason));
+      this.#redialIn(0);
+      return;
+    }
+    const code = reason instanceof Error && "code" in reason ? reason.code : undefined;
+    if (DEAD.has(code) && this.#wasReady) {
+      // Told once for each connection that worked: then the peer is known to be gone.
+      this.#wasReady = false;
+      this.#options.onPeerDied();
+    }
+    if (refusal !== null) this.#redialMs = REDIAL_REFUSED_MS;
+    this.#redialIn(this.#jitter(this.#redialMs));
+    this.#redialMs = Math.min(REDIAL_MAX_MS, this.#redialMs * 2);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#isReady = false;
+    this.#timer?.cancel();
+    this.#pingTimer?.cancel();
+    this.#socket?.destroy();
+    this.#socket = null;
+  }
+}

@@ -1,0 +1,650 @@
+/**
+ * The journal of masters that replicate it among themselves: the main thread's half. The other half, in
+ * journal_thread.ts, owns Raft, the disk and the peers; this one owns the state machine and whoever waits.
+ *
+ * - Proposals and reads of one turn of the loop travel together.
+ * - Committed entries are applied in slices, the loop is let go between them, and each proposal is answered with the
+ *   result of its own entry: same index, same term.
+ * - A reign ends for everybody at once: whatever waits is rejected with UNAVAILABLE, also when the entry may yet be
+ *   committed under the next leader. Answers that come later find nobody.
+ * @module
+ */
+import { EXIT, messageOf, RockpoolError } from "../common/errors.ts";
+import type { LogIndex, MemberId, Term } from "../common/ids.ts";
+import { invariant, unreachable } from "../common/invariant.ts";
+import { APPLY_ENTRIES_MAX, ENTRY_BYTES_MAX, PROPOSALS_MAX } from "../common/limits.ts";
+import type { SoftState } from "../raft/messages.ts";
+import type { World } from "../world/ports.ts";
+import { memberIdOf } from "./journal_folder.ts";
+import {
+  type ConnectThread,
+  DEFAULT_TIMINGS,
+  type FromThread,
+  type JournalEvent,
+  type JournalTimings,
+  type PackedEntries,
+  pack,
+  type PlainError,
+  type ThreadOptions,
+  type ThreadPort,
+  type ThreadStatus,
+  unpack,
+} from "./journal_protocol.ts";
+import type {
+  CommittedEntry,
+  JournalStatus,
+  JournalSystem,
+  LeadershipEvent,
+  Role,
+  StateMachine,
+} from "./journal_system.ts";
+import { SEGMENT_BYTES } from "./segment_file.ts";
+
+/** Payloads of durable entries that the journal thread keeps in memory. */
+const CACHE_BYTES_MAX = 16 * 1024 * 1024;
+/** Payloads that wait for a commit; with PROPOSALS_MAX alone they might be 16 GiB. */
+const PROPOSAL_BYTES_MAX = 64 * 1024 * 1024;
+/** One leader's attempt to hand over before it closes; its followers then elect by themselves. */
+const TRANSFER_TIMEOUT_MS = 1000;
+
+export type RaftJournalOptions<R> = {
+  /** Formatted by `formatJournal`. */
+  readonly folder: string;
+  /** host:port of this member's journal port, as it stands in `addresses`. */
+  readonly address: string;
+  /** Of all members. */
+  readonly addresses: readonly string[];
+  /** Where to listen; the port is that of `address` unless something forwards to another one. */
+  readonly bindHost: string;
+  readonly bindPort: number;
+  readonly stateMachine: StateMachine<R>;
+  readonly world: World;
+  /** `workerThread(url, …)` in product, `inProcess(…)` in tests. */
+  readonly connect: ConnectThread;
+  /** Log lines and metrics. A `fatal` one asks for the process to end with its exit code. */
+  readonly onEvent: (event: JournalEvent) => void;
+  readonly timings?: Partial<JournalTimings>;
+  readonly segmentBytes?: number;
+  readonly cacheBytesMax?: number;
+};
+
+type Waiter<R> = {
+  readonly payload: Uint8Array;
+  readonly resolve: (result: R) => void;
+  readonly reject: (error: RockpoolError) => void;
+};
+type Reader = { readonly resolve: () => void; readonly reject: (error: RockpoolError) => void };
+type Accepted<R> = { readonly term: Term; readonly waiter: Waiter<R> };
+type Chunk = {
+  readonly entries: PackedEntries;
+  readonly payloads: readonly Uint8Array[];
+  next: number;
+};
+
+export class RaftJournal<R> implements JournalSystem<R> {
+  readonly #options: RaftJournalOptions<R>;
+  readonly #self: MemberId;
+  #thread: ThreadPort | null = null;
+  #state: "new" | "starting" | "open" | "closed" = "new";
+  #started: { resolve: () => void; reject: (error: RockpoolError) => void } | null = null;
+  #closed: (() => void) | null = null;
+
+  #softState: SoftState = { role: "follower", term: 0, leader: null };
+  #servingTerm: Term | null = null;
+  #status: ThreadStatus = { lastIndex: 0, commitIndex: 0, members: [] };
+  #listeners: ((event: LeadershipEvent) => void)[] = [];
+  #leaderlessSinceMs = 0;
+  #lastGainedMs: number | null = null;
+  #lastLostMs: number | null = null;
+  #readOnly: PlainError | null = null;
+
+  #requestId = 0;
+  #context = 0;
+  #isFlushScheduled = false;
+  #proposals: Waiter<R>[] = [];
+  #reads: Reader[] = [];
+  /** Sent to the thread, not answered. */
+  #requested = new Map<number, readonly Waiter<R>[]>();
+  /** In the log at this index, if the term is right. */
+  #accepted = new Map<LogIndex, Accepted<R>>();
+  #waitingCount = 0;
+  #waitingBytes = 0;
+  #readsAsked = new Map<number, readonly Reader[]>();
+  #readsUnapplied: { readonly index: LogIndex; readonly readers: readonly Reader[] }[] = [];
+  #readersCount = 0;
+  #transfers = new Map<number, { to: MemberId; settle: (isBegun: boolean) => void }>();
+  #leaderWatchers = new Set<(leader: MemberId | null) => void>();
+
+  #chunks: Chunk[] = [];
+  #isApplying = false;
+  #applied: LogIndex = 0;
+
+  constructor(options: RaftJournalOptions<R>) {
+    this.#options = options;
+    this.#self = memberIdOf(options.address);
+    checkTimings({ ...DEFAULT_TIMINGS, ...options.timings });
+  }
+
+  // — opening and messages of the thread —
+
+  start(): Promise<void> {
+    invariant(this.#state === "new", "a journal is started once");
+    this.#state = "starting";
+    const { folder, address, addresses, bindHost, bindPort, stateMachine } = this.#options;
+    const options: ThreadOptions = {
+      folder,
+      address,
+      addresses: [...addresses],
+      bindHost,
+      bindPort,
+      segmentBytes: this.#options.segmentBytes ?? SEGMENT_BYTES,
+      cacheBytesMax: this.#options.cacheBytesMax ?? CACHE_BYTES_MAX,
+      timings: { ...DEFAULT_TIMINGS, ...this.#options.timings },
+    };
+    this.#applied = stateMachine.appliedIndex();
+    this.#leaderlessSinceMs = this.#options.world.clock.monotonicMs();
+    return new Promise((resolve, reject) => {
+      this.#started = { resolve, reject };
+      this.#thread = this.#options.connect((message) => this.#receive(message));
+      this.#thread.post({ kind: "start", options, appliedIndex: this.#applied });
+    });
+  }
+
+  #receive(message: FromThread): void {
+    switch (message.kind) {
+      case "started":
+        this.#state = "open";
+        this.#status = message.status;
+        this.#softState = message.softState;
+        this.#started?.resolve();
+        break;
+      case "startFailed":
+        this.#onStartFailed(message.error);
+        break;
+      case "accepted":
+        this.#onAccepted(message);
+        break;
+      case "refused":
+        this.#onRefused(message);
+        break;
+      case "committed":
+        this.#chunks.push({
+          entries: message.entries,
+          payloads: unpack(message.entries),
+          next: 0,
+        });
+        if (!this.#isApplying) this.#applySome();
+        break;
+      case "readReady":
+        this.#onReadReady(message.context, message.index);
+        break;
+      case "readsAborted":
+        for (const context of message.contexts) {
+          const readers = this.#readsAsked.get(context) ?? [];
+          this.#readsAsked.delete(context);
+          this.#rejectReads(readers);
+        }
+        break;
+      case "softState":
+        this.#onSoftState(message.softState);
+        break;
+      case "transferAnswer":
+        this.#transfers.get(message.requestId)?.settle(message.isBegun);
+        break;
+      case "status":
+        this.#status = message.status;
+        break;
+      case "event":
+        this.#onEvent(message.event);
+        break;
+      case "closed":
+        this.#closed?.();
+        break;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #onStartFailed({ status, message, remedy }: PlainError): void {
+    this.#state = "closed";
+    this.#started?.reject(new RockpoolError(status, message, remedy));
+    void this.#thread?.abandon(); // Nothing is open in it any more.
+  }
+
+  #onEvent(event: JournalEvent): void {
+    if (event.kind === "readOnly") {
+      const { message, remedy } = event;
+      this.#readOnly = { status: "RESOURCE_EXHAUSTED", message, remedy };
+    } else if (event.kind === "writableAgain") this.#readOnly = null;
+    else if (event.kind === "fatal") {
+      this.#started?.reject(new RockpoolError("INTERNAL", event.message, event.remedy));
+      this.#endReign();
+      this.#state = "closed";
+      this.#closed?.();
+    }
+    this.#options.onEvent(event);
+  }
+
+  // — leadership —
+
+  isServing(): boolean {
+    return this.#servingTerm !== null;
+  }
+
+  onLeadership(listener: (event: LeadershipEvent) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #onSoftState(softState: SoftState): void {
+    const before = this.#softState;
+    this.#softState = softState;
+    if (softState.leader !== before.leader && before.leader !== null)
+      this.#leaderlessSinceMs = this.#options.world.clock.monotonicMs();
+    const isSameReign = softState.role === "leader" && softState.term === before.term;
+    if (!isSameReign) this.#endReign();
+    for (const watcher of [...this.#leaderWatchers]) watcher(softState.leader);
+  }
+
+  /** Everybody who waits learns at once that this reign is over. */
+  #endReign(): void {
+    const term = this.#servingTerm;
+    this.#servingTerm = null;
+    if (term !== null) {
+      this.#lastLostMs = this.#options.world.clock.wallMs();
+      for (const listener of this.#listeners) listener({ kind: "lost", term });
+    }
+    const proposals = [
+      ...[...this.#accepted.values()].map(({ waiter }) => waiter),
+      ...[...this.#requested.values()].flat(),
+      ...this.#proposals,
+    ];
+    this.#accepted.clear();
+    this.#requested.clear();
+    this.#proposals = [];
+    for (const waiter of proposals) this.#reject(waiter, this.#unavailable());
+    const reads = [
+      ...[...this.#readsAsked.values()].flat(),
+      ...this.#readsUnapplied.flatMap(({ readers }) => readers),
+      ...this.#reads,
+    ];
+    this.#readsAsked.clear();
+    this.#readsUnapplied = [];
+    this.#reads = [];
+    this.#rejectReads(reads);
+  }
+
+  #beginServing(term: Term): void {
+    const { clock } = this.#options.world;
+    this.#servingTerm = term;
+    this.#lastGainedMs = clock.wallMs();
+    const tookMs = clock.monotonicMs() - this.#leaderlessSinceMs;
+    for (const listener of this.#listeners) listener({ kind: "gained", term, tookMs });
+  }
+
+  #unavailable(): RockpoolError {
+    if (this.#readOnly !== null) {
+      const { status, message, remedy } = this.#readOnly;
+      return new RockpoolError(status, message, remedy);
+    }
+    const leader = this.#addressOf(this.#softState.leader);
+    const isSelf = this.#softState.leader === this.#self;
+    const who =
+      leader === null ? "no master leads at this moment" : `the leader's journal is at ${leader}`;
+    return new RockpoolError(
+      "UNAVAILABLE",
+      isSelf
+        ? `Master ${this.#options.address} leads and is not ready to serve yet`
+        : `Master ${this.#options.address} does not lead: ${who}`,
+      "Try again; clients with the list of all masters find the leader by themselves",
+    );
+  }
+
+  #addressOf(member: MemberId | null): string | null {
+    return this.#options.addresses.find((address) => memberIdOf(address) === member) ?? null;
+  }
+
+  // — proposals —
+
+  propose(payload: Uint8Array): Promise<R> {
+    if (this.#servingTerm === null) return Promise.reject(this.#unavailable());
+    if (payload.length > ENTRY_BYTES_MAX)
+      return Promise.reject(
+        new RockpoolError(
+          "INVALID_ARGUMENT",
+          `A command of ${payload.length} B is larger than the ${ENTRY_BYTES_MAX} B of one journal entry`,
+          "Split the request: shorter lists, smaller extended attributes",
+        ),
+      );
+    const isFull =
+      this.#waitingCount >= PROPOSALS_MAX ||
+      this.#waitingBytes + payload.length > PROPOSAL_BYTES_MAX;
+    if (isFull)
+      return Promise.reject(
+        new RockpoolError(
+          "RESOURCE_EXHAUSTED",
+          `${this.#waitingCount} changes of ${this.#waitingBytes} B wait for the journal already`,
+          "Send fewer requests at a time",
+        ),
+      );
+    this.#waitingCount += 1;
+    this.#waitingBytes += payload.length;
+    return new Promise((resolve, reject) => {
+      this.#proposals.push({ payload, resolve, reject });
+      this.#scheduleFlush();
+    });
+  }
+
+  #release(waiter: Waiter<R>): void {
+    this.#waitingCount -= 1;
+    this.#waitingBytes -= waiter.payload.length;
+  }
+
+  #resolve(waiter: Waiter<R>, result: R): void {
+    this.#release(waiter);
+    waiter.resolve(result);
+  }
+
+  #reject(waiter: Waiter<R>, error: RockpoolError): void {
+    this.#release(waiter);
+    waiter.reject(error);
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    setImmediate(() => {
+      this.#isFlushScheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const term = this.#servingTerm;
+    // Without a reign nothing waits here: its end rejected it.
+    if (term === null || this.#thread === null) return;
+    if (this.#proposals.length > 0) {
+      const waiters = this.#proposals;
+      this.#proposals = [];
+      this.#requestId += 1;
+      const requestId = this.#requestId;
+      this.#requested.set(requestId, waiters);
+      const payloads = pack(waiters.map((waiter) => waiter.payload));
+      const transfer = [payloads.bytes.buffer, payloads.lengths.buffer];
+      this.#thread.post({ kind: "propose", requestId, term, payloads }, transfer);
+    }
+    if (this.#reads.length > 0) {
+      const readers = this.#reads;
+      this.#reads = [];
+      this.#context += 1;
+      this.#readsAsked.set(this.#context, readers);
+      this.#thread.post({ kind: "read", context: this.#context, term });
+    }
+  }
+
+  #onAccepted(message: Extract<FromThread, { kind: "accepted" }>): void {
+    const waiters = this.#requested.get(message.requestId);
+    // Its reign has ended meanwhile, and everybody was told.
+    if (waiters === undefined) return;
+    this.#requested.delete(message.requestId);
+    for (const [at, waiter] of waiters.entries())
+      this.#accepted.set(message.firstIndex + at, { term: message.term, waiter });
+  }
+
+  #onRefused(message: Extract<FromThread, { kind: "refused" }>): void {
+    const waiters = this.#requested.get(message.requestId) ?? [];
+    this.#requested.delete(message.requestId);
+    for (const waiter of waiters) this.#reject(waiter, this.#unavailable());
+  }
+
+  // — applying —
+
+  #applySome(): void {
+    const entries: CommittedEntry[] = [];
+    let throughIndex = this.#applied;
+    let isReignBegun = false;
+    let finished: LogIndex | null = null;
+    for (let count = 0; count < APPLY_ENTRIES_MAX; count++) {
+      const chunk = this.#chunks[0];
+      if (chunk === undefined) break;
+      const index = chunk.entries.firstIndex + chunk.next;
+      const term = chunk.entries.terms[chunk.next] ?? 0;
+      const payload = chunk.payloads[chunk.next];
+      const isCommand = chunk.entries.isCommand[chunk.next] === 1;
+      invariant(index === throughIndex + 1, "entries are applied one after the other");
+      invariant(payload !== undefined, "every entry has a payload");
+      throughIndex = index;
+      if (isCommand) entries.push({ index, term, payload });
+      isReignBegun ||= this.#softState.role === "leader" && term === this.#softState.term;
+      chunk.next += 1;
+      if (chunk.next === chunk.payloads.length) {
+        this.#chunks.shift();
+        finished = index;
+      }
+    }
+    if (throughIndex > this.#applied) this.#apply(entries, throughIndex);
+    if (this.#state === "closed") return;
+    if (finished !== null) this.#thread?.post({ kind: "applied", index: finished });
+    if (isReignBegun && this.#servingTerm === null) this.#beginServing(this.#softState.term);
+    this.#isApplying = this.#chunks.length > 0;
+    if (this.#isApplying) setImmediate(() => this.#applySome());
+  }
+
+  #apply(entries: readonly CommittedEntry[], throughIndex: LogIndex): void {
+    let results: readonly R[];
+    try {
+      results = this.#options.stateMachine.apply(entries, throughIndex);
+      invariant(results.length === entries.length, "every entry has a result");
+    } catch (error) {
+      this.#onApplyFailed(error, throughIndex);
+      return;
+    }
+    const first = this.#applied + 1;
+    this.#applied = throughIndex;
+    for (const [at, entry] of entries.entries()) {
+      const accepted = this.#accepted.get(entry.index);
+      if (accepted === undefined) continue;
+      this.#accepted.delete(entry.index);
+      // As long as results.length is entries.length, there is one.
+      if (accepted.term === entry.term) this.#resolve(accepted.waiter, results[at] as R);
+      else this.#reject(accepted.waiter, this.#unavailable());
+    }
+    invariant(first <= throughIndex, "applying moves on");
+    this.#releaseReads();
+  }
+
+  /** The store did not take what is committed: this process can't go on, and must not skip it. */
+  #onApplyFailed(error: unknown, throughIndex: LogIndex): void {
+    const detail = error instanceof Error ? error.stack : undefined;
+    this.#onEvent({
+      kind: "fatal",
+      exitCode: EXIT.invariant,
+      message: `Entries ${this.#applied + 1} to ${throughIndex} of the journal could not be applied: ${messageOf(error)}`,
+      remedy: "Restart the master; if it stops at the same entry, this is a bug: keep the journal folder and report it",
+      ...(detail === undefined ? {} : { detail }),
+    });
+    void this.#thread?.abandon(); // The process is about to end.
+  }
+
+  // — reads —
+
+  readBarrier(): Promise<void> {
+    if (this.#servingTerm === null) return Promise.reject(this.#unavailable());
+    if (this.#readersCount >= PROPOSALS_MAX)
+      return Promise.reject(
+        new RockpoolError(
+          "RESOURCE_EXHAUSTED",
+          `${this.#readersCount} reads wait for the journal already`,
+          "Send fewer requests at a time",
+        ),
+      );
+    this.#readersCount += 1;
+    return new Promise((resolve, reject) => {
+      this.#reads.push({ resolve, reject });
+      this.#scheduleFlush();
+    });
+  }
+
+  #onReadReady(context: number, index: LogIndex): void {
+    const readers = this.#readsAsked.get(context);
+    if (readers === undefined) return;
+    this.#readsAsked.delete(context);
+    this.#readsUnapplied.push({ index, readers });
+    this.#releaseReads();
+  }
+
+  #releaseReads(): void {
+    if (this.#readsUnapplied.length === 0) return;
+    const isDue = ({ index }: { index: LogIndex }) => index <= this.#applied;
+    const due = this.#readsUnapplied.filter(isDue);
+    this.#readsUnapplied = this.#readsUnapplied.filter((read) => !isDue(read));
+    for (const { readers } of due)
+      for (const reader of readers) {
+        this.#readersCount -= 1;
+        reader.resolve();
+      }
+  }
+
+  #rejectReads(readers: readonly Reader[]): void {
+    for (const reader of readers) {
+      this.#readersCount -= 1;
+      reader.reject(this.#unavailable());
+    }
+  }
+
+  // — status, transfer, end —
+
+  status(): JournalStatus {
+    const { role, term, leader } = this.#softState;
+    const roles: Readonly<Record<SoftState["role"], Role>> = {
+      leader: "leader",
+      candidate: "candidate",
+      preCandidate: "candidate",
+      follower: "follower",
+    };
+    const byId = new Map(this.#status.members.map((member) => [member.id, member]));
+    return {
+      isServing: this.isServing(),
+      role: roles[role],
+      term,
+      leader,
+      lastIndex: this.#status.lastIndex,
+      commitIndex: Math.max(this.#status.commitIndex, this.#applied),
+      appliedIndex: this.#applied,
+      members: this.#options.addresses.map((address) => {
+        const id = memberIdOf(address);
+        const isSelf = id === this.#self;
+        return {
+          id,
+          address,
+          isSelf,
+          isLeader: id === leader,
+          isAvailable: isSelf || (byId.get(id)?.isAvailable ?? false),
+          matchIndex: role === "leader" ? (byId.get(id)?.matchIndex ?? null) : null,
+        };
+      }),
+      lastGainedMs: this.#lastGainedMs,
+      lastLostMs: this.#lastLostMs,
+    };
+  }
+
+  async transferLeadership(to: MemberId): Promise<void> {
+    const address = this.#addressOf(to);
+    if (address === null)
+      throw new RockpoolError(
+        "NOT_FOUND",
+        "The member that should lead is not one of this journal's",
+        "`bin/rockpool fsadmin journal quorum info` lists the members",
+      );
+    if (this.#softState.leader === to) return;
+    if (this.#thread === null || this.#softState.role !== "leader") throw this.#unavailable();
+    const thread = this.#thread;
+    this.#requestId += 1;
+    const requestId = this.#requestId;
+    const isBegun = await new Promise<boolean>((resolve) => {
+      this.#transfers.set(requestId, { to, settle: resolve });
+      thread.post({ kind: "transfer", requestId, to });
+    });
+    this.#transfers.delete(requestId);
+    if (!isBegun) throw this.#unavailable();
+    await this.#untilLeads(to, address);
+  }
+
+  #untilLeads(to: MemberId, address: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        this.#leaderWatchers.delete(watcher);
+        timer.cancel();
+      };
+      const watcher = (leader: MemberId | null) => {
+        if (leader !== to) return;
+        done();
+        resolve();
+      };
+      const timer = this.#options.world.timers.after(TRANSFER_TIMEOUT_MS, () => {
+        done();
+        reject(
+          new RockpoolError(
+            "DEADLINE_EXCEEDED",
+            `Leadership did not go to ${address} within ${TRANSFER_TIMEOUT_MS} ms`,
+            "Check that this master is up and has nearly all entries, and try again",
+          ),
+        );
+      });
+      this.#leaderWatchers.add(watcher);
+      watcher(this.#softState.leader);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#state !== "open") {
+      await this.abandon();
+      return;
+    }
+    await this.#handOver();
+    const closed = new Promise<void>((resolve) => {
+      this.#closed = resolve;
+    });
+    this.#thread?.post({ kind: "close" });
+    await closed;
+    this.#state = "closed";
+    this.#endReign();
+    await this.#thread?.abandon();
+  }
+
+  /** To the member with the most entries, if any is there; without one the others elect by time-out. */
+  async #handOver(): Promise<void> {
+    if (this.#softState.role !== "leader") return;
+    const [best] = this.status()
+      .members.filter((member) => !member.isSelf && member.isAvailable)
+      .sort((a, b) => (b.matchIndex ?? 0) - (a.matchIndex ?? 0));
+    if (best === undefined) return;
+    try {
+      await this.transferLeadership(best.id);
+    } catch (error) {
+      // Closing goes on all the same.
+      if (!(error instanceof RockpoolError)) throw error;
+    }
+  }
+
+  /** Stops at once, as a crash would: nothing is handed over, written or answered. */
+  async abandon(): Promise<void> {
+    this.#state = "closed";
+    await this.#thread?.abandon();
+    this.#endReign();
+  }
+}
+
+/** @throws RockpoolError INVALID_ARGUMENT when the time-outs do not fit each other */
+function checkTimings({ tickMs, heartbeatMs, electionMinMs, electionMaxMs }: JournalTimings): void {
+  const isFit =
+    tickMs >= 1 &&
+    heartbeatMs >= tickMs &&
+    Math.round(electionMinMs / tickMs) > 3 * Math.round(heartbeatMs / tickMs) &&
+    electionMaxMs >= electionMinMs;
+  if (isFit) return;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `Elections between ${electionMinMs} and ${electionMaxMs} ms do not fit heartbeats of ${heartbeatMs} ms`,
+    "Set alluxio.master.embedded.journal.election.timeout.min to more than three heartbeat intervals, and .max above it",
+  );
+}

@@ -1,0 +1,117 @@
+/**
+ * The two ways to run a journal thread: a worker thread (product), or on the caller's own loop (tests, and where a
+ * bundle for a thread is not at hand).
+ * @module
+ */
+import { Worker } from "node:worker_threads";
+import { EXIT, messageOf } from "../common/errors.ts";
+import { nodeWorld } from "../world/node_world.ts";
+import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
+import type { ConnectThread, FromThread, ToThread } from "./journal_protocol.ts";
+import { JournalCore } from "./journal_thread.ts";
+import type { Crc32c } from "./record.ts";
+
+/** What the thread is started with. */
+export type ThreadWorkerData = { readonly kernelFlavour: "wasm" | "js" };
+
+/**
+ * Runs the journal in a worker thread.
+ * @param scriptUrl the bundle of src/journal_thread_main.ts
+ */
+export function workerThread(scriptUrl: URL, workerData: ThreadWorkerData): ConnectThread {
+  return (onMessage) => {
+    const worker = new Worker(scriptUrl, { workerData, name: "journal" });
+    let isEnding = false;
+    // Only our own script posts here.
+    worker.on("message", (message: FromThread) => {
+      if (message.kind === "closed") isEnding = true;
+      onMessage(message);
+    });
+    worker.on("error", (error) => {
+      isEnding = true;
+      onMessage({
+        kind: "event",
+        event: {
+          kind: "fatal",
+          exitCode: EXIT.invariant,
+          message: `The journal thread failed: ${messageOf(error)}`,
+          remedy: "Restart the master; this is a bug, please report it with the log",
+          ...(error instanceof Error && error.stack !== undefined ? { detail: error.stack } : {}),
+        },
+      });
+    });
+    worker.on("exit", (code) => {
+      if (isEnding) return;
+      onMessage({
+        kind: "event",
+        event: {
+          kind: "fatal",
+          exitCode: EXIT.invariant,
+          message: `The journal thread ended by itself with code ${code}`,
+          remedy: "Restart the master; this is a bug, please report it with the log",
+        },
+      });
+    });
+    return {
+      post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
+      async abandon() {
+        isEnding = true;
+        await worker.terminate();
+      },
+    };
+  };
+}
+
+/** Runs the journal on the caller's loop. Messages arrive in later turns, in order, as from a thread. */
+export function inProcess(options: {
+  readonly crc32c: Crc32c;
+  readonly fileSystem?: JournalFileSystem;
+}): ConnectThread {
+  return (onMessage) => {
+    const toMain = new Mailbox<FromThread>(onMessage);
+    const core = new JournalCore({
+      fileSystem: options.fileSystem ?? nodeFileSystem(),
+      crc32c: options.crc32c,
+      world: nodeWorld(),
+      post: (message) => toMain.put(message),
+    });
+    const toCore = new Mailbox<ToThread>((message) => core.receive(message));
+    return {
+      post: (message) => toCore.put(message),
+      async abandon() {
+        toMain.close();
+        toCore.close();
+        await core.abandon();
+      },
+    };
+  };
+}
+
+/** A queue that is emptied in the next turn of the loop. */
+class Mailbox<T> {
+  readonly #deliver: (message: T) => void;
+  #messages: T[] = [];
+  #isScheduled = false;
+  #isClosed = false;
+
+  constructor(deliver: (message: T) => void) {
+    this.#deliver = deliver;
+  }
+
+  put(message: T): void {
+    if (this.#isClosed) return;
+    this.#messages.push(message);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      const messages = this.#messages;
+      this.#messages = [];
+      for (const each of messages) if (!this.#isClosed) this.#deliver(each);
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * Reads the write-ahead log back after a stop of any kind.
+ *
+ * | what is found | what it means | what is done |
+ * |---|---|---|
+ * | batches that continue the chain | durable or at least whole | kept |
+ * | anything else at the end of the newest segment, and no proof that it was durable | a torn tail: never acknowledged | dropped, and said so |
+ * | the same with a proof (a descriptor, a later batch, a later segment) | damage to acknowledged bytes | refused: DATA_LOSS |
+ *
+ * Nothing is written here; the caller cleans up what `torn` and `stale` name, and makes the newest batch durable again: a
+ * process that died, or whose fdatasync failed, may have left it in the page cache only.
+ * @module
+ */
+import { join } from "node:path";
+import { RockpoolError } from "../common/errors.ts";
+import type { LogIndex, MemberId } from "../common/ids.ts";
+import type { HardState } from "../raft/messages.ts";
+import { type EntryIndex, placeOf } from "./entry_index.ts";
+import type { JournalFileSystem } from "./file_system.ts";
+import type { Crc32c, SegmentIdentity, WalRecord } from "./record.ts";
+import {
+  type ChainPoint,
+  endOfBytes,
+  holdsBatches,
+  listSegments,
+  proofBeyond,
+  readDescriptors,
+  readIdentity,
+  scanBatches,
+  segmentName,
+} from "./segment_file.ts";
+
+/** Who wrote the journal; every segment names it. */
+export type WalOwner = {
+  readonly memberId: MemberId;
+  readonly incarnation: bigint;
+  readonly groupId: bigint;
+};
+
+export type TornTail = {
+  readonly path: string;
+  readonly offsetBytes: number;
+  readonly endBytes: number;
+};
+
+export type RecoveredWal = {
+  readonly hardState: HardState;
+  /** Segments with an identity, in order; empty for a journal that was never written. */
+  readonly segments: readonly SegmentIdentity[];
+  /** End of the newest segment; null when there is none. */
+  readonly end: ChainPoint | null;
+  /** The newest batch as it lies at `end.lastBatchOffset`; empty when the newest segment holds none. */
+  readonly lastBatch: Uint8Array;
+  /** Sequence of a segment that is prepared and unused. */
+  readonly spare: number | null;
+  /** Unused segments that are not full of zeros, or out of turn: remove them. */
+  readonly stale: readonly number[];
+  readonly torn: TornTail | null;
+};
+
+const DAMAGE_REMEDY =
+  "Copy the journal folder before anything else. If other masters hold the log, move the folder of this one away, format " +
+  "it, and remove this node from peers.json in the journal folder of each other master; if this is the only master, " +
+  "restore the folder from a backup";
+
+function damaged(path: string, offsetBytes: number, lastIndex: LogIndex, why: string) {
+  return new RockpoolError(
+    "DATA_LOSS",
+    `Journal file ${path} is damaged at byte ${offsetBytes}, after entry ${lastIndex}: ${why}. Acknowledged entries are unreadable`,
+    DAMAGE_REMEDY,
+  );
+}
+
+type Walk = {
+  readonly fileSystem: JournalFileSystem;
+  readonly folder: string;
+  readonly owner: WalOwner;
+  readonly crc32c: Crc32c;
+  readonly index: EntryIndex;
+  hardState: HardState;
+};
+
+function readSegment(walk: Walk, sequence: number): { path: string; bytes: Uint8Array } {
+  const path = join(walk.folder, segmentName(sequence));
+  const file = walk.fileSystem.openSync(path, "read");
+  try {
+    const bytes = new Uint8Array(file.sizeSync());
+    const count = file.readSync(bytes, 0);
+    return { path, bytes: bytes.subarray(0, count) };
+  } finally {
+    file.close();
+  }
+}
+
+function replay(walk: Walk, sequence: number, record: WalRecord, offsetBytes: number): void {
+  const { index } = walk;
+  switch (record.kind) {
+    case "entry":
+      index.appendRecovered(
+        record.entry.index,
+        record.entry.term,
+        placeOf(sequence, offsetBytes),
+      );
+      break;
+    case "hardState":
+      walk.hardState = record.hardState;
+      break;
+    case "truncateFrom":
+      index.truncateFrom(record.index);
+      break;
+    case "pad":
+    case "batchHead":
+      break;
+  }
+}
+
+/** Refuses a segment that is not the next one of this journal. */
+function checkIdentity(
+  walk: Walk,
+  path: string,
+  bytes: Uint8Array,
+  identity: SegmentIdentity,
+  sequence: number,
+): void {
+  const { owner } = walk;
+  const isOurs =
+    identity.memberId === owner.memberId &&
+    identity.incarnation === owner.incarnation &&
+    identity.groupId === owner.groupId;
+  if (!isOurs)
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `Journal file ${path} belongs to another journal than the folder it lies in`,
+      "Remove the file if it was copied here by mistake, or point alluxio.master.journal.folder at the right folder",
+    );
+  if (identity.sequence !== sequence || identity.segmentBytes !== bytes.length)
+    throw damaged(
+      path,
+      0,
+      walk.index.lastIndex,
+      `it says that it is segment ${identity.sequence} of ${identity.segmentBytes} B, and has ${bytes.length} B`,
+    );
+}
+
+/** Decides about segments without an identity: unused ones are fine, but only after the last used one. */
+function sortUnused(
+  walk: Walk,
+  unused: readonly number[],
+  lastUsed: number,
+  segmentBytes: number,
+): { spare: number | null; stale: number[] } {
+  let spare: number | null = null;
+  const stale: number[] = [];
+  for (const sequence of unused) {
+    const { path, bytes } = readSegment(walk, sequence);
+    if (sequence < lastUsed || holdsBatches(bytes, walk.owner.incarnation, walk.crc32c))
+      throw damaged(path, 0, walk.index.lastIndex, "both copies of its identity are unreadable");
+    const isBlank = bytes.length === segmentBytes && endOfBytes(bytes, 0) === 0;
+    if (sequence === lastUsed + 1 && isBlank) spare = sequence;
+    else stale.push(sequence);
+  }
+  return { spare, stale };
+}
+
+/**
+ * Fills `index` from the segments in a folder.
+ * @param segmentBytes size that a prepared segment must have to be of use
+ * @throws RockpoolError DATA_LOSS when acknowledged bytes are damaged; FAILED_PRECONDITION when a segment is another journal's
+ */
+export function recoverWal(
+  fileSystem: JournalFileSystem,
+  folder: string,
+  owner: WalOwner,
+  crc32c: Crc32c,
+  index: EntryIndex,
+  segmentBytes: number,
+): RecoveredWal {
+  const initial: HardState = { term: 0, vote: null, commitIndex: 0 };
+  const walk: Walk = { fileSystem, folder, owner, crc32c, index, hardState: initial };
+  const segments: SegmentIdentity[] = [];
+  const unused: number[] = [];
+  let end: ChainPoint | null = null;
+  let last: { path: string; bytes: Uint8Array } | null = null;
+  for (const sequence of listSegments(fileSystem, folder)) {
+    const { path, bytes } = readSegment(walk, sequence);
+    const identity = readIdentity(bytes, crc32c);
+    if (identity === null) {
+      unused.push(sequence);
+      continue;
+    }
+    checkIdentity(walk, path, bytes, identity, sequence);
+    const previous = segments.at(-1);
+    if (previous === undefined) index.reset(identity.firstIndex, identity.previousTerm);
+    else if (end !== null) continueChain(walk, previous, end, identity);
+    end = scanBatches(bytes, path, identity, crc32c, (record, at) =>
+      replay(walk, sequence, record, at),
+    );
+    segments.push(identity);
+    last = { path, bytes };
+  }
+  const identity = segments.at(-1);
+  let torn: TornTail | null = null;
+  let lastBatch = new Uint8Array(0);
+  let commitIndex = walk.hardState.commitIndex;
+  if (identity !== undefined && end !== null && last !== null) {
+    const proof = proofBeyond(last.bytes, identity, end, crc32c);
+    if (proof !== null) throw damaged(last.path, end.offsetBytes, index.lastIndex, proof.why);
+    lastBatch = last.bytes.slice(end.lastBatchOffset, end.offsetBytes);
+    const endBytes = endOfBytes(last.bytes, end.offsetBytes);
+    if (endBytes > end.offsetBytes)
+      torn = { path: last.path, offsetBytes: end.offsetBytes, endBytes };
+    for (const descriptor of readDescriptors(last.bytes, identity, crc32c))
+      commitIndex = Math.max(commitIndex, descriptor.commitIndex);
+  }
+  const hardState = settle(walk.hardState, commitIndex, index);
+  const { spare, stale } = sortUnused(walk, unused, identity?.sequence ?? 0, segmentBytes);
+  return { hardState, segments, end, lastBatch, spare, stale, torn };
+}
+
+function continueChain(
+  walk: Walk,
+  previous: SegmentIdentity,
+  end: ChainPoint,
+  identity: SegmentIdentity,
+): void {
+  const path = join(walk.folder, segmentName(previous.sequence));
+  const isNext =
+    identity.sequence === previous.sequence + 1 &&
+    identity.previousChain === end.chain &&
+    identity.firstBatchNumber === end.batchNumber + 1;
+  // A segment is begun only when every batch before it is durable: what is missing was acknowledged.
+  if (!isNext)
+    throw damaged(
+      path,
+      end.offsetBytes,
+      walk.index.lastIndex,
+      `segment ${identity.sequence} begins with batch ${identity.firstBatchNumber}, and batch ${end.batchNumber} is the last one readable`,
+    );
+}
+
+/** A crash may keep an entry and lose the term record beside it, or keep a commit index and lose the entries. */
+function settle(hardState: HardState, commitIndex: LogIndex, index: EntryIndex): HardState {
+  const isTermBehind = index.lastTerm() > hardState.term;
+  return {
+    term: isTermBehind ? index.lastTerm() : hardState.term,
+    vote: isTermBehind ? null : hardState.vote,
+    commitIndex: Math.max(Math.min(commitIndex, index.lastIndex), index.firstIndex - 1),
+  };
+}

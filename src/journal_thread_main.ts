@@ -1,0 +1,32 @@
+/**
+ * Entry point of the journal thread; src/journal/journal_thread.ts says what it does.
+ * @module
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { invariant } from "./common/invariant.ts";
+import { nodeFileSystem } from "./journal/file_system.ts";
+import type { ToThread } from "./journal/journal_protocol.ts";
+import { JournalCore } from "./journal/journal_thread.ts";
+import type { ThreadWorkerData } from "./journal/thread_port.ts";
+import { openKernels } from "./kernels/load.ts";
+import { nodeWorld } from "./world/node_world.ts";
+
+/** Checksums of loose bytes need no arena of their own. */
+const ARENA_BYTES = 64 * 1024;
+
+const port = parentPort;
+invariant(port !== null, "this script runs in a worker thread");
+// `workerThread` of thread_port.ts is the only one that starts this script.
+const { kernelFlavour } = workerData as ThreadWorkerData;
+const kernels = openKernels({ flavour: kernelFlavour, arenaBytes: ARENA_BYTES });
+const core = new JournalCore({
+  fileSystem: nodeFileSystem(),
+  crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
+  world: nodeWorld(),
+  post(message, transfer) {
+    port.postMessage(message, transfer);
+    // Nothing follows it: without the port, nothing holds the thread.
+    if (message.kind === "closed") port.close();
+  },
+});
+port.on("message", (message: ToThread) => core.receive(message));

@@ -1,0 +1,137 @@
+/**
+ * The folder of a local cluster.
+ *
+ *     local.json                        shape of the cluster, its ports and configuration folders; written when it was formatted
+ *     conf/alluxio-site.properties      for clients and commands
+ *     master-1/ worker-1/ …             home of one process: conf/, journal/, metastore/ or cache/
+ *     logs/master-1.log …               what the processes write
+ *     run/master-1.json …               process id and start time of each that was started
+ *     underFSStorage/                   the under store of the root directory
+ * @module
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { RockpoolError } from "../common/errors.ts";
+import {
+  type ClusterShape,
+  clientSiteFile,
+  HOST,
+  type LocalNode,
+  nodeSiteFile,
+  planNodes,
+} from "./plan.ts";
+import type { ProcessIdentity } from "./process_table.ts";
+
+const VERSION = 1;
+const STATE_FILE = "local.json";
+const SITE_FILE = "alluxio-site.properties";
+
+export const clientConfDir = (dir: string) => join(dir, "conf");
+export const nodeDir = (dir: string, node: LocalNode) => join(dir, node.name);
+export const nodeConfDir = (dir: string, node: LocalNode) => join(nodeDir(dir, node), "conf");
+export const logFile = (dir: string, node: LocalNode) => join(dir, "logs", `${node.name}.log`);
+const runFile = (dir: string, node: LocalNode) => join(dir, "run", `${node.name}.json`);
+
+function writeAtomically(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, text);
+  renameSync(temporary, path);
+}
+
+function readJson(path: string): unknown {
+  if (!existsSync(path)) return null;
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `${path} is damaged: ${error.message}`,
+      "Restore the file, or remove it after you have stopped the processes",
+    );
+  }
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null
+    ? (value as Record<string, unknown>)[name] // any object can be asked for any name
+    : undefined;
+}
+
+export function isLocalCluster(dir: string): boolean {
+  return existsSync(join(dir, STATE_FILE));
+}
+
+/** The shape of a cluster that exists; null when there is none. @throws RockpoolError when its file is damaged */
+export function readShape(dir: string): ClusterShape | null {
+  const state = readJson(join(dir, STATE_FILE));
+  if (state === null) return null;
+  const number = (name: string) => {
+    const value = field(state, name);
+    if (typeof value === "number") return value;
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `${join(dir, STATE_FILE)} has no ${name}`,
+      "It was written by another version or by hand; use another --dir",
+    );
+  };
+  const quota = field(state, "workerQuota");
+  return {
+    masterCount: number("masterCount"),
+    workerCount: number("workerCount"),
+    portOffset: number("portOffset"),
+    workerQuota: typeof quota === "string" ? quota : "1GB",
+  };
+}
+
+/** Says that the cluster is formatted and complete. */
+export function writeShape(dir: string, shape: ClusterShape): void {
+  const nodes = planNodes(shape).map((node) => ({ ...node, confDir: nodeConfDir(dir, node) }));
+  const masters = nodes.filter(({ kind }) => kind === "master");
+  const state = {
+    version: VERSION,
+    ...shape,
+    // Commands that are run in this folder find the masters here.
+    masters: masters.map(({ rpcPort }) => `${HOST}:${rpcPort}`),
+    clientConfDir: clientConfDir(dir),
+    nodes,
+  };
+  writeAtomically(join(dir, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`);
+}
+
+/** Makes folders, and site files where there are none. */
+export function prepareFolders(dir: string, shape: ClusterShape): void {
+  for (const folder of ["logs", "run", "underFSStorage"])
+    mkdirSync(join(dir, folder), { recursive: true });
+  const writeOnce = (folder: string, text: string) => {
+    mkdirSync(folder, { recursive: true });
+    const path = join(folder, SITE_FILE);
+    if (!existsSync(path)) writeAtomically(path, text);
+  };
+  writeOnce(clientConfDir(dir), clientSiteFile(shape));
+  for (const node of planNodes(shape))
+    writeOnce(nodeConfDir(dir, node), nodeSiteFile(node, shape, dir));
+}
+
+/** Process of a node as it was last started; null when it never was, or was stopped in order. */
+export function readRunFile(dir: string, node: LocalNode): ProcessIdentity | null {
+  const state = readJson(runFile(dir, node));
+  const pid = field(state, "pid");
+  const startTicks = field(state, "startTicks");
+  return typeof pid === "number" && typeof startTicks === "number" ? { pid, startTicks } : null;
+}
+
+export function writeRunFile(dir: string, node: LocalNode, identity: ProcessIdentity): void {
+  writeAtomically(runFile(dir, node), `${JSON.stringify(identity)}\n`);
+}
+
+export function removeRunFile(dir: string, node: LocalNode): void {
+  rmSync(runFile(dir, node), { force: true });
+}
+
+/** The last lines of a node's log, for the person who wonders why it ended. */
+export function logTail(dir: string, node: LocalNode, lineCount: number): string {
+  const path = logFile(dir, node);
+  if (!existsSync(path)) return "";
+  return readFileSync(path, "utf8").trimEnd().split("\n").slice(-lineCount).join("\n");
+}

@@ -1,0 +1,183 @@
+/**
+ * Starts and ends the processes of a local cluster, one at a time and only its own.
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { messageOf, RockpoolError } from "../common/errors.ts";
+import {
+  logFile,
+  logTail,
+  nodeConfDir,
+  nodeDir,
+  readRunFile,
+  removeRunFile,
+  writeRunFile,
+} from "./cluster_files.ts";
+import { type LocalNode, type NamedPort, portsOf } from "./plan.ts";
+import { askHealth, takenPorts } from "./probe.ts";
+import {
+  isRunning,
+  type ProcessIdentity,
+  portOwner,
+  readProcess,
+  signalProcess,
+} from "./process_table.ts";
+
+export type LocalCluster = {
+  /** Absolute. */
+  readonly dir: string;
+  readonly nodes: readonly LocalNode[];
+  /** The daemons' entry: dist/main.js. */
+  readonly mainScript: string;
+  /** `key=value` definitions for every daemon. */
+  readonly definitions: readonly string[];
+};
+
+export type Started = { readonly child: ChildProcess; readonly identity: ProcessIdentity };
+
+export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** Where daemons look for their configuration must not depend on who starts them. */
+function daemonEnvironment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("ALLUXIO_") || name.endsWith("JAVA_OPTS"),
+  );
+  return Object.fromEntries(kept);
+}
+
+/** The identity of the node's process if it runs now. */
+export function runningIdentity(cluster: LocalCluster, node: LocalNode): ProcessIdentity | null {
+  const identity = readRunFile(cluster.dir, node);
+  return identity !== null && isRunning(identity) ? identity : null;
+}
+
+/**
+ * Starts the daemon in a session of its own, so that Ctrl-C at the terminal reaches only who stops it in order.
+ * @throws RockpoolError UNAVAILABLE when no process can be made
+ */
+export function startNode(cluster: LocalCluster, node: LocalNode): Started {
+  const log = openSync(logFile(cluster.dir, node), "a");
+  const definitions = cluster.definitions.map((definition) => `-D${definition}`);
+  try {
+    const child = spawn(
+      process.execPath,
+      [
+        "--enable-source-maps",
+        cluster.mainScript,
+        node.kind,
+        "--conf-dir",
+        nodeConfDir(cluster.dir, node),
+        ...definitions,
+      ],
+      {
+        detached: true,
+        cwd: nodeDir(cluster.dir, node),
+        env: { ...daemonEnvironment(), ALLUXIO_HOME: nodeDir(cluster.dir, node) },
+        stdio: ["ignore", log, log],
+      },
+    );
+    const pid = child.pid;
+    const running = pid === undefined ? null : readProcess(pid);
+    if (running === null)
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        `Cannot start ${node.kind} ${node.number}`,
+        `See ${logFile(cluster.dir, node)}`,
+      );
+    const identity = { pid: running.pid, startTicks: running.startTicks };
+    writeRunFile(cluster.dir, node, identity);
+    return { child, identity };
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** One line for each port, with who has it. */
+export function describeTaken(taken: readonly NamedPort[]): string {
+  return taken
+    .map(({ port, use }) => {
+      const owner = portOwner(port);
+      const who = owner === null ? "another program" : `process ${owner.pid} (${owner.command})`;
+      return `Port ${port} (${use}) is taken by ${who}`;
+    })
+    .join("\n");
+}
+
+/** @throws RockpoolError UNAVAILABLE that names every port that is taken and by whom */
+export async function requireFreePorts(nodes: readonly LocalNode[]): Promise<void> {
+  const taken = await takenPorts(nodes.flatMap(portsOf));
+  if (taken.length > 0)
+    throw new RockpoolError(
+      "UNAVAILABLE",
+      describeTaken(taken),
+      "End that program, or shift all ports of this cluster with --port-offset N",
+    );
+}
+
+const POLL_MS = 20;
+const PROBE_TIMEOUT_MS = 500;
+
+/**
+ * Waits until the process does its duty.
+ * @throws RockpoolError UNAVAILABLE when it ends, or is not ready in time; the end of its log is in the message
+ */
+export async function waitUntilHealthy(
+  cluster: LocalCluster,
+  node: LocalNode,
+  timeoutMs: number,
+): Promise<void> {
+  const startedMs = performance.now();
+  const fail = (what: string) =>
+    new RockpoolError(
+      "UNAVAILABLE",
+      `${node.kind} ${node.number} ${what}; its log ends with:\n${logTail(cluster.dir, node, 8)}`,
+      `See ${logFile(cluster.dir, node)}`,
+    );
+  while ((await askHealth(node, PROBE_TIMEOUT_MS))?.isHealthy !== true) {
+    if (runningIdentity(cluster, node) === null) throw fail("ended");
+    if (performance.now() - startedMs > timeoutMs) throw fail(`is not ready after ${timeoutMs} ms`);
+    await pause(POLL_MS);
+  }
+}
+
+/** A daemon that does not end by itself in this time is ended. */
+export const STOP_TIMEOUT_MS = 10_000;
+
+export type StopResult = "stopped" | "killed" | "wasNotRunning";
+
+/** SIGTERM, patience, SIGKILL; and only to the process that was started for this node. */
+export async function stopNode(cluster: LocalCluster, node: LocalNode): Promise<StopResult> {
+  const identity = readRunFile(cluster.dir, node);
+  if (identity === null || !signalProcess(identity, "SIGTERM")) {
+    removeRunFile(cluster.dir, node);
+    return "wasNotRunning";
+  }
+  const startedMs = performance.now();
+  let result: StopResult = "stopped";
+  while (isRunning(identity)) {
+    if (performance.now() - startedMs > STOP_TIMEOUT_MS && result === "stopped") {
+      result = "killed";
+      signalProcess(identity, "SIGKILL");
+    }
+    await pause(POLL_MS);
+  }
+  removeRunFile(cluster.dir, node);
+  return result;
+}
+
+/** Ends all, whatever happens to one of them. @returns lines about what was not as it should be */
+export async function stopNodes(
+  cluster: LocalCluster,
+  nodes: readonly LocalNode[],
+): Promise<readonly string[]> {
+  const outcomes = await Promise.allSettled(nodes.map((node) => stopNode(cluster, node)));
+  return outcomes.flatMap((outcome, at) => {
+    const node = nodes[at];
+    const name = `${node?.kind} ${node?.number}`;
+    if (outcome.status === "rejected") return [`${name}: ${messageOf(outcome.reason)}`];
+    return outcome.value === "killed"
+      ? [`${name} did not end in ${STOP_TIMEOUT_MS} ms and was killed`]
+      : [];
+  });
+}

@@ -1,0 +1,563 @@
+/**
+ * The namespace as its leader serves it: changes go through the journal, reads through a read barrier.
+ *
+ * Every call: is this master serving? → load what the under store knows of the paths → (a change) check,
+ * propose, wait for the under store's part → answer. See proposer.ts, ufs_loader.ts, ufs_intents.ts.
+ * @module
+ */
+import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { type BlockId, fileIdOfBlock, type InodeId, sequenceOf } from "../common/ids.ts";
+import { DELETE_BATCH, LIST_BATCH } from "../common/limits.ts";
+import type { Path } from "../common/path.ts";
+import type { JournalSystem } from "../journal/journal_system.ts";
+import type { UfsRegistry } from "../ufs/ufs_uri.ts";
+import type { World } from "../world/ports.ts";
+import type {
+  BlockLocations,
+  BlockNamespace,
+  Call,
+  CompleteFileOptions,
+  CreateDirectoryOptions,
+  CreateFileOptions,
+  FileInfo,
+  FileSystemMaster,
+  ListOffset,
+  ListOptions,
+  ListPage,
+  LoadMetadata,
+  MountPoint,
+  RemoveOptions,
+  SetAttributeOptions,
+} from "./api.ts";
+import type { ApplyResult } from "./apply.ts";
+import { notFound, walkToExisting } from "./apply_context.ts";
+import { checkCommitBlock } from "./apply_create.ts";
+import type { Command } from "./command.ts";
+import { fileInfoOf } from "./file_info.ts";
+import { blockLengthIn, type DedupeRow, type DirectoryInode, type Inode } from "./inode.ts";
+import { lastOf, targetOf } from "./inode_tree.ts";
+import { framesAfter, type Listed, walkTree } from "./listing.ts";
+import type { NamespaceEvent } from "./master_event.ts";
+import { checkAccessTo, checkTraversal, EXECUTE, mayAccess, READ, WRITE } from "./permissions.ts";
+import { JournaledPersistQueue } from "./persist_queue.ts";
+import type { PersistQueue } from "./persist_scheduler.ts";
+import { Proposer, SYSTEM } from "./proposer.ts";
+import type { MasterState } from "./state_machine.ts";
+import { UfsIntents } from "./ufs_intents.ts";
+import { UfsLoader } from "./ufs_loader.ts";
+
+export type FileSystemMasterOptions = {
+  /** Where the root directory lives for good: URI or absolute path. */
+  readonly rootUfsUri: string;
+  readonly isRootUfsReadOnly: boolean;
+  readonly isRootUfsShared: boolean;
+  /** Owner and group of "/" in a new cluster: who runs the master. */
+  readonly rootOwner: string;
+  readonly rootGroup: string;
+  readonly rootMode: number;
+  /** Block size of files that are found in the under store. */
+  readonly loadedBlockSizeBytes: number;
+};
+
+export const FILE_SYSTEM_MASTER_DEFAULTS = {
+  isRootUfsReadOnly: false,
+  isRootUfsShared: true,
+  rootMode: 0o755,
+  loadedBlockSizeBytes: 64 * 1024 * 1024,
+} as const;
+
+/** Changes that wait for an under store; beyond it no more are taken. */
+const INTENTS_MAX = 20_000;
+/** After a failure in the background. */
+const RETRY_MS = 1000;
+
+export type FileSystemMasterParts = {
+  readonly journal: JournalSystem<ApplyResult>;
+  readonly state: MasterState;
+  readonly ufs: UfsRegistry;
+  readonly blocks: BlockLocations;
+  readonly world: World;
+  readonly options: Omit<FileSystemMasterOptions, keyof typeof FILE_SYSTEM_MASTER_DEFAULTS> &
+    Partial<FileSystemMasterOptions>;
+  readonly onEvent: (event: NamespaceEvent) => void;
+};
+
+export type NamespaceServices = {
+  readonly fileSystem: FileSystemMaster;
+  readonly blockNamespace: BlockNamespace;
+  readonly persistQueue: PersistQueue;
+  /** Changes that the under store refused for good. */
+  refusedIntents(limit: number): readonly { readonly what: string; readonly refusal: string }[];
+};
+
+export function createFileSystemMaster(parts: FileSystemMasterParts): NamespaceServices {
+  const master = new JournaledFileSystemMaster(parts);
+  return {
+    fileSystem: master,
+    blockNamespace: master,
+    persistQueue: master.persistQueue,
+    refusedIntents: (limit) =>
+      parts.state.view
+        .intents(0, limit)
+        .flatMap(({ row: { action, refusal } }) =>
+          refusal === null ? [] : [{ what: JSON.stringify(action, bigintText), refusal }],
+        ),
+  };
+}
+
+function bigintText(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
+}
+
+class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
+  readonly persistQueue: PersistQueue;
+  readonly #journal: JournalSystem<ApplyResult>;
+  readonly #state: MasterState;
+  readonly #ufs: UfsRegistry;
+  readonly #blocks: BlockLocations;
+  readonly #world: World;
+  readonly #options: FileSystemMasterOptions;
+  readonly #onEvent: (event: NamespaceEvent) => void;
+  readonly #proposer: Proposer;
+  readonly #intents: UfsIntents;
+  readonly #loader: UfsLoader;
+  #initialization: Promise<void> | null = null;
+  #isLeading = false;
+  #isReclaiming = false;
+
+  constructor(parts: FileSystemMasterParts) {
+    const { journal, state, ufs, world, onEvent } = parts;
+    this.#journal = journal;
+    this.#state = state;
+    this.#ufs = ufs;
+    this.#blocks = parts.blocks;
+    this.#world = world;
+    this.#options = { ...FILE_SYSTEM_MASTER_DEFAULTS, ...parts.options };
+    this.#onEvent = onEvent;
+    const proposer = new Proposer(journal, state, world.clock);
+    this.#proposer = proposer;
+    const intents = new UfsIntents({ state, proposer, ufs, timers: world.timers, onEvent });
+    this.#intents = intents;
+    const blockSizeBytes = this.#options.loadedBlockSizeBytes;
+    this.#loader = new UfsLoader({ state, proposer, intents, ufs, blockSizeBytes, onEvent });
+    this.persistQueue = new JournaledPersistQueue({ state, proposer, intents });
+    journal.onLeadership((event) => (event.kind === "gained" ? this.#gained() : this.#lost()));
+    if (journal.isServing()) this.#gained();
+  }
+
+  #gained(): void {
+    if (this.#isLeading) return;
+    this.#isLeading = true;
+    this.#intents.start();
+    const { view } = this.#state;
+    if (view.isInitialized()) this.#checkRootUfs();
+    else this.#inBackground("initialize the namespace", this.#initialize());
+    this.#reclaimInBackground();
+  }
+
+  #lost(): void {
+    this.#isLeading = false;
+    this.#intents.stop();
+  }
+
+  #inBackground(what: string, work: Promise<void>): void {
+    work.catch((error: unknown) =>
+      this.#onEvent({ kind: "backgroundFailed", what, message: messageOf(error) }),
+    );
+  }
+
+  #checkRootUfs(): void {
+    const journaledUri = this.#state.view.mounts().resolve("/" as Path).mount.ufsUri;
+    const configuredUri = this.#options.rootUfsUri;
+    if (configuredUri !== journaledUri)
+      this.#onEvent({ kind: "rootUfsDiffers", configuredUri, journaledUri });
+  }
+
+  /** The first entry of a cluster's life; one at a time. */
+  #initialize(): Promise<void> {
+    this.#initialization ??= this.#proposeInitialization().finally(() => {
+      this.#initialization = null;
+    });
+    return this.#initialization;
+  }
+
+  async #proposeInitialization(): Promise<void> {
+    const { rootOwner, rootGroup, rootMode, rootUfsUri } = this.#options;
+    const words = Array.from({ length: 4 }, () =>
+      this.#world.random.uint32().toString(16).padStart(8, "0"),
+    );
+    await this.#proposer.propose(SYSTEM, {
+      kind: "initializeNamespace",
+      rootOwner,
+      rootGroup,
+      rootMode,
+      rootUfsUri,
+      isRootReadOnly: this.#options.isRootUfsReadOnly,
+      isRootShared: this.#options.isRootUfsShared,
+      clusterId: words.join(""),
+    });
+    this.#onEvent({ kind: "namespaceInitialized", rootUfsUri });
+    this.#checkRootUfs();
+  }
+
+  /** Every call begins here. */
+  async #begin(): Promise<void> {
+    if (!this.#journal.isServing())
+      throw new RockpoolError("UNAVAILABLE", "This master does not lead", "Ask another master");
+    if (!this.#state.view.isInitialized()) await this.#initialize();
+  }
+
+  async #beginRead(): Promise<void> {
+    await this.#begin();
+    await this.#journal.readBarrier();
+  }
+
+  async #change(
+    call: Call,
+    command: Command,
+    prepare: () => Promise<void> | void = () => {},
+  ): Promise<DedupeRow> {
+    await this.#begin();
+    if (this.#intents.pendingCount > INTENTS_MAX)
+      throw new RockpoolError(
+        "RESOURCE_EXHAUSTED",
+        `More than ${INTENTS_MAX} changes wait for the under store`,
+        "Check that the under store works",
+      );
+    const result = await this.#proposer.change(call, command, prepare);
+    if (result.intentIds.length > 0) await this.#intents.wait(result.intentIds);
+    return result;
+  }
+
+  #ufsPathOf(path: Path): string {
+    return this.#state.view.mounts().resolve(path).ufsPath;
+  }
+
+  #infoOf(inode: Inode, path: Path): FileInfo {
+    return fileInfoOf(inode, path, { mounts: this.#state.view.mounts(), blocks: this.#blocks });
+  }
+
+  #infosOf(listed: readonly Listed[]): FileInfo[] {
+    const parts = { mounts: this.#state.view.mounts(), blocks: this.#blocks };
+    return listed.map(({ inode, path }) => fileInfoOf(inode, path, parts));
+  }
+
+  #contextOf(call: Call) {
+    const { view } = this.#state;
+    return { view, mounts: view.mounts(), principal: call.principal };
+  }
+
+  // Reads
+
+  async getStatus(
+    call: Call,
+    path: Path,
+    options: { readonly loadMetadata: LoadMetadata; readonly accessBits: number },
+  ): Promise<FileInfo> {
+    await this.#beginRead();
+    await this.#loader.ensureLoaded(path, options.loadMetadata);
+    const walk = walkToExisting(this.#contextOf(call), path);
+    const inode = lastOf(walk);
+    if (options.accessBits !== 0) checkAccessTo(call.principal, walk, inode, options.accessBits);
+    return this.#infoOf(inode, path);
+  }
+
+  async exists(
+    call: Call,
+    path: Path,
+    options: { readonly loadMetadata: LoadMetadata },
+  ): Promise<boolean> {
+    await this.#beginRead();
+    await this.#loader.ensureLoaded(path, options.loadMetadata);
+    const walk = this.#state.view.walk(path);
+    checkTraversal(call.principal, walk);
+    return targetOf(walk) !== null;
+  }
+
+  async checkAccess(call: Call, path: Path, bits: number): Promise<void> {
+    await this.#beginRead();
+    await this.#loader.ensureLoaded(path, "once");
+    const walk = walkToExisting(this.#contextOf(call), path);
+    checkAccessTo(call.principal, walk, lastOf(walk), bits);
+  }
+
+  async *listStatus(
+    call: Call,
+    path: Path,
+    { isRecursive, loadMetadata }: ListOptions,
+  ): AsyncGenerator<readonly FileInfo[]> {
+    const inode = await this.#beginListing(call, path, loadMetadata);
+    if (inode.kind === "file") {
+      yield [this.#infoOf(inode, path)];
+      return;
+    }
+    const frames = [{ directoryId: inode.id, path, afterName: null }];
+    const options = { isRecursive, batchSize: LIST_BATCH };
+    for await (const batch of walkTree(this.#listingParts(call, loadMetadata), frames, options)) {
+      if (!this.#journal.isServing())
+        throw new RockpoolError("UNAVAILABLE", "This master leads no more", "List again");
+      yield this.#infosOf(batch);
+    }
+  }
+
+  async #beginListing(call: Call, path: Path, loadMetadata: LoadMetadata): Promise<Inode> {
+    await this.#beginRead();
+    await this.#loader.ensureLoaded(path, loadMetadata);
+    const walk = walkToExisting(this.#contextOf(call), path);
+    const inode = lastOf(walk);
+    checkAccessTo(call.principal, walk, inode, READ);
+    return inode;
+  }
+
+  #listingParts(call: Call, loadMetadata: LoadMetadata) {
+    return {
+      view: this.#state.view,
+      prepare: (id: InodeId) => this.#loader.ensureListed(id, loadMetadata),
+      mayEnter: (directory: DirectoryInode) => mayAccess(call.principal, directory, READ | EXECUTE),
+    };
+  }
+
+  async listStatusPartial(
+    call: Call,
+    path: Path,
+    options: ListOptions & {
+      readonly offset: ListOffset;
+      readonly batchSize: number;
+      readonly prefix: string;
+    },
+  ): Promise<ListPage> {
+    const { isRecursive, loadMetadata, prefix } = options;
+    const inode = await this.#beginListing(call, path, loadMetadata);
+    if (inode.kind === "file")
+      return { fileInfos: [this.#infoOf(inode, path)], isTruncated: false, fileCount: 1 };
+    await this.#loader.ensureListed(inode.id, loadMetadata);
+    const after = this.#startOf(path, options.offset);
+    const frames = framesAfter(this.#state.view, inode.id, path, { after, isRecursive });
+    let toSkip = options.offset.kind === "skip" ? options.offset.count : 0;
+    const batchSize = Math.max(1, Math.min(options.batchSize || LIST_BATCH, LIST_BATCH * 10));
+    const found: Listed[] = [];
+    const parts = this.#listingParts(call, loadMetadata);
+    const namesFrom = path === "/" ? 1 : path.length + 1;
+    for await (const batch of walkTree(parts, frames, { isRecursive, batchSize: LIST_BATCH })) {
+      for (const entry of batch) {
+        if (!entry.path.startsWith(prefix, namesFrom)) continue;
+        if (toSkip > 0) toSkip -= 1;
+        else found.push(entry);
+        // One more than asked for tells that there is more.
+        if (found.length > batchSize) break;
+      }
+      if (found.length > batchSize) break;
+    }
+    const now = this.#state.view.inode(inode.id);
+    return {
+      fileInfos: this.#infosOf(found.slice(0, batchSize)),
+      isTruncated: found.length > batchSize,
+      fileCount: isRecursive || now?.kind !== "directory" ? -1 : now.childCount,
+    };
+  }
+
+  /** The name, or path below the directory, behind which a page begins. */
+  #startOf(directory: Path, offset: ListOffset): string | null {
+    if (offset.kind === "afterName") return offset.name;
+    if (offset.kind !== "afterId") return null;
+    const path = this.#state.view.pathOf(offset.id);
+    const prefix = directory === "/" ? "/" : `${directory}/`;
+    if (path === null || !path.startsWith(prefix))
+      throw notFound(`inode ${offset.id} in ${directory}`);
+    return path.slice(prefix.length);
+  }
+
+  async getFilePath(_call: Call, id: InodeId): Promise<Path> {
+    await this.#beginRead();
+    const path = this.#state.view.pathOf(id);
+    if (path !== null) return path;
+    throw new RockpoolError("NOT_FOUND", `inodeId ${id} does not exist`, "Check the id");
+  }
+
+  async mountPoints(_call: Call): Promise<readonly MountPoint[]> {
+    await this.#beginRead();
+    const { rows } = this.#state.view.mounts();
+    return Promise.all(
+      rows.map(async ({ path, mountId, ufsUri, isReadOnly, isShared }) => {
+        const store = this.#ufs(ufsUri);
+        // The table is shown also when the store is away.
+        const space = await store.space().catch(() => null);
+        return {
+          path: path as Path, // a row's path was checked when it was mounted
+          mountId: BigInt(mountId),
+          ufsUri,
+          ufsType: store.type,
+          ufsCapacityBytes: space?.capacityBytes ?? -1,
+          ufsUsedBytes: space?.usedBytes ?? -1,
+          isReadOnly,
+          isShared,
+        };
+      }),
+    );
+  }
+
+  async reverseResolve(_call: Call, ufsUri: string): Promise<Path> {
+    await this.#beginRead();
+    return this.#state.view.mounts().reverse(ufsUri).path;
+  }
+
+  // Changes
+
+  async createDirectory(call: Call, path: Path, options: CreateDirectoryOptions): Promise<void> {
+    await this.#change(call, { kind: "createDirectory", path, ...options }, () =>
+      this.#prepareToMake(path),
+    );
+  }
+
+  /** What was removed from the under store must be gone before a client, or we, write there again. */
+  async #prepareToMake(path: Path): Promise<void> {
+    await this.#loader.ensureLoadedForWrite(path);
+    await this.#intents.whenClear([this.#ufsPathOf(path)]);
+  }
+
+  async createFile(call: Call, path: Path, options: CreateFileOptions): Promise<FileInfo> {
+    const { value } = await this.#change(call, { kind: "createFile", path, ...options }, () =>
+      this.#prepareToMake(path),
+    );
+    const { view } = this.#state;
+    const inode = value.kind === "inode" ? view.inode(value.id) : null;
+    const now = inode === null ? null : view.pathOf(inode.id);
+    // Removed (or moved) by somebody else since.
+    if (inode === null || now === null) throw notFound(path);
+    return this.#infoOf(inode, now);
+  }
+
+  async newBlockId(call: Call, path: Path): Promise<BlockId> {
+    const { value } = await this.#change(call, { kind: "newBlock", path });
+    if (value.kind !== "block")
+      throw new RockpoolError("INTERNAL", `No block was made for ${path}`, "");
+    return value.blockId as bigint as BlockId;
+  }
+
+  async completeFile(call: Call, path: Path, options: CompleteFileOptions): Promise<void> {
+    await this.#change(call, { kind: "completeFile", path, ...options });
+  }
+
+  async remove(call: Call, path: Path, options: RemoveOptions): Promise<void> {
+    await this.#change(call, { kind: "remove", path, ...options }, async () => {
+      await this.#loader.ensureLoaded(path, "once");
+      const target = targetOf(this.#state.view.walk(path));
+      if (target?.kind !== "directory") return;
+      if (!options.isRecursive) await this.#loader.ensureListed(target.id, "once");
+      else if (!call.principal.isSuperuser) await this.#checkMayRemoveTree(call, path, target);
+    });
+    this.#reclaimInBackground();
+  }
+
+  /** Whoever removes a tree must be allowed to change every directory in it that has something in it. */
+  async #checkMayRemoveTree(call: Call, path: Path, directory: DirectoryInode): Promise<void> {
+    const check = (at: DirectoryInode, atPath: Path) => {
+      if (at.childCount === 0) return;
+      const walk = { path: atPath, names: [], inodes: [at], missing: [] };
+      checkAccessTo(call.principal, walk, at, WRITE | EXECUTE);
+    };
+    check(directory, path);
+    const parts = { ...this.#listingParts(call, "never"), mayEnter: () => true };
+    const frames = [{ directoryId: directory.id, path, afterName: null }];
+    const options = { isRecursive: true, batchSize: LIST_BATCH };
+    for await (const batch of walkTree(parts, frames, options)) {
+      for (const { inode, path: atPath } of batch)
+        if (inode.kind === "directory") check(inode, atPath);
+      await this.#journal.readBarrier(); // lets others have their turn
+    }
+  }
+
+  #reclaimInBackground(): void {
+    if (this.#isReclaiming || !this.#isLeading) return;
+    if (this.#state.view.reclaimable(1).length === 0) return;
+    this.#isReclaiming = true;
+    this.#reclaim()
+      .catch((error: unknown) => {
+        this.#onEvent({
+          kind: "backgroundFailed",
+          what: "free removed directories",
+          message: messageOf(error),
+        });
+        this.#world.timers.after(RETRY_MS, () => this.#reclaimInBackground());
+      })
+      .finally(() => {
+        this.#isReclaiming = false;
+      });
+  }
+
+  async #reclaim(): Promise<void> {
+    while (this.#isLeading) {
+      const { value } = await this.#proposer.propose(SYSTEM, {
+        kind: "reclaim",
+        inodesMax: DELETE_BATCH,
+      });
+      if (value.kind !== "reclaimed" || !value.hasMore) return;
+    }
+  }
+
+  async rename(
+    call: Call,
+    path: Path,
+    dstPath: Path,
+    options: { readonly isOverwrite: boolean },
+  ): Promise<void> {
+    await this.#change(call, { kind: "rename", path, dstPath, ...options }, async () => {
+      await this.#loader.ensureLoaded(path, "once");
+      await this.#loader.ensureLoadedForWrite(dstPath);
+    });
+  }
+
+  async setAttribute(call: Call, path: Path, options: SetAttributeOptions): Promise<void> {
+    const { isRecursive, ...attributes } = options;
+    await this.#begin();
+    await this.#loader.ensureLoaded(path, "once");
+    let target = targetOf(this.#state.view.walk(path));
+    if (target === null) {
+      await this.#journal.readBarrier();
+      target = lastOf(walkToExisting(this.#contextOf(call), path));
+    }
+    await this.#change(call, { kind: "setAttribute", ids: [target.id], ...attributes });
+    if (!isRecursive || target.kind === "file") return;
+    const parts = { ...this.#listingParts(call, "once"), mayEnter: () => true };
+    const frames = [{ directoryId: target.id, path, afterName: null }];
+    const walk = walkTree(parts, frames, { isRecursive: true, batchSize: LIST_BATCH });
+    for await (const batch of walk) {
+      const ids = batch.map(({ inode }) => inode.id);
+      try {
+        await this.#change(call, { kind: "setAttribute", ids, ...attributes });
+      } catch (error) {
+        // All of them were removed meanwhile.
+        if (!isRockpoolError(error, "NOT_FOUND")) throw error;
+      }
+    }
+  }
+
+  async scheduleAsyncPersistence(call: Call, path: Path): Promise<void> {
+    await this.#change(call, { kind: "schedulePersist", path }, () =>
+      this.#loader.ensureLoaded(path, "once"),
+    );
+  }
+
+  // Blocks
+
+  async commitBlock(blockId: BlockId, lengthBytes: number): Promise<void> {
+    await this.#begin();
+    const { view } = this.#state;
+    try {
+      // Of a complete file, or told before: nothing to journal.
+      if (checkCommitBlock({ view }, { blockId, lengthBytes }) !== null) return;
+    } catch (error) {
+      if (!isRockpoolError(error)) throw error;
+      await this.#journal.readBarrier();
+      if (checkCommitBlock({ view }, { blockId, lengthBytes }) !== null) return;
+    }
+    await this.#proposer.propose(SYSTEM, { kind: "commitBlock", blockId, lengthBytes });
+  }
+
+  blockLength(blockId: BlockId): number | null {
+    const { view } = this.#state;
+    const file = view.inode(fileIdOfBlock(blockId));
+    if (file?.kind !== "file" || view.chainOf(file.id) === null) return null;
+    return blockLengthIn(file, sequenceOf(blockId)) ?? view.blockRow(blockId);
+  }
+}

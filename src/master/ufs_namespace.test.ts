@@ -1,0 +1,470 @@
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, test } from "node:test";
+import { isRockpoolError, RockpoolError, type StatusName } from "../common/errors.ts";
+import { LocalUnderFileSystem } from "../ufs/local_ufs.ts";
+import type { UfsCreateOptions, UnderFileSystem } from "../ufs/under_file_system.ts";
+import {
+  at,
+  CREATE_DIRECTORY,
+  CREATE_FILE,
+  callBy,
+  createMasterFixture,
+  LIST,
+  type MasterFixture,
+  ROOT_USER,
+  STATUS,
+  until,
+} from "./master_fixture.ts";
+import { INTENT_WAIT_MS } from "./ufs_intents.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "rockpool-namespace-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+let made = 0;
+
+/** A local store that counts, and that a test can hold up or make fail. */
+class WatchedUfs implements UnderFileSystem {
+  readonly type = "watched";
+  readonly calls: string[] = [];
+  /** Throws, or waits, in a test's name; given each call that changes something. */
+  before: (call: string) => Promise<void> | void = () => {};
+  readonly #inner: LocalUnderFileSystem;
+
+  constructor(root: string) {
+    this.#inner = new LocalUnderFileSystem(root);
+  }
+
+  async #note(call: string): Promise<void> {
+    this.calls.push(call);
+    await this.before(call);
+  }
+
+  async status(path: string) {
+    await this.#note(`status ${path}`);
+    return this.#inner.status(path);
+  }
+  async list(path: string) {
+    await this.#note(`list ${path}`);
+    return this.#inner.list(path);
+  }
+  async createDirectory(path: string, options: UfsCreateOptions) {
+    await this.#note(`mkdir ${path}`);
+    await this.#inner.createDirectory(path, options);
+  }
+  async create(path: string, options: UfsCreateOptions) {
+    await this.#note(`create ${path}`);
+    return this.#inner.create(path, options);
+  }
+  open(path: string) {
+    return this.#inner.open(path);
+  }
+  async rename(from: string, to: string) {
+    await this.#note(`rename ${from} ${to}`);
+    await this.#inner.rename(from, to);
+  }
+  async remove(path: string, isRecursive: boolean) {
+    await this.#note(`remove ${path}`);
+    return this.#inner.remove(path, isRecursive);
+  }
+  async setMode(path: string, mode: number) {
+    await this.#note(`setMode ${path}`);
+    await this.#inner.setMode(path, mode);
+  }
+  setOwner(path: string, owner: string, group: string) {
+    return this.#inner.setOwner(path, owner, group);
+  }
+  space() {
+    return this.#inner.space();
+  }
+}
+
+function createMaster() {
+  const root = join(folder, `ufs-${made++}`);
+  mkdirSync(root);
+  const ufs = new WatchedUfs(root);
+  const put = (path: string, text = "x") => {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  };
+  return { root, ufs, put, ...createMasterFixture({ ufs, rootUfsUri: root }) };
+}
+
+const root = callBy(ROOT_USER);
+const COMPLETE = { ufsLengthBytes: null, isAsyncPersist: false, contentHash: "" };
+const REMOVE = { isRecursive: true, isAlluxioOnly: false };
+
+async function rejects(work: Promise<unknown>, status: StatusName, message?: RegExp) {
+  await assert.rejects(work, (error: unknown) => {
+    assert.ok(isRockpoolError(error), String(error));
+    assert.equal(error.status, status, error.message);
+    if (message !== undefined) assert.match(error.message, message);
+    return true;
+  });
+}
+
+async function list(
+  { fileSystem }: Pick<MasterFixture, "fileSystem">,
+  path: string,
+  options: Partial<typeof LIST & { loadMetadata: "never" | "always"; isRecursive: boolean }> = {},
+) {
+  const paths: string[] = [];
+  for await (const batch of fileSystem.listStatus(root, at(path), { ...LIST, ...options }))
+    for (const info of batch) paths.push(info.path);
+  return paths;
+}
+
+/** A file of the given blocks that waits to be persisted. */
+async function writeAsync(fixture: MasterFixture, path: string, lengths: readonly number[]) {
+  await fixture.fileSystem.createFile(root, at(path), CREATE_FILE);
+  for (const length of lengths)
+    await fixture.blockNamespace.commitBlock(
+      await fixture.fileSystem.newBlockId(root, at(path)),
+      length,
+    );
+  await fixture.fileSystem.completeFile(root, at(path), { ...COMPLETE, isAsyncPersist: true });
+}
+
+test("a path that only the under store knows is loaded with its parents", async () => {
+  const { put, ...fixture } = createMaster();
+  put("a/b/data", "x".repeat(10));
+  const info = await fixture.fileSystem.getStatus(root, at("/a/b/data"), STATUS);
+  assert.equal(info.lengthBytes, 10);
+  assert.equal(info.isCompleted, true);
+  assert.equal(info.persistence, "PERSISTED");
+  assert.equal(info.blocks.length, 1);
+  assert.equal(info.blocks[0]?.lengthBytes, 10);
+  assert.notEqual(info.ufsFingerprint, "");
+  assert.equal(fixture.blockNamespace.blockLength(info.blocks[0]?.blockId as never), 10);
+  assert.equal(await fixture.fileSystem.exists(root, at("/a/b"), STATUS), true);
+  assert.equal(await fixture.fileSystem.exists(root, at("/a/no"), STATUS), false);
+  // Worker caches it: nothing to journal, but a wrong length is refused.
+  const length = fixture.journal.log.length;
+  await fixture.blockNamespace.commitBlock(info.blocks[0]?.blockId as never, 10);
+  assert.equal(fixture.journal.log.length, length);
+});
+
+test("'never' does not ask the under store, and what is known is not asked for again", async () => {
+  const { put, ufs, ...fixture } = createMaster();
+  put("d/f");
+  const never = { ...STATUS, loadMetadata: "never" } as const;
+  await rejects(fixture.fileSystem.getStatus(root, at("/d/f"), never), "NOT_FOUND");
+  assert.deepEqual(await list(fixture, "/", { loadMetadata: "never" }), []);
+  assert.deepEqual(ufs.calls, []);
+  await fixture.fileSystem.getStatus(root, at("/d/f"), STATUS);
+  const before = ufs.calls.length;
+  await fixture.fileSystem.getStatus(root, at("/d/f"), STATUS);
+  assert.equal(ufs.calls.length, before);
+});
+
+test("a directory is listed in the under store once, and 'always' adds what is new", async () => {
+  const { put, ufs, ...fixture } = createMaster();
+  for (const path of ["d/b", "d/ä", "d/sub/x", "top"]) put(path);
+  assert.deepEqual(await list(fixture, "/"), ["/d", "/top"]);
+  assert.deepEqual(await list(fixture, "/", { isRecursive: true }), [
+    "/d",
+    "/d/b",
+    "/d/sub",
+    "/d/sub/x",
+    "/d/ä",
+    "/top",
+  ]);
+  const before = ufs.calls.length;
+  put("d/new");
+  assert.equal((await list(fixture, "/d")).includes("/d/new"), false);
+  assert.equal(ufs.calls.length, before);
+  assert.equal((await list(fixture, "/d", { loadMetadata: "always" })).includes("/d/new"), true);
+});
+
+test("ten thousand children are loaded in bounded entries, concurrent loads are joined", async () => {
+  const { put, ufs, ...fixture } = createMaster();
+  const count = 10_000;
+  for (let i = 0; i < count; i++) put(`big/${i}`, "");
+  const before = fixture.journal.log.length;
+  const [first, second] = await Promise.all([list(fixture, "/big"), list(fixture, "/big")]);
+  assert.equal(first.length, count);
+  assert.deepEqual(second, first);
+  assert.equal(ufs.calls.filter((call) => call.startsWith("list")).length, 1);
+  const entries = fixture.journal.log.slice(before);
+  assert.ok(entries.length <= 25, String(entries.length));
+  assert.ok(entries.every(({ payload }) => payload.length < 1024 * 1024));
+});
+
+test("what is made under a name that the under store has is refused", async () => {
+  const { put, ...fixture } = createMaster();
+  put("there/f");
+  await rejects(fixture.fileSystem.createFile(root, at("/there/f"), CREATE_FILE), "ALREADY_EXISTS");
+  await rejects(
+    fixture.fileSystem.createDirectory(root, at("/there"), CREATE_DIRECTORY),
+    "ALREADY_EXISTS",
+  );
+  await fixture.fileSystem.createDirectory(root, at("/there/new"), CREATE_DIRECTORY);
+  assert.deepEqual(await list(fixture, "/there"), ["/there/f", "/there/new"]);
+});
+
+test("remove takes it out of the under store before it answers, or leaves it there when asked", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  put("d/e/f");
+  put("g");
+  await rejects(
+    fixture.fileSystem.remove(root, at("/d"), { ...REMOVE, isRecursive: false }),
+    "FAILED_PRECONDITION",
+  );
+  await fixture.fileSystem.remove(root, at("/d"), REMOVE);
+  assert.equal(existsSync(join(path, "d")), false);
+  assert.equal(await fixture.fileSystem.exists(root, at("/d/e/f"), STATUS), false);
+  await fixture.fileSystem.remove(root, at("/g"), { ...REMOVE, isAlluxioOnly: true });
+  assert.equal(existsSync(join(path, "g")), true);
+  const never = { loadMetadata: "never" } as const;
+  assert.equal(await fixture.fileSystem.exists(root, at("/g"), never), false);
+});
+
+test("rename of what is persisted is done in the under store, with parents that were not there", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  put("d/f", "data");
+  put("old", "old");
+  await fixture.fileSystem.createDirectory(root, at("/new/deep"), {
+    ...CREATE_DIRECTORY,
+    mode: 0o750,
+  });
+  await fixture.fileSystem.rename(root, at("/d"), at("/new/deep/d"), { isOverwrite: false });
+  assert.equal(readFileSync(join(path, "new/deep/d/f"), "utf8"), "data");
+  assert.equal(existsSync(join(path, "d")), false);
+  assert.equal(statSync(join(path, "new/deep")).mode & 0o777, 0o750);
+  assert.equal(
+    (await fixture.fileSystem.getStatus(root, at("/new"), STATUS)).persistence,
+    "PERSISTED",
+  );
+  await fixture.fileSystem.rename(root, at("/new/deep/d/f"), at("/old"), { isOverwrite: true });
+  assert.equal(readFileSync(join(path, "old"), "utf8"), "data");
+  assert.equal((await fixture.fileSystem.getStatus(root, at("/old"), STATUS)).lengthBytes, 4);
+});
+
+test("createDirectory with THROUGH makes it, and its parents, in the under store", async () => {
+  const { root: path, ...fixture } = createMaster();
+  await fixture.fileSystem.createDirectory(root, at("/a/b"), {
+    ...CREATE_DIRECTORY,
+    isPersisted: true,
+  });
+  assert.ok(statSync(join(path, "a/b")).isDirectory());
+  assert.equal(
+    (await fixture.fileSystem.getStatus(root, at("/a"), STATUS)).persistence,
+    "PERSISTED",
+  );
+});
+
+test("modes are changed in the under store too", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  put("f");
+  const nothing = {
+    owner: null,
+    group: null,
+    isPinned: null,
+    isPersisted: null,
+    replicationMin: null,
+    replicationMax: null,
+    ttlMs: null,
+    ttlAction: null,
+  };
+  await fixture.fileSystem.setAttribute(root, at("/f"), {
+    ...nothing,
+    isRecursive: false,
+    mode: 0o604,
+  });
+  assert.equal(statSync(join(path, "f")).mode & 0o777, 0o604);
+});
+
+test("a file is persisted under the name that it has when its bytes are there", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  await writeAsync(fixture, "/d/f", [100, 20]);
+  const before = await fixture.fileSystem.getStatus(root, at("/d/f"), STATUS);
+  assert.equal(before.persistence, "TO_BE_PERSISTED");
+  const [task] = fixture.persistQueue.pending(10, null);
+  assert.ok(task !== undefined);
+  assert.equal(task.fileId, before.id);
+  assert.deepEqual(
+    task.blocks.map(({ lengthBytes }) => lengthBytes),
+    [100, 20],
+  );
+  assert.deepEqual(fixture.persistQueue.pending(10, task.fileId), []);
+  await fixture.fileSystem.rename(root, at("/d/f"), at("/d/g"), { isOverwrite: false });
+  put(task.ufsTempPath.slice(path.length + 1), "y".repeat(120));
+  const report = { lengthBytes: 120, ufsFingerprint: "", tempUfsPath: task.ufsTempPath };
+  await rejects(
+    fixture.persistQueue.persisted(task.fileId, { ...report, lengthBytes: 119 }),
+    "INVALID_ARGUMENT",
+  );
+  await fixture.persistQueue.persisted(task.fileId, report);
+  assert.equal(readFileSync(join(path, "d/g"), "utf8").length, 120);
+  assert.deepEqual(readdirSync(path), ["d"]);
+  const now = await fixture.fileSystem.getStatus(root, at("/d/g"), STATUS);
+  assert.equal(now.persistence, "PERSISTED");
+  assert.notEqual(now.ufsFingerprint, "");
+  assert.deepEqual(fixture.persistQueue.pending(10, null), []);
+  await rejects(fixture.persistQueue.persisted(task.fileId, report), "NOT_FOUND"); // told twice
+  assert.equal(existsSync(join(path, "d/g")), true);
+});
+
+test("a file removed while it is persisted leaves nothing in the under store", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  await writeAsync(fixture, "/f", [10]);
+  const [task] = fixture.persistQueue.pending(10, null);
+  assert.ok(task !== undefined);
+  await fixture.fileSystem.remove(root, at("/f"), REMOVE);
+  assert.deepEqual(fixture.persistQueue.pending(10, null), []);
+  put(task.ufsTempPath.slice(path.length + 1), "0123456789");
+  const report = { lengthBytes: 10, ufsFingerprint: "", tempUfsPath: task.ufsTempPath };
+  await rejects(fixture.persistQueue.persisted(task.fileId, report), "NOT_FOUND");
+  await until(() => fixture.state.view.intents(0, 1).length === 0);
+  assert.deepEqual(readdirSync(path), []);
+  await rejects(
+    fixture.persistQueue.persisted(task.fileId, { ...report, tempUfsPath: `${path}/precious` }),
+    "INVALID_ARGUMENT",
+  );
+});
+
+test("an empty file is persisted by the leader itself", async () => {
+  const { root: path, ...fixture } = createMaster();
+  await writeAsync(fixture, "/d/empty", []);
+  await until(() => fixture.state.view.intents(0, 1).length === 0);
+  assert.equal(statSync(join(path, "d/empty")).size, 0);
+  const info = await fixture.fileSystem.getStatus(root, at("/d/empty"), STATUS);
+  assert.equal(info.persistence, "PERSISTED");
+  assert.deepEqual(fixture.persistQueue.pending(10, null), []);
+});
+
+test("scheduleAsyncPersistence() queues a complete file", async () => {
+  const { ...fixture } = createMaster();
+  const { fileSystem } = fixture;
+  await fileSystem.createFile(root, at("/f"), CREATE_FILE);
+  await rejects(fileSystem.scheduleAsyncPersistence(root, at("/f")), "INVALID_ARGUMENT");
+  const id = await fileSystem.newBlockId(root, at("/f"));
+  await fixture.blockNamespace.commitBlock(id, 7);
+  await fileSystem.completeFile(root, at("/f"), COMPLETE);
+  assert.deepEqual(fixture.persistQueue.pending(10, null), []);
+  await fileSystem.scheduleAsyncPersistence(root, at("/f"));
+  await fileSystem.scheduleAsyncPersistence(root, at("/f"));
+  assert.equal(fixture.persistQueue.pending(10, null).length, 1);
+});
+
+test("a new leader does what the old one left undone, in order", async () => {
+  const { put, ufs, root: path, ...fixture } = createMaster();
+  put("a/f", "one");
+  await fixture.fileSystem.getStatus(root, at("/a/f"), STATUS);
+  let release: () => void = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  ufs.before = (call) => (call.startsWith("rename") ? held : undefined);
+  const first = fixture.fileSystem.rename(root, at("/a"), at("/b"), { isOverwrite: false });
+  const second = fixture.fileSystem.rename(root, at("/b/f"), at("/c"), { isOverwrite: false });
+  const answers = Promise.all([rejects(first, "UNAVAILABLE"), rejects(second, "UNAVAILABLE")]);
+  await until(() => fixture.state.view.intents(0, 9).length === 2);
+  fixture.journal.lose();
+  await answers;
+  assert.equal(existsSync(join(path, "c")), false);
+  ufs.before = () => {};
+  const next = fixture.takeOver();
+  await until(() => next.state.view.intents(0, 9).length === 0);
+  assert.equal(readFileSync(join(path, "c"), "utf8"), "one");
+  release(); // the old leader's call ends late, and finds nothing to move
+  assert.equal((await next.fileSystem.getStatus(root, at("/c"), STATUS)).lengthBytes, 3);
+});
+
+test("what is being removed from the under store is not loaded again, and not made before it is gone", async () => {
+  const { put, ufs, ...fixture } = createMaster();
+  put("f");
+  let release: () => void = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await fixture.fileSystem.getStatus(root, at("/f"), STATUS);
+  ufs.before = (call) => (call.startsWith("remove") ? held : undefined);
+  const removal = fixture.fileSystem.remove(root, at("/f"), REMOVE);
+  await until(() => fixture.state.view.intents(0, 1).length === 1);
+  const existence = fixture.fileSystem.exists(root, at("/f"), STATUS);
+  const creation = fixture.fileSystem.createFile(root, at("/f"), CREATE_FILE);
+  let isMade = false;
+  void creation.then(() => {
+    isMade = true;
+  });
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(isMade, false);
+  release();
+  await Promise.all([removal, existence, creation]);
+  assert.equal(await existence.then(() => fixture.fileSystem.exists(root, at("/f"), STATUS)), true);
+});
+
+test("a store that fails for now is asked again; who waits too long is told to come again", async () => {
+  const { put, ufs, root: path, ...fixture } = createMaster();
+  put("f");
+  let failures = 0;
+  ufs.before = (call) => {
+    if (!call.startsWith("remove")) return;
+    failures += 1;
+    throw new RockpoolError("UNAVAILABLE", "not now");
+  };
+  const call = callBy(ROOT_USER, { high: 1n, low: 1n });
+  const removal = rejects(fixture.fileSystem.remove(call, at("/f"), REMOVE), "UNAVAILABLE");
+  await until(() => failures === 1 && fixture.events.some(({ kind }) => kind === "intentDelayed"));
+  fixture.world.pass(100);
+  await until(() => failures === 2);
+  fixture.world.pass(INTENT_WAIT_MS);
+  await removal;
+  ufs.before = () => {};
+  const again = fixture.fileSystem.remove(call, at("/f"), REMOVE);
+  fixture.world.pass(10_000);
+  await again;
+  assert.equal(existsSync(join(path, "f")), false);
+});
+
+test("what a store refuses for good is told, kept, and holds nobody up", async () => {
+  const { put, ufs, ...fixture } = createMaster();
+  put("f");
+  put("g");
+  ufs.before = (call) => {
+    if (call.startsWith("remove") && call.endsWith("/f"))
+      throw new RockpoolError("PERMISSION_DENIED", "read-only store");
+  };
+  const call = callBy(ROOT_USER, { high: 1n, low: 1n });
+  const removal = () => fixture.fileSystem.remove(call, at("/f"), REMOVE);
+  await rejects(removal(), "PERMISSION_DENIED", /read-only store/);
+  await rejects(removal(), "FAILED_PRECONDITION", /read-only store/);
+  assert.ok(fixture.events.some(({ kind }) => kind === "intentRefused"));
+  assert.deepEqual(
+    fixture.refusedIntents(10).map(({ refusal }) => refusal),
+    ["read-only store"],
+  );
+  await fixture.fileSystem.remove(root, at("/g"), REMOVE);
+  const next = fixture.takeOver();
+  await next.fileSystem.createDirectory(root, at("/d"), CREATE_DIRECTORY);
+  assert.equal(next.refusedIntents(10).length, 1);
+});
+
+test("another root under store than the journal's is reported, and not used", async () => {
+  const { root: path, ufs, ...fixture } = createMaster();
+  await fixture.fileSystem.exists(root, at("/x"), STATUS);
+  fixture.journal.lose();
+  const next = createMasterFixture({ ufs, rootUfsUri: "/elsewhere", store: fixture.state.store });
+  assert.deepEqual(next.events, [
+    { kind: "rootUfsDiffers", configuredUri: "/elsewhere", journaledUri: path },
+  ]);
+  assert.equal((await next.fileSystem.getStatus(root, at("/"), STATUS)).ufsPath, path);
+});
+
+test("names that no path can have are left out of a listing and reported", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  put("ok");
+  writeFileSync(Buffer.concat([Buffer.from(`${path}/bad-`), Buffer.from([0xff, 0xfe])]), "x");
+  assert.deepEqual(await list(fixture, "/"), ["/ok"]);
+});

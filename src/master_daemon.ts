@@ -1,0 +1,285 @@
+/**
+ * A master, joined: configuration → options, journal → state → services, events → log and metrics, status → web port.
+ *
+ * All ports open at the start and stay open in every role; what a role changes is what the services answer,
+ * because each of them asks the journal whether this master serves.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { EXIT, RockpoolError } from "./common/errors.ts";
+import type { BlockId } from "./common/ids.ts";
+import { InvariantError } from "./common/invariant.ts";
+import { electionTimes, journalMembership } from "./conf/cluster.ts";
+import { CommonKeys } from "./conf/common_keys.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import { formatHostPort } from "./conf/key_spec.ts";
+import { MasterKeys } from "./conf/master_keys.ts";
+import { UserKeys } from "./conf/user_keys.ts";
+import { type Daemon, type DaemonContext, processUser } from "./daemon.ts";
+import { isLocalHost } from "./format.ts";
+import { isFormatted } from "./journal/journal_folder.ts";
+import type { JournalEvent, JournalTimings } from "./journal/journal_protocol.ts";
+import { RaftJournal } from "./journal/raft_journal.ts";
+import { workerThread } from "./journal/thread_port.ts";
+import type { KeyValueStore } from "./kv/kv.ts";
+import { openLmdb } from "./kv/lmdb_kv.ts";
+import type { ApplyResult } from "./master/apply.ts";
+import { createBlockMaster, type SoftBlockMaster } from "./master/block_master.ts";
+import { createFileSystemMaster, type NamespaceServices } from "./master/file_system_master.ts";
+import { OsGroupMapping, Principals } from "./master/groups.ts";
+import { PersistScheduler } from "./master/persist_scheduler.ts";
+import { createMasterState, type MasterState } from "./master/state_machine.ts";
+import { WorkerControlClient } from "./master/worker_control.ts";
+import { MasterStatusPage } from "./master_status.ts";
+import { addMasterMetrics } from "./master_metrics.ts";
+import { masterRpcServer } from "./master_rpc.ts";
+import type { RpcServer } from "./rpc/service.ts";
+import { UnderStores } from "./under_stores.ts";
+import { masterHandler } from "./web/pages.ts";
+import { startWebServer, type WebServer } from "./web/server.ts";
+import type { Timer } from "./world/ports.ts";
+
+/** A worker's report may be this much ahead of the journal that a master has applied. */
+const ORPHAN_GRACE_MS = 30_000;
+/** Silent workers are noticed by calls; this is for when there are none. */
+const CHECK_WORKERS_MS_MAX = 1000;
+const PERSIST_CONCURRENCY = 64;
+const PERSIST_PER_WORKER = 8;
+/** A tick of the election clock: fine enough for the times that it counts. */
+const TICK_MS_MAX = 10;
+const TICKS_PER_HEARTBEAT = 5;
+
+function journalTimings(configuration: Configuration): JournalTimings {
+  const { electionTimeoutMinMs, electionTimeoutMaxMs, heartbeatIntervalMs } =
+    electionTimes(configuration);
+  const tickMs = Math.max(1, Math.min(TICK_MS_MAX, Math.floor(heartbeatIntervalMs / TICKS_PER_HEARTBEAT)));
+  return {
+    tickMs,
+    heartbeatMs: heartbeatIntervalMs,
+    electionMinMs: electionTimeoutMinMs,
+    electionMaxMs: electionTimeoutMaxMs,
+  };
+}
+
+/** The parts of a master, made in the order in which they need each other; nothing runs yet. */
+export type MasterParts = {
+  readonly store: KeyValueStore;
+  readonly state: MasterState;
+  readonly journal: RaftJournal<ApplyResult>;
+  readonly namespace: NamespaceServices;
+  readonly blocks: SoftBlockMaster;
+  readonly persists: PersistScheduler;
+  readonly control: WorkerControlClient;
+  readonly principals: Principals;
+  readonly groups: OsGroupMapping;
+};
+
+function openJournal(context: DaemonContext, state: MasterState): RaftJournal<ApplyResult> {
+  const { configuration, telemetry, world, scriptFolder } = context;
+  const { members, self } = journalMembership(configuration, isLocalHost);
+  const log = telemetry.listen<JournalEvent>("journal", {
+    segmentBegun: "debug",
+    peerDisconnected: "info",
+    peerDied: "info",
+    tornTailDropped: "warn",
+    stalled: "warn",
+    readOnly: "error",
+    peerWiped: "error",
+    fatal: "fatal",
+  });
+  const kernelFlavour = configuration.get(CommonKeys.rockpoolCore);
+  return new RaftJournal<ApplyResult>({
+    folder: configuration.get(MasterKeys.journalFolder),
+    address: formatHostPort(self),
+    addresses: members.map(formatHostPort),
+    bindHost: configuration.get(MasterKeys.journalBindHost),
+    bindPort: configuration.get(MasterKeys.journalPort),
+    stateMachine: state.stateMachine,
+    world,
+    connect: workerThread(new URL("journal_thread.js", scriptFolder), { kernelFlavour }),
+    timings: journalTimings(configuration),
+    onEvent: (event) => {
+      log(event);
+      if (event.kind !== "fatal") return;
+      const { exitCode, message, remedy, detail } = event;
+      context.fatal(exitCode, message, { remedy, detail });
+    },
+  });
+}
+
+function createParts(context: DaemonContext, store: KeyValueStore): MasterParts {
+  const { configuration, telemetry, world } = context;
+  const user = processUser(configuration);
+  const groups = new OsGroupMapping(world.clock);
+  const rootUfsUri = configuration.get(MasterKeys.rootUfs);
+  // Each of the two needs the other; both are there before anything calls them.
+  const late: { blocks: SoftBlockMaster | null } = { blocks: null };
+  const state = createMasterState({
+    store,
+    onBlocksRemoved: (blockIds: readonly BlockId[]) => late.blocks?.blocksRemoved(blockIds),
+  });
+  const journal = openJournal(context, state);
+  const mounted = () => [
+    rootUfsUri,
+    ...(state.view.isInitialized() ? state.view.mounts().rows.map((row) => row.ufsUri) : []),
+  ];
+  const namespace = createFileSystemMaster({
+    journal,
+    state,
+    ufs: new UnderStores().registry(mounted),
+    blocks: {
+      locationsOf: (blockId) => late.blocks?.locationsOf(blockId) ?? [],
+      blocksRemoved: (blockIds) => late.blocks?.blocksRemoved(blockIds),
+    },
+    world,
+    options: {
+      rootUfsUri,
+      isRootUfsReadOnly: configuration.get(MasterKeys.rootReadonly),
+      isRootUfsShared: configuration.get(MasterKeys.rootShared),
+      rootOwner: user,
+      rootGroup: user,
+      loadedBlockSizeBytes: configuration.get(UserKeys.blockSize),
+    },
+    onEvent: telemetry.listen("namespace", { rootUfsDiffers: "warn", intentDelayed: "warn" }),
+  });
+  const blocks = createBlockMaster({
+    namespace: namespace.blockNamespace,
+    isServing: () => journal.isServing(),
+    clock: world.clock,
+    options: {
+      workerTimeoutMs: configuration.get(MasterKeys.workerTimeout),
+      lostWorkerForgetMs: configuration.get(MasterKeys.lostWorkerDeletionTimeout),
+      orphanGraceMs: ORPHAN_GRACE_MS,
+    },
+    onEvent: telemetry.listen("blocks"),
+  });
+  late.blocks = blocks;
+  const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
+  const control = new WorkerControlClient(isSimple ? { kind: "simple", user } : { kind: "none" });
+  const persists = new PersistScheduler({
+    queue: namespace.persistQueue,
+    blocks,
+    control,
+    world,
+    options: {
+      concurrencyMax: PERSIST_CONCURRENCY,
+      perWorkerMax: PERSIST_PER_WORKER,
+      pollMs: configuration.get(MasterKeys.persistenceSchedulerInterval),
+    },
+    onEvent: telemetry.listen("persist", { filePersisted: "debug" }),
+  });
+  const principals = new Principals(groups, {
+    arePermissionsChecked: configuration.get(CommonKeys.permissionEnabled),
+    superGroup: configuration.get(CommonKeys.supergroup),
+    superUser: user,
+  });
+  return { store, state, journal, namespace, blocks, persists, control, principals, groups };
+}
+
+/** Follows leadership: what only a leader does begins and ends with it. */
+function followLeadership({ journal, persists }: MasterParts, { telemetry }: DaemonContext): void {
+  journal.onLeadership((event) => {
+    if (event.kind === "gained") {
+      telemetry.logger.log("info", "main", "this master leads", {
+        term: event.term,
+        tookMs: Math.round(event.tookMs),
+      });
+      persists.start();
+    } else {
+      telemetry.logger.log("info", "main", "this master is a standby", { term: event.term });
+      persists.stop();
+    }
+  });
+}
+
+function requireFormatted(configuration: Configuration): void {
+  const folder = configuration.get(MasterKeys.journalFolder);
+  if (configuration.get(MasterKeys.journalType) !== "EMBEDDED" || configuration.get(MasterKeys.zookeeperEnabled))
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `Only ${MasterKeys.journalType.key}=EMBEDDED without ZooKeeper works in this build`,
+      `Take ${MasterKeys.journalType.key} and ${MasterKeys.zookeeperEnabled.key} out of the site file`,
+    );
+  if (isFormatted(folder)) return;
+  throw new RockpoolError(
+    "FAILED_PRECONDITION",
+    `The journal ${folder} ${existsSync(folder) ? "was never formatted" : "does not exist"}`,
+    "Run `bin/rockpool init format` once on every master before the first start",
+  );
+}
+
+class MasterDaemon implements Daemon {
+  readonly #context: DaemonContext;
+  #parts: MasterParts | null = null;
+  #rpc: RpcServer | null = null;
+  #web: WebServer | null = null;
+  #checks: Timer | null = null;
+
+  constructor(context: DaemonContext) {
+    this.#context = context;
+  }
+
+  async start() {
+    const { configuration, telemetry, world } = this.#context;
+    requireFormatted(configuration);
+    const { store, wasDiscarded } = openLmdb(configuration.get(MasterKeys.metastoreDir));
+    if (wasDiscarded)
+      telemetry.logger.log("warn", "main", "metadata is rebuilt from the journal", {
+        reason: "the machine ended without closing it",
+      });
+    const parts = createParts(this.#context, store);
+    this.#parts = parts;
+    followLeadership(parts, this.#context);
+    const page = new MasterStatusPage(this.#context, parts);
+    addMasterMetrics(telemetry.metrics, parts);
+    this.#web = await startWebServer({
+      bindHost: configuration.get(MasterKeys.webBindHost),
+      port: configuration.get(MasterKeys.webPort),
+      handle: masterHandler({
+        status: () => page.status(),
+        scrape: () => telemetry.metrics.scrape(),
+        isPageEnabled: configuration.get(CommonKeys.webUiEnabled),
+      }),
+      onError: (path, error) => telemetry.logger.log("error", "web", "page failed", { path, error }),
+    });
+    this.#rpc = masterRpcServer(this.#context, parts, page);
+    const rpcPort = await this.#rpc.listen(
+      configuration.get(MasterKeys.bindHost),
+      configuration.get(MasterKeys.rpcPort),
+    );
+    await parts.journal.start();
+    this.#checkWorkers(parts, world);
+    const { lastIndex, appliedIndex } = parts.journal.status();
+    return { rpcPort, webPort: this.#web.port, lastIndex, appliedIndex };
+  }
+
+  #checkWorkers(parts: MasterParts, world: DaemonContext["world"]): void {
+    const wantedMs = this.#context.configuration.get(MasterKeys.lostWorkerDetectionInterval);
+    const everyMs = Math.min(wantedMs, CHECK_WORKERS_MS_MAX);
+    this.#checks = world.timers.after(everyMs, () => {
+      parts.blocks.checkWorkers();
+      this.#checkWorkers(parts, world);
+    });
+  }
+
+  async stop(): Promise<void> {
+    const { configuration } = this.#context;
+    this.#checks?.cancel();
+    // The leader first hands over, so that clients find the next one while the calls under way end.
+    await this.#parts?.journal.close();
+    await this.#rpc?.close(configuration.get(MasterKeys.shutdownGrace));
+    await this.#web?.close();
+    this.#parts?.control.close();
+    await this.#parts?.store.close();
+  }
+}
+
+/** A handler met what cannot be: go no further. */
+export function endOnBug(context: DaemonContext, event: { readonly kind: string; readonly error?: unknown }): void {
+  if (event.error instanceof InvariantError)
+    context.fatal(EXIT.invariant, "handler failed", { error: event.error });
+}
+
+export function createMasterDaemon(context: DaemonContext): Daemon {
+  return new MasterDaemon(context);
+}

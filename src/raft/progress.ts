@@ -1,0 +1,151 @@
+/**
+ * What the leader knows of one peer, and how fast it may send to it.
+ *
+ * - probe: the position where the logs match is not known; one append at a time, then wait for the
+ *   answer.
+ * - replicate: it is known; appends follow one another unanswered, within a window of entries and
+ *   bytes. A refusal, or the death of the peer, leads back to probe.
+ *
+ * When nothing was sent for a heartbeat's time and an answer is still missing, it may be lost, or
+ * the peer's disk slow. Then an empty append asks again: it tells which, and costs next to nothing.
+ *
+ * Invariant: matchIndex < nextIndex.
+ * @module
+ */
+import type { LogIndex, MemberId } from "../common/ids.ts";
+import { invariant } from "../common/invariant.ts";
+import { entryBytes } from "./log.ts";
+import type { Entry, RaftConfig } from "./messages.ts";
+
+type Window = Pick<RaftConfig, "inflightEntriesMax" | "inflightBytesMax" | "heartbeatTicks">;
+type InFlight = { readonly lastIndex: LogIndex; readonly entries: number; readonly bytes: number };
+
+export class Progress {
+  readonly id: MemberId;
+  /** The leader's tick at which the peer was last heard; before the first time: long ago. */
+  heardTick = Number.NEGATIVE_INFINITY;
+  /** The newest read context that the peer has confirmed in this term. */
+  readContext = 0;
+  /** The commit index that the peer was last told with an append. */
+  toldCommitIndex: LogIndex = 0;
+
+  readonly #window: Window;
+  #matchIndex: LogIndex = 0;
+  #nextIndex: LogIndex;
+  #mode: "probe" | "replicate" = "probe";
+  /** probe: whether an append is on its way. */
+  #isProbeOut = false;
+  /** What was sent may be lost; an empty append will tell. */
+  #isCheckDue = false;
+  #lastSentTick = 0;
+  #inflight: InFlight[] = [];
+  #inflightEntries = 0;
+  #inflightBytes = 0;
+
+  constructor(id: MemberId, nextIndex: LogIndex, window: Window) {
+    this.id = id;
+    this.#nextIndex = nextIndex;
+    this.#window = window;
+  }
+
+  get matchIndex(): LogIndex {
+    return this.#matchIndex;
+  }
+  get nextIndex(): LogIndex {
+    return this.#nextIndex;
+  }
+  get isReplicating(): boolean {
+    return this.#mode === "replicate";
+  }
+  /** True when an append should be sent even if it holds no entries. */
+  get isEmptyAppendDue(): boolean {
+    return this.#isCheckDue || (this.#mode === "probe" && !this.#isProbeOut);
+  }
+
+  /** How much may be sent now: 0 entries while a probe or a full window waits for an answer. */
+  room(): { readonly entries: number; readonly bytes: number } {
+    const { inflightEntriesMax: entriesMax, inflightBytesMax: bytesMax } = this.#window;
+    if (this.#mode === "probe")
+      return { entries: this.#isProbeOut ? 0 : entriesMax, bytes: bytesMax };
+    const bytes = bytesMax - this.#inflightBytes;
+    return { entries: bytes > 0 ? entriesMax - this.#inflightEntries : 0, bytes };
+  }
+
+  /** Notes an append of `entries` at `nextIndex`. */
+  sent(entries: readonly Entry[], tick: number): void {
+    this.#lastSentTick = tick;
+    this.#isCheckDue = false;
+    if (this.#mode === "probe") {
+      this.#isProbeOut = true;
+      return;
+    }
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    const bytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
+    this.#inflight.push({ lastIndex: last.index, entries: entries.length, bytes });
+    this.#inflightEntries += entries.length;
+    this.#inflightBytes += bytes;
+    this.#nextIndex = last.index + 1;
+  }
+
+  /** The peer holds everything through `matchIndex`. */
+  accepted(matchIndex: LogIndex): void {
+    // An old answer says nothing about a probe that was sent later, at a higher position.
+    if (matchIndex < this.#matchIndex) return;
+    this.#matchIndex = matchIndex;
+    this.#nextIndex = Math.max(this.#nextIndex, matchIndex + 1);
+    if (this.#mode === "probe") {
+      this.#mode = "replicate";
+      this.#nextIndex = matchIndex + 1;
+      this.#forgetSent();
+    }
+    let freed = 0;
+    for (const sent of this.#inflight) {
+      if (sent.lastIndex > matchIndex) break;
+      this.#inflightEntries -= sent.entries;
+      this.#inflightBytes -= sent.bytes;
+      freed += 1;
+    }
+    this.#inflight.splice(0, freed);
+    invariant(this.#inflightEntries >= 0, "the window never holds less than nothing");
+  }
+
+  /** False for an answer to something older than what is known or asked now. */
+  isRejectionCurrent(rejectedIndex: LogIndex): boolean {
+    if (rejectedIndex <= this.#matchIndex) return false;
+    return this.#mode === "replicate" || rejectedIndex === this.#nextIndex - 1;
+  }
+
+  /** The peer lacks `rejectedIndex`; the logs may match through `candidateIndex`. */
+  rejected(rejectedIndex: LogIndex, candidateIndex: LogIndex): void {
+    const candidate = Math.min(rejectedIndex - 1, candidateIndex);
+    // While replicating the match is proved, and only what followed it was lost.
+    const known = this.#mode === "replicate" ? this.#matchIndex : candidate;
+    this.#probeFrom(Math.max(known, this.#matchIndex) + 1);
+  }
+
+  /** A heartbeat came back: the peer lives, and what was sent long before has arrived or is lost. */
+  heartbeatAnswered(tick: number): void {
+    if (tick - this.#lastSentTick < this.#window.heartbeatTicks) return;
+    this.#isCheckDue = this.#isProbeOut || this.#inflight.length > 0;
+  }
+
+  /** The peer's process is gone, and with it what was on its way. */
+  lost(): void {
+    this.#probeFrom(this.#matchIndex + 1);
+  }
+
+  #probeFrom(nextIndex: LogIndex): void {
+    this.#mode = "probe";
+    this.#nextIndex = nextIndex;
+    this.#forgetSent();
+  }
+
+  #forgetSent(): void {
+    this.#isProbeOut = false;
+    this.#isCheckDue = false;
+    this.#inflight = [];
+    this.#inflightEntries = 0;
+    this.#inflightBytes = 0;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Which of the masters leads.
+ *
+ * The leader answers a question that standbys refuse (see `master_channel.ts`), so finding it means asking them all:
+ * the one that led last gets a head start, the others follow in parallel, and each is asked again with growing pauses
+ * until one says yes. A master that hangs delays nobody, since none waits for another. All callers share one search,
+ * which ends with its last caller.
+ * @module
+ */
+import { messageOf, RockpoolError } from "../common/errors.ts";
+import { pause } from "./pause.ts";
+
+export type PrimaryFinderOptions = {
+  /** "host:port" of every master. */
+  readonly addresses: readonly string[];
+  /** Resolves when the master at that index leads, rejects when it does not or cannot be asked. */
+  readonly probe: (index: number, signal: AbortSignal) => Promise<void>;
+};
+
+/** Most failures leave the last leader in place: one question instead of one to each. */
+const HEAD_START_MS = 30;
+/** Pauses between questions to one master: an election takes about a second. */
+const PROBE_PAUSE_MIN_MS = 50;
+const PROBE_PAUSE_MAX_MS = 500;
+
+type Search = {
+  readonly found: Promise<number>;
+  readonly stop: AbortController;
+  callerCount: number;
+  lastError: unknown;
+};
+
+export class PrimaryFinder {
+  readonly #options: PrimaryFinderOptions;
+  #leader: number | null = null;
+  #lastLeader = 0;
+  #search: Search | null = null;
+
+  constructor(options: PrimaryFinderOptions) {
+    this.#options = options;
+  }
+
+  /** Index of the leader as far as it is known. */
+  get leader(): number | null {
+    return this.#leader;
+  }
+
+  /** The master at `index` failed or refused: look again before the next call. */
+  forget(index: number): void {
+    if (this.#leader === index) this.#leader = null;
+  }
+
+  /**
+   * @returns the index of the leader
+   * @throws RockpoolError UNAVAILABLE when none was found within the budget; CANCELLED by the signal
+   */
+  async find(budgetMs: number, signal?: AbortSignal): Promise<number> {
+    if (this.#leader !== null) return this.#leader;
+    if (this.#options.addresses.length === 1) return 0;
+    this.#search ??= this.#begin();
+    const search = this.#search;
+    search.callerCount++;
+    const patience = new AbortController();
+    try {
+      const winner = await Promise.race([
+        search.found,
+        pause(budgetMs, signal, patience.signal).then(() => null),
+      ]);
+      if (winner !== null) return winner;
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        `None of the masters ${this.#options.addresses.join(", ")} leads: ${messageOf(search.lastError)}`,
+        "Check that a majority of the masters runs and reaches each other",
+      );
+    } finally {
+      patience.abort();
+      search.callerCount--;
+      if (search.callerCount === 0) this.#end(search);
+    }
+  }
+
+  #begin(): Search {
+    const stop = new AbortController();
+    let resolve: (index: number) => void = () => {};
+    const found = new Promise<number>((fulfil) => {
+      resolve = fulfil;
+    });
+    const search: Search = { found, stop, callerCount: 0, lastError: "nobody answered" };
+    for (const index of this.#options.addresses.keys())
+      void this.#ask(index, search, (winner) => {
+        this.#leader = winner;
+        this.#lastLeader = winner;
+        resolve(winner);
+        this.#end(search);
+      });
+    return search;
+  }
+
+  #end(search: Search): void {
+    search.stop.abort();
+    if (this.#search === search) this.#search = null;
+  }
+
+  /** Asks one master until it says yes or the search is over. Never rejects. */
+  async #ask(index: number, search: Search, onYes: (index: number) => void): Promise<void> {
+    const { signal } = search.stop;
+    if (index !== this.#lastLeader) await pause(HEAD_START_MS, undefined, signal);
+    for (let pauseMs = PROBE_PAUSE_MIN_MS; !signal.aborted; ) {
+      try {
+        await this.#options.probe(index, signal);
+        if (!signal.aborted) onYes(index);
+        return;
+      } catch (error) {
+        if (!signal.aborted) search.lastError = error;
+      }
+      await pause(pauseMs, undefined, signal);
+      pauseMs = Math.min(PROBE_PAUSE_MAX_MS, pauseMs * 2);
+    }
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * The command line: finds the command, loads its code and nothing else, runs it, prints what went wrong.
+ *
+ * Groups as Alluxio 3.x has them (`fs`, `info`, `conf`, `exec`, `process`, `init`, `cache`, `journal`,
+ * `local`), with the 2.9 spellings beside them (`fsadmin report`, `getConf`, `runTests`, `format`, …).
+ * Exit codes: 0; 255 for any failed command; `fs test` 0, 1 and 3; `conf get` 1 for an unknown key.
+ * @module
+ */
+import {
+  type CommandSpec,
+  helpText,
+  parseArguments,
+  splitProperties,
+  UsageError,
+} from "./arguments.ts";
+import { type Command, type CommandTable, errorText } from "./command.ts";
+import { type Console, EXIT_FAILED, EXIT_OK, say } from "./console.ts";
+import { Session } from "./session.ts";
+
+/** What the program that runs commands brings along: parts that commands may not know. */
+export type ShellParts = {
+  readonly version: string;
+  /** `local …`: a cluster on this machine. */
+  readonly runLocal: (words: readonly string[], console: Console) => Promise<number>;
+  /** `init format`, `journal format`, `cache format`, `process …`. */
+  readonly processes: import("./process_commands.ts").ProcessParts;
+};
+
+type Loader = () => Promise<CommandTable>;
+
+/** Where each group's commands are. The names are here, so that finding one loads no other. */
+function groups(
+  parts: ShellParts,
+): Readonly<Record<string, readonly [readonly string[], Loader][]>> {
+  const processes: Loader = async () =>
+    (await import("./process_commands.ts")).processCommands(parts.processes);
+  const formats: Loader = async () =>
+    (await import("./process_commands.ts")).formatCommands(parts.processes);
+  const report: Loader = async () => (await import("./info.ts")).COMMANDS;
+  const conf: Loader = async () => (await import("./conf_get.ts")).COMMANDS;
+  const version: Loader = async () => ({ version: versionCommand(parts.version) });
+  const basicIOTest: Loader = async () => ({
+    basicIOTest: (await import("./basic_io_test.ts")).basicIOTest,
+  });
+  return {
+    fs: [
+      [LIST_NAMES, async () => (await import("./fs_list.ts")).COMMANDS],
+      [CHANGE_NAMES, async () => (await import("./fs_change.ts")).COMMANDS],
+      [COPY_NAMES, async () => (await import("./fs_copy.ts")).COMMANDS],
+    ],
+    info: [
+      [["report", "cache", "nodes"], report],
+      [["version"], version],
+      [["master"], async () => ({ master: pick(await fsList(), "masterInfo") })],
+    ],
+    fsadmin: [[["report", "getBlockInfo"], report]],
+    conf: [[["get"], conf]],
+    exec: [[["basicIOTest"], basicIOTest]],
+    process: [[["start", "stop"], processes]],
+    init: [[["format"], async () => ({ format: pick(await formats(), "format") })]],
+    journal: [[["format"], async () => ({ format: pick(await formats(), "journal") })]],
+    cache: [[["format"], async () => ({ format: pick(await formats(), "cache") })]],
+  };
+}
+
+async function fsList(): Promise<CommandTable> {
+  return (await import("./fs_list.ts")).COMMANDS;
+}
+
+const LIST_NAMES = [
+  "ls",
+  "stat",
+  "test",
+  "du",
+  "count",
+  "location",
+  "masterInfo",
+  "leader",
+  "mount",
+  "getCapacityBytes",
+  "getUsedBytes",
+];
+const CHANGE_NAMES = [
+  "mkdir",
+  "touch",
+  "mv",
+  "rm",
+  "chmod",
+  "chown",
+  "chgrp",
+  "pin",
+  "unpin",
+  "setTtl",
+  "unsetTtl",
+  "setReplication",
+  "persist",
+];
+const COPY_NAMES = ["cat", "head", "tail", "checksum", "cp", "copyFromLocal", "copyToLocal"];
+
+/** 2.9's own words for what 3.x puts into groups. */
+const OLD_WORDS: Readonly<Record<string, readonly string[]>> = {
+  version: ["info", "version"],
+  getConf: ["conf", "get"],
+  runTests: ["exec", "basicIOTest"],
+  runTest: ["exec", "basicIOTest"],
+  format: ["init", "format"],
+  formatJournal: ["journal", "format"],
+  formatMasters: ["journal", "format"],
+  formatWorker: ["cache", "format"],
+  formatWorkers: ["cache", "format"],
+};
+
+const USAGE = `Usage: rockpool COMMAND [-Dkey=value ...] [arguments]
+
+  fs COMMAND         files and directories: ls, mkdir, cat, cp, copyFromLocal, copyToLocal, mv, rm, …
+  info COMMAND       the cluster: report, nodes, cache, version
+  conf get           properties and where they were set
+  init format        formats the journal and the workers' storage
+  process COMMAND    start and stop master or worker on this host
+  local COMMAND      a whole cluster on this machine: run, start, stop, status
+  exec basicIOTest   writes and reads files in every way
+  master, worker     runs a daemon in the foreground
+  help [COMMAND]     more about a command`;
+
+function pick(table: CommandTable, name: string): Command {
+  const command = table[name];
+  if (command === undefined) throw new Error(`No command ${name}`);
+  return command;
+}
+
+function versionCommand(version: string): Command {
+  return {
+    usage: "[-m|--revision]",
+    summary: "Prints the version.",
+    flags: [{ names: ["m", "revision"], value: "revision", help: "accepted" }],
+    argumentsMin: 0,
+    argumentsMax: 0,
+    async run(session) {
+      await say(session.console, version);
+      return EXIT_OK;
+    },
+  };
+}
+
+/** `copy-from-local`, `copyfromlocal` and `copyFromLocal` are one name. */
+function plain(name: string): string {
+  return name.replaceAll("-", "").toLowerCase();
+}
+
+type Found = { readonly name: string; readonly command: Command };
+
+async function find(
+  sections: readonly (readonly [readonly string[], Loader])[],
+  word: string,
+): Promise<Found | null> {
+  for (const [names, load] of sections) {
+    const name = names.find((one) => plain(one) === plain(word));
+    if (name !== undefined) return { name, command: pick(await load(), name) };
+  }
+  return null;
+}
+
+async function groupUsage(
+  group: string,
+  sections: readonly (readonly [readonly string[], Loader])[],
+): Promise<string> {
+  const lines = [`Usage: rockpool ${group} COMMAND [-Dkey=value ...] [arguments]`];
+  for (const [names, load] of sections) {
+    const table = await load();
+    for (const name of [...names].sort())
+      lines.push(`       [${`${name} ${pick(table, name).usage}`.trimEnd()}]`);
+  }
+  return lines.join("\n");
+}
+
+/** Runs one command line. @returns the exit code; never throws for what a user can cause */
+export async function runCli(
+  words: readonly string[],
+  console: Console,
+  parts: ShellParts,
+): Promise<number> {
+  const [first = "", ...rest] = words;
+  if (first === "local") return runSafely(console, () => parts.runLocal(rest, console));
+  const expanded = [...(OLD_WORDS[first] ?? [first]), ...rest];
+  const isHelp = (word: string) => word === "help" || word === "--help" || word === "-h";
+  const [group = "", ...others] = expanded;
+  const table = groups(parts);
+  if (isHelp(group)) return runSafely(console, () => help(others, table, console));
+  const sections = table[group];
+  if (sections === undefined) {
+    if (group !== "") console.err(`${group} is an unknown command.\n`);
+    console.err(`${USAGE}\n`);
+    return EXIT_FAILED;
+  }
+  const { properties, rest: plainWords } = splitProperties(others);
+  const [word = "", ...given] = plainWords;
+  if (isHelp(word)) return runSafely(console, () => help([group, ...given], table, console));
+  return runSafely(console, async () => {
+    const found = await find(sections, word);
+    if (found === null) {
+      if (word !== "") console.err(`${word} is an unknown command.\n`);
+      console.err(`${await groupUsage(group, sections)}\n`);
+      return EXIT_FAILED;
+    }
+    if (given.some((one) => one === "--help")) return help([group, found.name], table, console);
+    return runCommand(found, given, properties, console);
+  });
+}
+
+async function runCommand(
+  { name, command }: Found,
+  given: readonly string[],
+  properties: ReadonlyMap<string, string>,
+  console: Console,
+): Promise<number> {
+  const session = new Session(
+    console,
+    [...properties].map(([key, value]) => `${key}=${value}`),
+  );
+  try {
+    return await command.run(session, parseArguments(name, given, command));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    await say(console, `${error.message}\nUsage: ${usageLine(name, command)}\n${command.summary}`);
+    return EXIT_FAILED;
+  } finally {
+    await session.close();
+  }
+}
+
+function usageLine(name: string, spec: CommandSpec): string {
+  return `${name} ${spec.usage}`.trimEnd();
+}
+
+async function help(
+  words: readonly string[],
+  table: ReturnType<typeof groups>,
+  console: Console,
+): Promise<number> {
+  const [group, word] = words;
+  if (group === undefined) {
+    await say(console, USAGE);
+    return EXIT_OK;
+  }
+  const sections = table[group] ?? null;
+  if (sections === null) {
+    console.err(`${group} is an unknown command.\n${USAGE}\n`);
+    return EXIT_FAILED;
+  }
+  if (word === undefined) {
+    await say(console, await groupUsage(group, sections));
+    return EXIT_OK;
+  }
+  const found = await find(sections, word);
+  if (found === null) {
+    console.err(`${word} is an unknown command.\n${await groupUsage(group, sections)}\n`);
+    return EXIT_FAILED;
+  }
+  await say(console, helpText(found.name, found.command));
+  return EXIT_OK;
+}
+
+/** Prints what went wrong as Alluxio does: the message on standard output, no stack. */
+async function runSafely(console: Console, act: () => Promise<number>): Promise<number> {
+  try {
+    return await act();
+  } catch (error) {
+    if (console.signal.aborted) return EXIT_FAILED;
+    await say(console, errorText(error));
+    return EXIT_FAILED;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * A command's way to the cluster: the configuration, and clients made when first needed.
+ *
+ * Where the masters are, the strongest first: the authority of a path, `-D`, environment and site
+ * file, the local cluster in `data/` of the package or the current folder, localhost.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { parseUri, resolveMasters } from "../client/authority.ts";
+import { READ_TYPES, type ReadType, WRITE_TYPES, type WriteType } from "../client/file_status.ts";
+import type { FileSystem } from "../client/file_system.ts";
+import { RockpoolError } from "../common/errors.ts";
+import { masterRpcAddresses } from "../conf/cluster.ts";
+import { CommonKeys } from "../conf/common_keys.ts";
+import type { Configuration } from "../conf/configuration.ts";
+import type { ProcessKind } from "../conf/environment.ts";
+import { formatHostPort } from "../conf/key_spec.ts";
+import { type Loaded, loadConfiguration } from "../conf/load.ts";
+import { UserKeys } from "../conf/user_keys.ts";
+import type { Console } from "./console.ts";
+
+/** Client configuration of local clusters: `data/conf` beside the `data/local.json` that a finished one has. */
+function localConfDirs(folders: readonly string[]): string[] {
+  return folders
+    .map((folder) => join(folder, "data"))
+    .filter((data) => existsSync(join(data, "local.json")))
+    .map((data) => join(data, "conf"));
+}
+
+export class Session {
+  readonly console: Console;
+  readonly #definitions: readonly string[];
+  readonly #clients = new Map<string, Promise<FileSystem>>();
+  #loaded: Loaded | null = null;
+
+  /** @param definitions "key=value" of the command line */
+  constructor(console: Console, definitions: readonly string[]) {
+    this.console = console;
+    this.#definitions = definitions;
+  }
+
+  get definitions(): readonly string[] {
+    return this.#definitions;
+  }
+
+  loaded(): Loaded {
+    const { home, cwd } = this.console;
+    this.#loaded ??= this.loadFor("client", localConfDirs([home, cwd]));
+    return this.#loaded;
+  }
+
+  /** The configuration as a daemon of this host would read it. */
+  loadFor(kind: ProcessKind, moreConfDirs: readonly string[] = []): Loaded {
+    return loadConfiguration({
+      kind,
+      definitions: this.#definitions,
+      variables: this.console.env,
+      home: this.console.home,
+      moreConfDirs,
+    });
+  }
+
+  get configuration(): Configuration {
+    return this.loaded().configuration;
+  }
+
+  /** Addresses that `alluxio:///` stands for. */
+  masters(): readonly string[] {
+    return masterRpcAddresses(this.configuration).map(formatHostPort);
+  }
+
+  /** The client for a path given by the user, and the path without scheme and authority. */
+  async open(
+    argument: string,
+  ): Promise<{ readonly files: FileSystem; readonly path: string; readonly prefix: string }> {
+    const { scheme, authority, path } = parseUri(argument);
+    if (scheme !== "" && scheme !== "alluxio" && scheme !== "alluxio-ft")
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `Path "${argument}" is not in Alluxio: its scheme is ${scheme}`,
+        "Write /path or alluxio://host:port/path",
+      );
+    if (!path.startsWith("/"))
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `Path "${argument}" must be absolute`,
+        "Begin the path with a slash",
+      );
+    const masters = resolveMasters(authority, this.masters(), (key) => {
+      return this.configuration.text(key) ?? undefined;
+    });
+    return { files: await this.#client(masters), path, prefix: argument.slice(0, -path.length) };
+  }
+
+  /** The client for the configured masters. */
+  async files(): Promise<FileSystem> {
+    return (await this.open("/")).files;
+  }
+
+  async #client(masters: readonly string[]): Promise<FileSystem> {
+    const key = masters.join(",");
+    const known = this.#clients.get(key);
+    if (known !== undefined) return known;
+    const { FileSystem } = await import("../client/file_system.ts");
+    const { configuration } = this;
+    const user = configuration.get(CommonKeys.loginUsername);
+    const client = FileSystem.connect({
+      masters,
+      ...(user === null || user === "" ? {} : { user }),
+      callTimeoutMs: configuration.get(UserKeys.rpcRetryMaxDuration),
+      writeType: this.writeType(),
+      readType: this.readType(),
+      blockSizeBytes: configuration.get(UserKeys.blockSize),
+      property: (name) => configuration.text(name) ?? undefined,
+    });
+    this.#clients.set(key, client);
+    return client;
+  }
+
+  writeType(): WriteType {
+    const wanted = this.configuration.get(UserKeys.writeType);
+    return WRITE_TYPES.find((type) => type === wanted) ?? "ASYNC_THROUGH";
+  }
+
+  readType(): ReadType {
+    const wanted = this.configuration.get(UserKeys.readType);
+    return READ_TYPES.find((type) => type === wanted) ?? "CACHE";
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients.values()) await (await client).close();
+    this.#clients.clear();
+  }
+}

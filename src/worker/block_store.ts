@@ -1,0 +1,609 @@
+/**
+ * The worker's blocks: one tier of directories, with quota, eviction, checksums and quarantine.
+ *
+ * Promises: bytes that do not match their checksum are never handed out; a block appears complete or not at
+ * all, also over kill -9; a block that is in use, pinned or not yet known to the pin list is not evicted; no room is
+ * RESOURCE_EXHAUSTED and leaves everything readable. Only this module changes the books and the directories.
+ * @module
+ */
+import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import type { BlockId, InodeId } from "../common/ids.ts";
+import { invariant } from "../common/invariant.ts";
+import { SLOT_BYTES } from "../common/limits.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import type { SlotPool } from "../kernels/slot_pool.ts";
+import type { Clock } from "../world/ports.ts";
+import { BlockDirectory } from "./block_meta.ts";
+import type { OpenBlock } from "./block_reader.ts";
+import { BlockReader } from "./block_reader.ts";
+import { BlockWriter } from "./block_writer.ts";
+import type { Disk } from "./disk.ts";
+import type { PageChecksums } from "./page_checksums.ts";
+import { PageChecksumBuilder } from "./page_checksums.ts";
+import type { BlockEntry } from "./tier.ts";
+import { TierBooks } from "./tier.ts";
+
+export type TierOptions = {
+  /** "MEM", "SSD" or "HDD". */
+  readonly alias: string;
+  readonly mediumType: string;
+  readonly directories: readonly { readonly path: string; readonly quotaBytes: number }[];
+};
+
+export type BlockStoreOptions = {
+  readonly tier: TierOptions;
+  /** fdatasync each block before it counts. Off, as in Alluxio: the cache may be lost with the machine, never wrong. */
+  readonly isSynced: boolean;
+};
+
+export type BlockStoreEvent =
+  | { readonly kind: "blockFileDropped"; readonly path: string; readonly reason: string }
+  | {
+      readonly kind: "blockQuarantined";
+      readonly blockId: BlockId;
+      readonly path: string;
+      readonly reason: string;
+    }
+  | { readonly kind: "blocksEvicted"; readonly blockIds: readonly BlockId[] }
+  | { readonly kind: "blockCleanupFailed"; readonly blockId: BlockId; readonly message: string };
+
+export type BlockChange = { readonly kind: "added" | "removed"; readonly blockId: BlockId };
+
+export type BlockStoreStatus = {
+  readonly tierAlias: string;
+  readonly mediumType: string;
+  readonly capacityBytes: number;
+  readonly usedBytes: number;
+  readonly blockCount: number;
+  readonly directories: readonly {
+    readonly path: string;
+    readonly quotaBytes: number;
+    readonly usedBytes: number;
+  }[];
+};
+
+export type BlockHold = { readonly path: string; release(): void };
+
+/** A block that a client process writes by itself. */
+export type LocalBlock = {
+  readonly path: string;
+  /** Charges more room. @throws RockpoolError RESOURCE_EXHAUSTED */
+  reserve(moreBytes: number): Promise<void>;
+  /** Reads the file once for its checksums, and makes it the block. @returns its length */
+  commit(): Promise<number>;
+  abort(): Promise<void>;
+};
+
+/** Open files of idle blocks that are kept, so that positioned reads do not open the block each time. */
+const IDLE_OPEN_MAX = 128;
+/** How long a block written with pin-on-create waits to be named by a pin list before it may be evicted. */
+export const PIN_GRACE_MS = 10 * 60_000;
+
+type Handle = {
+  readonly entry: BlockEntry;
+  readonly opening: Promise<OpenBlock>;
+  users: number;
+};
+
+export class BlockStore {
+  readonly #options: BlockStoreOptions;
+  readonly #kernels: Kernels;
+  readonly #slots: SlotPool;
+  readonly #clock: Clock;
+  readonly #onEvent: (event: BlockStoreEvent) => void;
+  readonly #books: TierBooks;
+  readonly #directories: readonly BlockDirectory[];
+  readonly #listeners = new Set<(change: BlockChange) => void>();
+  /** Blocks being written: one writer each. */
+  readonly #writing = new Set<BlockId>();
+  /** Files on their way out: a block of the same id waits for it. */
+  readonly #leaving = new Map<BlockId, Promise<void>>();
+  /** Open files; those in use, and the idle ones used last. */
+  readonly #handles = new Map<BlockId, Handle>();
+  #idleHandles = 0;
+
+  private constructor(deps: BlockStoreDeps) {
+    const { tier, isSynced } = deps.options;
+    this.#options = deps.options;
+    this.#kernels = deps.kernels;
+    this.#slots = deps.slots;
+    this.#clock = deps.clock;
+    this.#onEvent = deps.onEvent;
+    this.#books = new TierBooks(tier.directories.map(({ quotaBytes }) => quotaBytes));
+    const { disk, kernels } = deps;
+    this.#directories = tier.directories.map(
+      ({ path }) => new BlockDirectory({ path, disk, kernels, isSynced }),
+    );
+  }
+
+  /** Opens the tier's directories and takes in the blocks found there that can be trusted. */
+  static async open(deps: BlockStoreDeps): Promise<BlockStore> {
+    const store = new BlockStore(deps);
+    for (const [index, directory] of store.#directories.entries()) {
+      const found = await directory.recover(({ path, reason }) =>
+        deps.onEvent({ kind: "blockFileDropped", path, reason }),
+      );
+      for (const { id, lengthBytes } of found) {
+        if (store.#books.get(id) === undefined)
+          store.#books.adopt({ id, directory: index, lengthBytes });
+        else {
+          const reason = "another directory of the tier has the block too";
+          deps.onEvent({ kind: "blockFileDropped", path: directory.dataPath(id), reason });
+          await directory.retire(id, lengthBytes, false);
+        }
+      }
+    }
+    return store;
+  }
+
+  /** Closes the files it keeps open. Nobody may use the store any more. */
+  async close(): Promise<void> {
+    for (const handle of this.#handles.values()) if (handle.users === 0) await closeHandle(handle);
+    this.#handles.clear();
+    await Promise.all(this.#leaving.values());
+  }
+
+  get tierAlias(): string {
+    return this.#options.tier.alias;
+  }
+
+  get mediumType(): string {
+    return this.#options.tier.mediumType;
+  }
+
+  get usedBytes(): number {
+    return this.#books.usedBytes;
+  }
+
+  get capacityBytes(): number {
+    return this.#books.capacityBytes;
+  }
+
+  status(): BlockStoreStatus {
+    return {
+      tierAlias: this.tierAlias,
+      mediumType: this.mediumType,
+      capacityBytes: this.#books.capacityBytes,
+      usedBytes: this.#books.usedBytes,
+      blockCount: this.#books.blockCount,
+      directories: this.#options.tier.directories.map(({ path, quotaBytes }, index) => ({
+        path,
+        quotaBytes,
+        usedBytes: quotaBytes - this.#books.freeBytes(index),
+      })),
+    };
+  }
+
+  /** Calls back, in order, for each block that appears or goes. @returns to stop it */
+  onChange(listener: (change: BlockChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(kind: "added" | "removed", blockId: BlockId): void {
+    for (const listener of this.#listeners) listener({ kind, blockId });
+  }
+
+  has(id: BlockId): boolean {
+    return this.#books.get(id) !== undefined;
+  }
+
+  /** Null when the block is not here. */
+  lengthOf(id: BlockId): number | null {
+    return this.#books.get(id)?.lengthBytes ?? null;
+  }
+
+  isBeingWritten(id: BlockId): boolean {
+    return this.#writing.has(id);
+  }
+
+  blockIds(): BlockId[] {
+    return [...this.#books.ids()];
+  }
+
+  setPinned(files: ReadonlySet<InodeId>): void {
+    this.#books.setPinned(files, this.#clock.monotonicMs());
+  }
+
+  // --- Reading
+
+  /** Opens a block for verified reads. Null when it is not here. */
+  async openReader(blockId: BlockId): Promise<BlockReader | null> {
+    const entry = this.#books.get(blockId);
+    if (entry === undefined) return null;
+    this.#books.use(entry);
+    const handle = this.#handleOf(entry);
+    handle.users++;
+    let open: OpenBlock;
+    try {
+      open = await handle.opening;
+    } catch (error) {
+      if (this.#handles.get(blockId) === handle) this.#handles.delete(blockId);
+      const wasRemoved = !entry.isListed;
+      if (isRockpoolError(error, "DATA_LOSS") || isRockpoolError(error, "NOT_FOUND"))
+        await this.#quarantine(entry, messageOf(error));
+      this.#leave(entry);
+      if (wasRemoved) return this.openReader(blockId);
+      throw error;
+    }
+    if (!entry.isListed) {
+      // Removed while its files were being opened: they may be of two blocks by now.
+      await this.#releaseHandle(handle);
+      return this.openReader(blockId);
+    }
+    return new BlockReader({
+      open,
+      blockId,
+      kernels: this.#kernels,
+      host: {
+        damaged: (reason) => this.#quarantine(entry, reason),
+        closed: () => this.#releaseHandle(handle),
+      },
+    });
+  }
+
+  #handleOf(entry: BlockEntry): Handle {
+    const found = this.#handles.get(entry.id);
+    if (found !== undefined) {
+      invariant(found.entry === entry, "an open file is of the block in the books");
+      if (found.users === 0) this.#idleHandles--;
+      return found;
+    }
+    const handle: Handle = { entry, opening: this.#openBlock(entry), users: 0 };
+    this.#handles.set(entry.id, handle);
+    return handle;
+  }
+
+  async #openBlock(entry: BlockEntry): Promise<OpenBlock> {
+    const directory = this.#directoryOf(entry.directory);
+    const checksums = await directory.readChecksums(entry.id);
+    if (checksums.lengthBytes !== entry.lengthBytes)
+      throw new RockpoolError(
+        "DATA_LOSS",
+        `Checksums of block ${entry.id} are for ${checksums.lengthBytes} B, it has ${entry.lengthBytes} B`,
+        "The block is read from another copy",
+      );
+    return { file: await directory.openData(entry.id), checksums };
+  }
+
+  async #releaseHandle(handle: Handle): Promise<void> {
+    handle.users--;
+    const { entry } = handle;
+    if (handle.users === 0) {
+      if (this.#handles.get(entry.id) !== handle) await closeHandle(handle);
+      else {
+        // Moved to the end: the first idle ones are those used longest ago.
+        this.#handles.delete(entry.id);
+        this.#handles.set(entry.id, handle);
+        this.#idleHandles++;
+        await this.#closeIdle();
+      }
+    }
+    this.#leave(entry);
+  }
+
+  async #closeIdle(): Promise<void> {
+    if (this.#idleHandles <= IDLE_OPEN_MAX) return;
+    for (const handle of this.#handles.values()) {
+      if (handle.users > 0) continue;
+      this.#handles.delete(handle.entry.id);
+      this.#idleHandles--;
+      await closeHandle(handle);
+      return;
+    }
+  }
+
+  #leave(entry: BlockEntry): void {
+    if (this.#books.leave(entry)) this.#books.release(entry.directory, entry.lengthBytes);
+  }
+
+  /** Keeps a block from being evicted until `release`. Null when it is not here. */
+  hold(blockId: BlockId): BlockHold | null {
+    const entry = this.#books.get(blockId);
+    if (entry === undefined) return null;
+    this.#books.use(entry);
+    let isReleased = false;
+    return {
+      path: this.#directoryOf(entry.directory).dataPath(blockId),
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        this.#leave(entry);
+      },
+    };
+  }
+
+  /** The same, for a client process that will read the block's file by itself. */
+  lockLocal(blockId: BlockId): BlockHold | null {
+    const hold = this.hold(blockId);
+    const entry = this.#books.get(blockId);
+    if (entry !== undefined) entry.isExposed = true;
+    return hold;
+  }
+
+  // --- Writing
+
+  /**
+   * Begins a block.
+   * @param reserveBytes room to take at once; more is taken as needed
+   * @throws RockpoolError ALREADY_EXISTS, RESOURCE_EXHAUSTED
+   */
+  async createWriter(
+    blockId: BlockId,
+    options: { readonly reserveBytes: number; readonly isPinned: boolean },
+  ): Promise<BlockWriter> {
+    const reservation = await this.#reserve(blockId, options);
+    const directory = this.#directoryOf(reservation.directory);
+    try {
+      const temp = await directory.createTemp(blockId, options.reserveBytes);
+      return new BlockWriter({
+        blockId,
+        temp,
+        slots: this.#slots,
+        checksums: new PageChecksumBuilder(this.#kernels),
+        reservedBytes: options.reserveBytes,
+        isSynced: this.#options.isSynced,
+        host: this.#hostOf(reservation, temp.path),
+      });
+    } catch (error) {
+      this.#cancel(reservation);
+      throw error;
+    }
+  }
+
+  #hostOf(reservation: Reservation, path: string) {
+    const { blockId } = reservation;
+    return {
+      extend: (moreBytes: number) => this.#extend(reservation, moreBytes),
+      publish: async (checksums: PageChecksums) => {
+        await this.#directoryOf(reservation.directory).publish(blockId, path, checksums);
+        this.#commit(reservation, checksums.lengthBytes);
+      },
+      discard: async () => {
+        try {
+          await this.#directoryOf(reservation.directory).dropTemp(path);
+        } finally {
+          this.#cancel(reservation);
+        }
+      },
+    };
+  }
+
+  /** Begins a block that a client process writes by itself, into the file whose path this gives. */
+  async createLocal(
+    blockId: BlockId,
+    options: { readonly reserveBytes: number; readonly isPinned: boolean },
+  ): Promise<LocalBlock> {
+    const reservation = await this.#reserve(blockId, options);
+    const directory = this.#directoryOf(reservation.directory);
+    let path: string;
+    try {
+      path = await directory.createTempForClient(blockId);
+    } catch (error) {
+      this.#cancel(reservation);
+      throw error;
+    }
+    const host = this.#hostOf(reservation, path);
+    let isOver = false;
+    return {
+      path,
+      reserve: (moreBytes) => this.#extend(reservation, moreBytes),
+      commit: async () => {
+        await directory.sealTemp(path);
+        const checksums = await this.#checksumsOf(reservation, path);
+        reservation.isExposed = true;
+        await host.publish(checksums);
+        isOver = true;
+        return checksums.lengthBytes;
+      },
+      abort: async () => {
+        if (isOver) return;
+        isOver = true;
+        await host.discard();
+      },
+    };
+  }
+
+  async #checksumsOf(reservation: Reservation, path: string): Promise<PageChecksums> {
+    const file = await this.#directoryOf(reservation.directory).openTemp(path);
+    try {
+      const lengthBytes = await file.lengthBytes();
+      const missing = lengthBytes - reservation.bytes;
+      if (missing > 0) await this.#extend(reservation, missing);
+      if (this.#options.isSynced) await file.sync();
+      const builder = new PageChecksumBuilder(this.#kernels);
+      const slot = await this.#slots.whenFree();
+      try {
+        while (builder.lengthBytes < lengthBytes) {
+          const wanted = Math.min(SLOT_BYTES, lengthBytes - builder.lengthBytes);
+          const got = await file.read(slot.bytes.subarray(0, wanted), builder.lengthBytes);
+          if (got < wanted)
+            throw new RockpoolError(
+              "ABORTED",
+              `Block ${reservation.blockId} was cut short in ${path} while it was committed`,
+              "Write the file again",
+            );
+          builder.append(slot.offsetBytes, got);
+        }
+      } finally {
+        this.#slots.release(slot);
+      }
+      return builder.finish(reservation.blockId);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #reserve(
+    blockId: BlockId,
+    options: { readonly reserveBytes: number; readonly isPinned: boolean },
+  ): Promise<Reservation> {
+    for (;;) {
+      if (this.#books.get(blockId) !== undefined || this.#writing.has(blockId))
+        throw new RockpoolError(
+          "ALREADY_EXISTS",
+          `Block ${blockId} exists or is being written on this worker`,
+          "Write the file again under a new block",
+        );
+      const leaving = this.#leaving.get(blockId);
+      if (leaving === undefined) break;
+      await leaving;
+    }
+    const bytes = options.reserveBytes;
+    const placement = this.#books.reserve(bytes, this.#clock.monotonicMs());
+    if (placement === null) throw this.#noRoom(blockId, bytes);
+    this.#writing.add(blockId);
+    const reservation: Reservation = {
+      blockId,
+      directory: placement.directory,
+      bytes,
+      isPinned: options.isPinned,
+      isExposed: false,
+    };
+    await this.#evict(placement.directory, placement.victims);
+    return reservation;
+  }
+
+  async #extend(reservation: Reservation, moreBytes: number): Promise<void> {
+    const { blockId, directory } = reservation;
+    const victims = this.#books.extend(directory, moreBytes, this.#clock.monotonicMs());
+    if (victims === null) throw this.#noRoom(blockId, moreBytes);
+    reservation.bytes += moreBytes;
+    await this.#evict(directory, victims);
+  }
+
+  #noRoom(blockId: BlockId, bytes: number): RockpoolError {
+    const { alias, directories } = this.#options.tier;
+    const { usedBytes, capacityBytes } = this.#books;
+    return new RockpoolError(
+      "RESOURCE_EXHAUSTED",
+      `Cannot reserve ${bytes} bytes for block ${blockId} in tier ${alias} (${usedBytes} of ${capacityBytes} bytes used in ${directories.length} directories): ` +
+        "the blocks there are in use, pinned or not yet persisted",
+      "Free or unpin files with the fs free and unpin commands, wait until files are persisted, or give the tier a larger quota",
+    );
+  }
+
+  #commit(reservation: Reservation, lengthBytes: number): void {
+    const { blockId, directory } = reservation;
+    const until = reservation.isPinned ? this.#clock.monotonicMs() + PIN_GRACE_MS : 0;
+    this.#writing.delete(blockId);
+    const block = { id: blockId, directory, lengthBytes };
+    const entry = this.#books.commit(block, reservation.bytes, until);
+    entry.isExposed = reservation.isExposed;
+    this.#tell("added", blockId);
+  }
+
+  #cancel(reservation: Reservation): void {
+    this.#writing.delete(reservation.blockId);
+    this.#books.release(reservation.directory, reservation.bytes);
+  }
+
+  // --- Going
+
+  /** Removes a block; readers that have it open finish undisturbed. False when it was not here. */
+  async remove(blockId: BlockId): Promise<boolean> {
+    const entry = this.#books.get(blockId);
+    if (entry === undefined) return false;
+    this.#books.remove(entry);
+    this.#tell("removed", blockId);
+    const isIdle = entry.users === 0;
+    await this.#takeAway(entry, (directory) =>
+      directory.retire(blockId, entry.lengthBytes, isIdle && !entry.isExposed),
+    );
+    if (isIdle) {
+      this.#books.release(entry.directory, entry.lengthBytes);
+      await this.#trim(entry.directory);
+    }
+    return true;
+  }
+
+  /** Removes every block that may be evicted. @returns how many */
+  async removeAll(): Promise<number> {
+    const entries = this.#books.evictable(this.#clock.monotonicMs());
+    for (const { id } of entries) await this.remove(id);
+    return entries.length;
+  }
+
+  async #evict(directory: number, victims: readonly BlockEntry[]): Promise<void> {
+    for (const victim of victims) this.#tell("removed", victim.id);
+    if (victims.length > 0)
+      this.#onEvent({ kind: "blocksEvicted", blockIds: victims.map(({ id }) => id) });
+    for (const victim of victims)
+      await this.#takeAway(victim, (files) =>
+        files.retire(victim.id, victim.lengthBytes, !victim.isExposed),
+      );
+    await this.#trim(directory);
+  }
+
+  /** Spare files never take more than the room that the books call free. */
+  async #trim(directory: number): Promise<void> {
+    await this.#directoryOf(directory).trimSpares(Math.max(0, this.#books.freeBytes(directory)));
+  }
+
+  async #quarantine(entry: BlockEntry, reason: string): Promise<void> {
+    if (!entry.isListed) return;
+    this.#books.remove(entry);
+    this.#tell("removed", entry.id);
+    await this.#takeAway(entry, async (directory) => {
+      const path = await directory.quarantine(entry.id);
+      this.#onEvent({ kind: "blockQuarantined", blockId: entry.id, path, reason });
+    });
+    // Whoever found the damage still uses the entry: its room is given back when the last user leaves.
+    invariant(entry.users > 0, "a block is quarantined by one of its readers");
+  }
+
+  /** Runs what takes a block's files away; a new block of that id waits. Its failure leaves files to the next start. */
+  async #takeAway(
+    entry: BlockEntry,
+    work: (directory: BlockDirectory) => Promise<void>,
+  ): Promise<void> {
+    const { id } = entry;
+    const run = async () => {
+      const handle = this.#handles.get(id);
+      if (handle !== undefined) {
+        this.#handles.delete(id);
+        if (handle.users === 0) {
+          this.#idleHandles--;
+          await closeHandle(handle);
+        }
+      }
+      try {
+        await work(this.#directoryOf(entry.directory));
+      } catch (error) {
+        if (!isRockpoolError(error)) throw error;
+        this.#onEvent({ kind: "blockCleanupFailed", blockId: id, message: error.message });
+      }
+    };
+    const leaving = run().finally(() => this.#leaving.delete(id));
+    this.#leaving.set(id, leaving);
+    await leaving;
+  }
+
+  #directoryOf(index: number): BlockDirectory {
+    const directory = this.#directories[index];
+    invariant(directory !== undefined, "a block lies in a directory of the tier");
+    return directory;
+  }
+}
+
+export type BlockStoreDeps = {
+  readonly options: BlockStoreOptions;
+  readonly disk: Disk;
+  readonly kernels: Kernels;
+  readonly slots: SlotPool;
+  readonly clock: Clock;
+  readonly onEvent: (event: BlockStoreEvent) => void;
+};
+
+type Reservation = {
+  readonly blockId: BlockId;
+  readonly directory: number;
+  bytes: number;
+  readonly isPinned: boolean;
+  isExposed: boolean;
+};
+
+async function closeHandle(handle: Handle): Promise<void> {
+  const open = await handle.opening;
+  await open.file.close();
+}

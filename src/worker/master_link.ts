@@ -1,0 +1,313 @@
+/**
+ * One worker's relation with one master: registration, heartbeats with what changed, and the master's commands.
+ *
+ * A loop of its own with its own back-off: a dead master delays no other. The master's view of this worker's blocks is: all
+ * blocks at registration, then every change, in one queue of unsent changes that a lost answer puts back (both
+ * sides take a repeated change as done). Too many unsent changes, or a master that does not know us, mean registering anew.
+ * @module
+ */
+import { isRockpoolError, messageOf } from "../common/errors.ts";
+import type { BlockId } from "../common/ids.ts";
+import { BlockMasterWorkerService } from "../proto/gen/block_master.ts";
+import type { Command, WorkerNetAddress } from "../proto/gen/common.ts";
+import { CommandType } from "../proto/gen/common.ts";
+import type { RpcChannel } from "../rpc/channel.ts";
+import type { World } from "../world/ports.ts";
+import type { BlockChange, BlockStore } from "./block_store.ts";
+import { Pause } from "./pause.ts";
+import type { MasterEvent, MasterState } from "./worker_api.ts";
+
+/** Ids in one registration message: about 100 KB. */
+const REGISTER_BATCH = 10_000;
+/** As Alluxio's worker: batches on their way that the master has not acknowledged. */
+const UNACKED_MAX = 2;
+/** Beyond it a full registration is cheaper and memory bounded. */
+const CHANGES_MAX = 200_000;
+/** Changes in one heartbeat; the rest follow at once. */
+const CHANGES_PER_HEARTBEAT = 20_000;
+/** A master that hangs is noticed after this. */
+const CALL_DEADLINE_MS = 5_000;
+const REGISTER_DEADLINE_MS = 120_000;
+const BACKOFF_MAX_MS = 3_000;
+
+export type MasterLinkOptions = {
+  readonly address: WorkerNetAddress;
+  readonly heartbeatIntervalMs: number;
+  readonly buildVersion: string;
+  readonly buildRevision: string;
+  readonly vcpuCount: number;
+};
+
+export class MasterLink {
+  readonly #channel: RpcChannel;
+  readonly #store: BlockStore;
+  readonly #world: World;
+  readonly #options: MasterLinkOptions;
+  readonly #onEvent: (event: MasterEvent) => void;
+  readonly #pause: Pause;
+  #state: MasterState = "connecting";
+  #workerId: bigint | null = null;
+  #mustRegister = true;
+  #hasSnapshot = false;
+  /** Unsent changes; a block is in one of them at most. */
+  #added = new Set<BlockId>();
+  #removed = new Set<BlockId>();
+  #lastContactMs: number;
+  #isStopped = false;
+  #loop: Promise<void> | null = null;
+  /** Blocks that the master told to remove: one at a time, behind the heartbeats. */
+  #removing: Promise<void> = Promise.resolve();
+  readonly #unsubscribe: () => void;
+
+  constructor(deps: {
+    readonly channel: RpcChannel;
+    readonly store: BlockStore;
+    readonly world: World;
+    readonly options: MasterLinkOptions;
+    readonly onEvent: (event: MasterEvent) => void;
+  }) {
+    this.#channel = deps.channel;
+    this.#store = deps.store;
+    this.#world = deps.world;
+    this.#options = deps.options;
+    this.#onEvent = deps.onEvent;
+    this.#pause = new Pause(deps.world.timers);
+    this.#lastContactMs = deps.world.clock.monotonicMs();
+    this.#unsubscribe = deps.store.onChange((change) => this.#record(change));
+  }
+
+  get address(): string {
+    return this.#channel.address;
+  }
+
+  get state(): MasterState {
+    return this.#state;
+  }
+
+  /** Null until the master gave one. */
+  get workerId(): bigint | null {
+    return this.#workerId;
+  }
+
+  /** When the master answered last, on the monotonic clock; the start for one that never did. */
+  get lastContactMs(): number {
+    return this.#lastContactMs;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#unsubscribe();
+    this.#pause.end();
+    this.#channel.close();
+    await this.#loop;
+    await this.#removing;
+  }
+
+  #record({ kind, blockId }: BlockChange): void {
+    if (!this.#hasSnapshot) return; // The registration to come tells all.
+    const [from, to] =
+      kind === "added" ? [this.#removed, this.#added] : [this.#added, this.#removed];
+    from.delete(blockId);
+    to.add(blockId);
+    if (this.#added.size + this.#removed.size <= CHANGES_MAX) return;
+    this.#forgetChanges();
+    this.#mustRegister = true;
+  }
+
+  #forgetChanges(): void {
+    this.#hasSnapshot = false;
+    this.#added = new Set();
+    this.#removed = new Set();
+  }
+
+  async #run(): Promise<void> {
+    let failures = 0;
+    while (!this.#isStopped) {
+      let waitMs = this.#options.heartbeatIntervalMs;
+      try {
+        if (this.#mustRegister) await this.#register();
+        const isMoreToSend = await this.#heartbeat();
+        failures = 0;
+        this.#lastContactMs = this.#world.clock.monotonicMs();
+        if (this.#mustRegister || isMoreToSend) waitMs = 0;
+      } catch (error) {
+        if (this.#isStopped) return;
+        if (!isRockpoolError(error)) throw error;
+        if (error.status === "NOT_FOUND" || error.status === "FAILED_PRECONDITION")
+          this.#mustRegister = true; // Alluxio's words for a worker that the master does not know.
+        this.#lose(error.message);
+        failures++;
+        waitMs = this.#backoffMs(failures);
+      }
+      if (waitMs > 0) await this.#pause.wait(waitMs);
+    }
+  }
+
+  #lose(reason: string): void {
+    if (this.#state === "registered")
+      this.#onEvent({ kind: "masterLost", address: this.address, reason });
+    this.#state = "connecting";
+  }
+
+  #backoffMs(failures: number): number {
+    const base = Math.min(this.#options.heartbeatIntervalMs, BACKOFF_MAX_MS) / 4;
+    const bound = Math.min(BACKOFF_MAX_MS, base * 2 ** Math.min(failures, 10));
+    return (bound * (3 + this.#world.random.uint32() / 2 ** 32)) / 4;
+  }
+
+  async #register(): Promise<void> {
+    const { workerId } = await this.#channel.unary(
+      BlockMasterWorkerService.methods.GetWorkerId,
+      { workerNetAddress: this.#options.address },
+      { deadlineMs: CALL_DEADLINE_MS },
+    );
+    this.#state = "registering";
+    this.#workerId = workerId ?? null;
+    // From here on changes are recorded: what the batches do not tell, the next heartbeat does.
+    this.#forgetChanges();
+    const blockIds = this.#store.blockIds();
+    this.#hasSnapshot = true;
+    try {
+      await this.#sendRegistration(blockIds);
+    } catch (error) {
+      this.#forgetChanges();
+      throw error;
+    }
+    this.#mustRegister = false;
+    this.#state = "registered";
+    this.#lastContactMs = this.#world.clock.monotonicMs();
+    this.#onEvent({
+      kind: "masterRegistered",
+      address: this.address,
+      blockCount: blockIds.length,
+    });
+  }
+
+  async #sendRegistration(blockIds: readonly BlockId[]): Promise<void> {
+    const call = await this.#channel.bidi(BlockMasterWorkerService.methods.RegisterWorkerStream, {
+      deadlineMs: REGISTER_DEADLINE_MS,
+    });
+    let unacked = 0;
+    const ack = async () => {
+      const answer = await call.responses.next();
+      if (answer.done === true) return false;
+      unacked--;
+      return true;
+    };
+    try {
+      for (let at = 0; at === 0 || at < blockIds.length; at += REGISTER_BATCH) {
+        const batch = this.#located(blockIds.slice(at, at + REGISTER_BATCH));
+        const workerId = this.#workerId ?? undefined;
+        call.send(
+          at === 0
+            ? { workerId, ...this.#registrationHead(), currentBlocks: batch }
+            : { workerId, currentBlocks: batch },
+        );
+        unacked++;
+        while (unacked >= UNACKED_MAX && (await ack()));
+      }
+      while (unacked > 0 && (await ack()));
+      call.end();
+      while (await ack());
+    } catch (error) {
+      call.cancel();
+      throw error;
+    }
+  }
+
+  #registrationHead() {
+    const { tierAlias, capacityBytes, usedBytes } = this.#store;
+    const { buildVersion, buildRevision, vcpuCount } = this.#options;
+    return {
+      storageTiers: [tierAlias],
+      totalBytesOnTiers: new Map([[tierAlias, capacityBytes]]),
+      usedBytesOnTiers: new Map([[tierAlias, usedBytes]]),
+      options: {
+        buildVersion: { version: buildVersion, revision: buildRevision },
+        numVCpu: vcpuCount,
+      },
+    };
+  }
+
+  #located(blockIds: readonly BlockId[]) {
+    const { tierAlias, mediumType } = this.#store;
+    return [{ key: { tierAlias, mediumType }, value: { blockId: blockIds } }];
+  }
+
+  /** @returns whether changes are left to be sent */
+  async #heartbeat(): Promise<boolean> {
+    const added = take(this.#added, CHANGES_PER_HEARTBEAT);
+    const removed = take(this.#removed, CHANGES_PER_HEARTBEAT);
+    const { tierAlias, capacityBytes, usedBytes } = this.#store;
+    try {
+      const { command } = await this.#channel.unary(
+        BlockMasterWorkerService.methods.BlockHeartbeat,
+        {
+          workerId: this.#workerId ?? undefined,
+          usedBytesOnTiers: new Map([[tierAlias, usedBytes]]),
+          removedBlockIds: removed,
+          addedBlocks: added.length === 0 ? [] : this.#located(added),
+          options: { capacityBytesOnTiers: new Map([[tierAlias, capacityBytes]]) },
+        },
+        { deadlineMs: CALL_DEADLINE_MS },
+      );
+      if (this.#state === "connecting") this.#state = "registered";
+      this.#obey(command);
+    } catch (error) {
+      this.#putBack(added, removed);
+      throw error;
+    }
+    return this.#added.size + this.#removed.size >= CHANGES_PER_HEARTBEAT;
+  }
+
+  /** What changed meanwhile is newer than what could not be sent. */
+  #putBack(added: readonly BlockId[], removed: readonly BlockId[]): void {
+    if (!this.#hasSnapshot) return;
+    for (const id of added) if (!this.#removed.has(id)) this.#added.add(id);
+    for (const id of removed) if (!this.#added.has(id)) this.#removed.add(id);
+  }
+
+  #obey(command: Command | undefined): void {
+    switch (command?.commandType) {
+      case CommandType.Register:
+        this.#mustRegister = true;
+        this.#state = "registering";
+        break;
+      case CommandType.Free:
+      case CommandType.Delete:
+        this.#removeSoon(command.data as readonly BlockId[]); // the master's own ids
+        break;
+      default:
+        break;
+    }
+  }
+
+  #removeSoon(blockIds: readonly BlockId[]): void {
+    this.#removing = this.#removing.then(async () => {
+      for (const blockId of blockIds) {
+        try {
+          await this.#store.remove(blockId);
+        } catch (error) {
+          if (!isRockpoolError(error)) throw error;
+          const reason = messageOf(error);
+          this.#onEvent({ kind: "masterCommandFailed", address: this.address, reason });
+        }
+      }
+    });
+  }
+}
+
+/** Takes up to `count` ids out of a set. */
+function take(ids: Set<BlockId>, count: number): BlockId[] {
+  const taken: BlockId[] = [];
+  for (const id of ids) {
+    if (taken.length === count) break;
+    taken.push(id);
+    ids.delete(id);
+  }
+  return taken;
+}

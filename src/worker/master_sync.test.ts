@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { blockIdOf, fileIdOfBlock } from "../common/ids.ts";
+import { BlockWorker } from "../proto/gen/block_worker.ts";
+import type { RpcChannel } from "../rpc/channel.ts";
+import { until, withWorker } from "./worker_fixture.ts";
+
+const id = (container: number) => blockIdOf(BigInt(container), 0);
+
+async function write(channel: RpcChannel, container: number, lengthBytes = 100): Promise<void> {
+  const call = await channel.bidi(BlockWorker.methods.WriteBlock);
+  call.send({ command: { id: id(container), spaceToReserve: lengthBytes } });
+  call.send({ chunk: { data: Buffer.alloc(lengthBytes, container) } });
+  call.end();
+  for await (const _ of call.responses);
+}
+
+test("all masters know the worker and its blocks; a dead one delays nobody and catches up", () =>
+  withWorker(
+    async ({ masters, channel, worker }) => {
+      const [leader, standby, third] = masters;
+      assert.ok(leader !== undefined && standby !== undefined && third !== undefined);
+      await until(() => masters.every(({ registrations }) => registrations === 1));
+      assert.equal(worker.status().workerId, 77n);
+      await write(channel, 1);
+      await until(() => masters.every(({ blocks }) => blocks.has(id(1))));
+      await third.stop();
+      await write(channel, 2);
+      await channel.unary(BlockWorker.methods.RemoveBlock, { blockId: id(1) });
+      await until(() => standby.blocks.has(id(2)) && !standby.blocks.has(id(1)));
+      await until(() => worker.status().masters[2]?.state === "connecting");
+      assert.equal(worker.status().masters[0]?.state, "registered");
+      third.isKnown = false; // it was restarted: whatever it knew is gone
+      await third.start();
+      await until(() => third.registrations === 2);
+      assert.deepEqual([...third.blocks], [id(2)]);
+      await until(() => worker.status().masters[2]?.state === "registered");
+    },
+    { masterCount: 3 },
+  ));
+
+test("a master whose answers were lost hears the changes again, without a new registration", () =>
+  withWorker(async ({ master, channel }) => {
+    await until(() => master.registrations === 1);
+    await master.stop();
+    const writing = write(channel, 1); // waits for the leader
+    await master.start();
+    await writing;
+    await until(() => master.blocks.has(id(1)));
+    assert.equal(master.registrations, 1);
+  }));
+
+test("CommitBlock follows the leader", () =>
+  withWorker(
+    async ({ masters, channel }) => {
+      const [first, second] = masters;
+      assert.ok(first !== undefined && second !== undefined);
+      await write(channel, 1);
+      first.isLeader = false;
+      second.isLeader = true;
+      await write(channel, 2);
+      assert.deepEqual(
+        [first, second].map(({ commits }) => commits.map(({ blockId }) => blockId)),
+        [[id(1)], [id(2)]],
+      );
+    },
+    { masterCount: 2 },
+  ));
+
+test("Free and Delete commands remove blocks; the removal is told to the masters", () =>
+  withWorker(async ({ master, channel, worker }) => {
+    for (const n of [1, 2, 3]) await write(channel, n);
+    await until(() => master.blocks.size === 3);
+    master.command = { commandType: 3, data: [id(1)] };
+    await until(() => worker.status().blockCount === 2);
+    master.command = { commandType: 4, data: [id(2), id(99)] };
+    await until(() => master.blocks.size === 1);
+    assert.deepEqual([...master.blocks], [id(3)]);
+  }));
+
+test("a restarted worker registers the blocks that it still has", () =>
+  withWorker(async (fixture) => {
+    await write(fixture.channel, 1);
+    fixture.channel.close();
+    await fixture.worker.stop();
+    const { registrations } = fixture.master;
+    await fixture.startWorker();
+    await until(() => fixture.master.registrations > registrations);
+    assert.deepEqual([...fixture.master.blocks], [id(1)]);
+  }));
+
+test("the pin list keeps blocks in a full tier", () =>
+  withWorker(
+    async ({ master, channel, worker }) => {
+      await write(channel, 1, 400);
+      master.pinned = [fileIdOfBlock(id(1))];
+      const polls = master.pinPolls;
+      await until(() => master.pinPolls > polls + 1);
+      await write(channel, 2, 400);
+      await write(channel, 3, 400);
+      assert.equal(worker.status().blockCount, 2);
+      await until(() => master.blocks.has(id(3)) && !master.blocks.has(id(2)));
+      assert.ok(master.blocks.has(id(1)));
+    },
+    { quotaBytes: 1000 },
+  ));

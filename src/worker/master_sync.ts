@@ -1,0 +1,99 @@
+/**
+ * Keeps all masters informed: a link to each, the pin list from the leader, and a watch over silence.
+ *
+ * Standby masters know the worker and its blocks as the leader does, so a new leader serves reads at once.
+ * The worker goes on serving when no master answers, and never ends because of it.
+ * @module
+ */
+import { isRockpoolError } from "../common/errors.ts";
+import type { World } from "../world/ports.ts";
+import type { BlockStore } from "./block_store.ts";
+import type { Leader } from "./leader.ts";
+import type { MasterLink } from "./master_link.ts";
+import { Pause } from "./pause.ts";
+import type { MasterEvent, MasterState } from "./worker_api.ts";
+
+export type MasterStatus = {
+  readonly address: string;
+  readonly state: MasterState;
+  readonly lastContactAgoMs: number;
+};
+
+export class MasterSync {
+  readonly #links: readonly MasterLink[];
+  readonly #leader: Leader;
+  readonly #store: BlockStore;
+  readonly #world: World;
+  readonly #options: { readonly pinIntervalMs: number; readonly silenceMs: number };
+  readonly #onEvent: (event: MasterEvent) => void;
+  readonly #pause: Pause;
+  #isStopped = false;
+  #isSilent = false;
+  #loop: Promise<void> | null = null;
+
+  constructor(deps: {
+    readonly links: readonly MasterLink[];
+    readonly leader: Leader;
+    readonly store: BlockStore;
+    readonly world: World;
+    readonly options: { readonly pinIntervalMs: number; readonly silenceMs: number };
+    readonly onEvent: (event: MasterEvent) => void;
+  }) {
+    this.#links = deps.links;
+    this.#leader = deps.leader;
+    this.#store = deps.store;
+    this.#world = deps.world;
+    this.#options = deps.options;
+    this.#onEvent = deps.onEvent;
+    this.#pause = new Pause(deps.world.timers);
+  }
+
+  start(): void {
+    for (const link of this.#links) link.start();
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#pause.end();
+    await Promise.all(this.#links.map((link) => link.stop()));
+    await this.#loop;
+  }
+
+  status(): readonly MasterStatus[] {
+    const nowMs = this.#world.clock.monotonicMs();
+    return this.#links.map((link) => ({
+      address: link.address,
+      state: link.state,
+      lastContactAgoMs: nowMs - link.lastContactMs,
+    }));
+  }
+
+  /** Null until a master gave one. */
+  get workerId(): bigint | null {
+    return this.#links.find(({ workerId }) => workerId !== null)?.workerId ?? null;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isStopped) {
+      this.#watch();
+      try {
+        this.#store.setPinned(await this.#leader.pinnedFiles());
+      } catch (error) {
+        // The list of before stays: pinning too much loses nothing.
+        if (!isRockpoolError(error)) throw error;
+      }
+      await this.#pause.wait(this.#options.pinIntervalMs);
+    }
+  }
+
+  #watch(): void {
+    const nowMs = this.#world.clock.monotonicMs();
+    const silentMs = Math.min(...this.#links.map(({ lastContactMs }) => nowMs - lastContactMs));
+    if (silentMs < this.#options.silenceMs) this.#isSilent = false;
+    else if (!this.#isSilent) {
+      this.#isSilent = true;
+      this.#onEvent({ kind: "allMastersLost", silentMs });
+    }
+  }
+}

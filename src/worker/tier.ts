@@ -1,0 +1,239 @@
+/**
+ * The books of one tier: quota of each directory, which block lies where, and what goes first when room is needed.
+ *
+ * Pure. Invariants: `charged` of a directory is the sum of its blocks, of its reservations and of blocks that were
+ * dropped from the books while somebody still reads them; a block that is in use, pinned, or freshly written
+ * by a client is never a victim. Order of eviction: least recently used, where use ends when the last reader lets go.
+ * @module
+ */
+import type { BlockId, InodeId } from "../common/ids.ts";
+import { fileIdOfBlock } from "../common/ids.ts";
+import { invariant } from "../common/invariant.ts";
+
+export type BlockEntry = {
+  readonly id: BlockId;
+  /** Index of its directory. */
+  readonly directory: number;
+  readonly lengthBytes: number;
+  /** Open readers and locks. */
+  users: number;
+  /** False once it was removed; it then only waits for its users. */
+  isListed: boolean;
+  /** Not evicted before this time: the master's pin list does not know the file yet. 0 for none. */
+  protectedUntilMs: number;
+  /** A client process was given the path: its file is never written over. */
+  isExposed: boolean;
+};
+
+export type Placement = { readonly directory: number; readonly victims: readonly BlockEntry[] };
+
+type Directory = { readonly quotaBytes: number; chargedBytes: number };
+
+export class TierBooks {
+  readonly #directories: readonly Directory[];
+  readonly #entries = new Map<BlockId, BlockEntry>();
+  /** Blocks nobody uses, least recently used first. */
+  readonly #idle = new Map<BlockId, BlockEntry>();
+  /** Idle blocks that a search found pinned: set aside, so that no search meets them again. */
+  readonly #parked = new Map<BlockId, BlockEntry>();
+  readonly #protected = new Set<BlockEntry>();
+  #pinnedFiles: ReadonlySet<InodeId> = new Set();
+
+  /** @param quotas bytes for each directory */
+  constructor(quotas: readonly number[]) {
+    invariant(quotas.length > 0, "a tier has a directory");
+    this.#directories = quotas.map((quotaBytes) => ({ quotaBytes, chargedBytes: 0 }));
+  }
+
+  get capacityBytes(): number {
+    return this.#directories.reduce((sum, directory) => sum + directory.quotaBytes, 0);
+  }
+
+  get usedBytes(): number {
+    return this.#directories.reduce((sum, directory) => sum + directory.chargedBytes, 0);
+  }
+
+  get blockCount(): number {
+    return this.#entries.size;
+  }
+
+  /** Room left under a directory's quota; negative after the quota was lowered. */
+  freeBytes(directory: number): number {
+    const { quotaBytes, chargedBytes } = this.#directory(directory);
+    return quotaBytes - chargedBytes;
+  }
+
+  get(id: BlockId): BlockEntry | undefined {
+    return this.#entries.get(id);
+  }
+
+  ids(): IterableIterator<BlockId> {
+    return this.#entries.keys();
+  }
+
+  #directory(index: number): Directory {
+    const directory = this.#directories[index];
+    invariant(directory !== undefined, "a directory's index is one of the tier's");
+    return directory;
+  }
+
+  /**
+   * Charges room for a new block, in the directory with most room; else where the least recently used blocks give
+   * way first. Victims are out of the books when this returns: the caller deletes their files before it writes.
+   * @returns null, and nothing changed, when no directory can have that much free
+   */
+  reserve(sizeBytes: number, nowMs: number): Placement | null {
+    let best = 0;
+    for (let index = 1; index < this.#directories.length; index++)
+      if (this.freeBytes(index) > this.freeBytes(best)) best = index;
+    if (this.freeBytes(best) >= sizeBytes) {
+      this.#directory(best).chargedBytes += sizeBytes;
+      return { directory: best, victims: [] };
+    }
+    const candidates = this.#directories.map((_, index) => index);
+    return this.#evictFor(candidates, sizeBytes, nowMs);
+  }
+
+  /** Charges more room in a directory where a block is already being written. @returns victims, or null */
+  extend(directory: number, moreBytes: number, nowMs: number): readonly BlockEntry[] | null {
+    if (this.freeBytes(directory) >= moreBytes) {
+      this.#directory(directory).chargedBytes += moreBytes;
+      return [];
+    }
+    return this.#evictFor([directory], moreBytes, nowMs)?.victims ?? null;
+  }
+
+  #evictFor(directories: readonly number[], sizeBytes: number, nowMs: number): Placement | null {
+    const gains = new Map<number, { bytes: number; victims: BlockEntry[] }>();
+    // What the quota can never hold is not worth a single victim.
+    for (const directory of directories)
+      if (this.#directory(directory).quotaBytes >= sizeBytes)
+        gains.set(directory, { bytes: this.freeBytes(directory), victims: [] });
+    if (gains.size === 0) return null;
+    for (const entry of this.#idle.values()) {
+      const gain = gains.get(entry.directory);
+      if (gain === undefined) continue;
+      if (this.#pinnedFiles.has(fileIdOfBlock(entry.id))) {
+        this.#idle.delete(entry.id);
+        this.#parked.set(entry.id, entry);
+        continue;
+      }
+      if (entry.protectedUntilMs > nowMs) continue;
+      gain.victims.push(entry);
+      gain.bytes += entry.lengthBytes;
+      if (gain.bytes < sizeBytes) continue;
+      for (const victim of gain.victims) this.#unlist(victim);
+      const { chargedBytes } = this.#directory(entry.directory);
+      const freed = gain.victims.reduce((sum, victim) => sum + victim.lengthBytes, 0);
+      this.#directory(entry.directory).chargedBytes = chargedBytes - freed + sizeBytes;
+      return { directory: entry.directory, victims: gain.victims };
+    }
+    return null;
+  }
+
+  /** Blocks that could be victims now. */
+  evictable(nowMs: number): BlockEntry[] {
+    return [...this.#idle.values()].filter(
+      ({ id, protectedUntilMs }) =>
+        protectedUntilMs <= nowMs && !this.#pinnedFiles.has(fileIdOfBlock(id)),
+    );
+  }
+
+  /** Gives back room that was reserved, or that a removed block had. */
+  release(directory: number, bytes: number): void {
+    const books = this.#directory(directory);
+    books.chargedBytes -= bytes;
+    invariant(books.chargedBytes >= 0, "no directory gives back more than it was charged");
+  }
+
+  /**
+   * Turns a reservation into a block, which becomes the most recently used one.
+   * @param protectedUntilMs 0, or when it may first be evicted although no pin list named it
+   */
+  commit(
+    block: { readonly id: BlockId; readonly directory: number; readonly lengthBytes: number },
+    reservedBytes: number,
+    protectedUntilMs: number,
+  ): BlockEntry {
+    invariant(block.lengthBytes <= reservedBytes, "a block is not longer than what it reserved");
+    this.release(block.directory, reservedBytes - block.lengthBytes);
+    return this.#list(block, protectedUntilMs);
+  }
+
+  /** Takes in a block found at start-up, also beyond the quota: later reservations make it fit. */
+  adopt(block: {
+    readonly id: BlockId;
+    readonly directory: number;
+    readonly lengthBytes: number;
+  }): BlockEntry {
+    this.#directory(block.directory).chargedBytes += block.lengthBytes;
+    return this.#list(block, 0);
+  }
+
+  #list(
+    block: { readonly id: BlockId; readonly directory: number; readonly lengthBytes: number },
+    protectedUntilMs: number,
+  ): BlockEntry {
+    invariant(!this.#entries.has(block.id), "a block is in the books once");
+    const entry: BlockEntry = {
+      ...block,
+      users: 0,
+      isListed: true,
+      protectedUntilMs,
+      isExposed: false,
+    };
+    this.#entries.set(entry.id, entry);
+    this.#idle.set(entry.id, entry);
+    if (protectedUntilMs > 0) this.#protected.add(entry);
+    return entry;
+  }
+
+  #unlist(entry: BlockEntry): void {
+    entry.isListed = false;
+    this.#entries.delete(entry.id);
+    this.#idle.delete(entry.id);
+    this.#parked.delete(entry.id);
+    this.#protected.delete(entry);
+  }
+
+  /** Somebody begins to use the block: it cannot be evicted until `leave`. */
+  use(entry: BlockEntry): void {
+    invariant(entry.isListed, "only a listed block gets new users");
+    entry.users++;
+    this.#idle.delete(entry.id);
+    this.#parked.delete(entry.id);
+  }
+
+  /** @returns true when it was the last user of a block that is no longer listed: delete its file, then `release` */
+  leave(entry: BlockEntry): boolean {
+    entry.users--;
+    invariant(entry.users >= 0, "a block is left as often as it was used");
+    if (entry.users > 0) return false;
+    if (entry.isListed) this.#idle.set(entry.id, entry);
+    return !entry.isListed;
+  }
+
+  /** Takes a block off the books. Its room stays charged until `release`: the file is still there, perhaps in use. */
+  remove(entry: BlockEntry): void {
+    invariant(entry.isListed, "a block is removed once");
+    this.#unlist(entry);
+  }
+
+  /**
+   * The files that the master wants kept. A fresh block whose file the list names is from then on the list's
+   * business; blocks that it no longer names count as recently used.
+   */
+  setPinned(files: ReadonlySet<InodeId>, nowMs: number): void {
+    this.#pinnedFiles = files;
+    for (const entry of this.#protected) {
+      if (!files.has(fileIdOfBlock(entry.id)) && entry.protectedUntilMs > nowMs) continue;
+      entry.protectedUntilMs = 0;
+      this.#protected.delete(entry);
+    }
+    for (const entry of this.#parked.values()) {
+      if (files.has(fileIdOfBlock(entry.id))) continue;
+      this.#parked.delete(entry.id);
+      this.#idle.set(entry.id, entry);
+    }
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * A worker: its store, its services and its ties to the masters, joined.
+ *
+ * Start: blocks found on disk are checked, the port opens, then the masters are told. Stop: the masters' ties end, calls get
+ * a moment to finish, files are closed.
+ * @module
+ */
+import { RockpoolError } from "../common/errors.ts";
+import { invariant } from "../common/invariant.ts";
+import { CHUNK_BYTES_MAX, SLOT_BYTES } from "../common/limits.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import { SlotPool } from "../kernels/slot_pool.ts";
+import type { WorkerNetAddress } from "../proto/gen/common.ts";
+import type { Credentials } from "../rpc/channel.ts";
+import { openChannel } from "../rpc/channel.ts";
+import type { RpcServerEvent } from "../rpc/grpc_server.ts";
+import { GrpcServer } from "../rpc/grpc_server.ts";
+import { MasterChannel } from "../rpc/master_channel.ts";
+import type { ImpersonationRule } from "../rpc/sasl.ts";
+import { SaslAuthentication, trustingAuthenticator } from "../rpc/sasl.ts";
+import type { World } from "../world/ports.ts";
+import type { BlockStoreStatus, TierOptions } from "./block_store.ts";
+import { BlockStore } from "./block_store.ts";
+import { CacheJobs } from "./cache_jobs.ts";
+import { Committer } from "./committer.ts";
+import { blockWorkerTable, workerControlTable } from "./data_service.ts";
+import { nodeDisk } from "./disk.ts";
+import { Leader } from "./leader.ts";
+import { MasterLink } from "./master_link.ts";
+import type { MasterStatus } from "./master_sync.ts";
+import { MasterSync } from "./master_sync.ts";
+import { Mounts } from "./mounts.ts";
+import { Peers } from "./peers.ts";
+import { Persister } from "./persist_file.ts";
+import type { MountedUfs, WorkerEvent } from "./worker_api.ts";
+import { WorkerCounters } from "./worker_api.ts";
+
+export type WorkerOptions = {
+  /** How clients and masters reach this worker. */
+  readonly hostname: string;
+  /** Where clients connect instead of `hostname`, when the worker runs in a container; "" for the same. */
+  readonly containerHostname: string;
+  readonly bindHost: string;
+  /** 0: any free port. */
+  readonly rpcPort: number;
+  /** Told to the masters; served by somebody else. */
+  readonly webPort: number;
+  /** From near to far, e.g. node, rack. A `node` tier is added in front when it is missing. */
+  readonly localityTiers: readonly { readonly name: string; readonly value: string }[];
+  /** Exactly one. */
+  readonly tiers: readonly TierOptions[];
+  /** fdatasync each block before it counts. */
+  readonly isSynced: boolean;
+  readonly masters: readonly { readonly host: string; readonly port: number }[];
+  /** As whom the worker logs in to masters and other workers. */
+  readonly credentials: Credentials;
+  readonly authentication:
+    | {
+        readonly kind: "simple";
+        readonly impersonation: ReadonlyMap<string, ImpersonationRule>;
+        readonly groupsOf: (user: string) => Promise<readonly string[]>;
+        readonly staleMs: number;
+      }
+    | { readonly kind: "none"; readonly user: string };
+  /** `alluxio.worker.block.heartbeat.interval`, 1 s. */
+  readonly heartbeatIntervalMs: number;
+  /** `alluxio.worker.block.heartbeat.timeout`, 1 h: how long all masters may be silent before that is reported. */
+  readonly blockHeartbeatTimeoutMs: number;
+  /** How often the leader is asked for pinned files: 1 s. */
+  readonly pinIntervalMs: number;
+  /** HTTP/2 window for what clients send. */
+  readonly windowBytes: number;
+  readonly buildVersion: string;
+  readonly buildRevision: string;
+  readonly vcpuCount: number;
+};
+
+export type WorkerDeps = {
+  /** Its whole arena becomes the slots. */
+  readonly kernels: Kernels;
+  readonly world: World;
+  readonly ufs: MountedUfs;
+  readonly onEvent: (event: WorkerEvent | RpcServerEvent) => void;
+  /** After each call, for metrics. */
+  readonly onCallEnd?: (path: string, status: number, tookMs: number) => void;
+};
+
+export type WorkerStatus = {
+  /** Null before the first registration. */
+  readonly workerId: bigint | null;
+  readonly address: WorkerNetAddress;
+  readonly startedMs: number;
+  readonly tiers: readonly BlockStoreStatus[];
+  readonly blockCount: number;
+  readonly masters: readonly MasterStatus[];
+  readonly counters: Readonly<WorkerCounters>;
+  readonly freeSlots: number;
+  readonly slotCount: number;
+};
+
+export interface WorkerProcess {
+  /** @throws RockpoolError UNAVAILABLE when the port is taken; what the tier's directories say */
+  start(): Promise<{ readonly rpcPort: number }>;
+  status(): WorkerStatus;
+  stop(): Promise<void>;
+}
+
+/** One chunk of any client, its frame, and room for commands. */
+const MESSAGE_BYTES_MAX = 2 * CHUNK_BYTES_MAX;
+const STOP_GRACE_MS = 2_000;
+
+export function createWorker(options: WorkerOptions, deps: WorkerDeps): WorkerProcess {
+  const counters = new WorkerCounters();
+  const onEvent = (event: WorkerEvent) => {
+    if (event.kind === "blocksEvicted") counters.blocksEvicted += event.blockIds.length;
+    if (event.kind === "blockQuarantined") counters.blocksQuarantined++;
+    deps.onEvent(event);
+  };
+  let running: Running | null = null;
+  return {
+    async start() {
+      invariant(running === null, "a worker is started once");
+      running = await open(options, deps, counters, onEvent);
+      return { rpcPort: running.rpcPort };
+    },
+    status() {
+      invariant(running !== null, "a worker has a status once it is started");
+      return running.status();
+    },
+    async stop() {
+      await running?.stop();
+    },
+  };
+}
+
+type Running = {
+  readonly rpcPort: number;
+  status(): WorkerStatus;
+  stop(): Promise<void>;
+};
+
+function addressOf(options: WorkerOptions, rpcPort: number): WorkerNetAddress {
+  const { hostname, containerHostname, webPort, localityTiers } = options;
+  const tiers = localityTiers.some(({ name }) => name === "node")
+    ? localityTiers
+    : [{ name: "node", value: hostname }, ...localityTiers];
+  return {
+    host: hostname,
+    containerHost: containerHostname,
+    rpcPort,
+    dataPort: rpcPort,
+    webPort,
+    domainSocketPath: "",
+    tieredIdentity: { tiers: tiers.map(({ name, value }) => ({ tierName: name, value })) },
+  };
+}
+
+async function open(
+  options: WorkerOptions,
+  deps: WorkerDeps,
+  counters: WorkerCounters,
+  onEvent: (event: WorkerEvent) => void,
+): Promise<Running> {
+  const { kernels, world } = deps;
+  const { clock, timers } = world;
+  const startedMs = clock.wallMs();
+  const slots = new SlotPool(kernels);
+  const store = await BlockStore.open({
+    options: { tier: onlyTier(options), isSynced: options.isSynced },
+    ...{ disk: nodeDisk(), kernels, slots, clock, onEvent },
+  });
+  let address = addressOf(options, options.rpcPort);
+  const leaderCalls = new MasterChannel({ addresses: options.masters, auth: options.credentials });
+  const leader = new Leader(leaderCalls, store, () => address);
+  const mounts = new Mounts(leader, deps.ufs, clock);
+  const peers = new Peers(options.credentials, timers);
+  const committer = new Committer(store, leader, onEvent);
+  const shared = { store, slots, mounts, peers, committer, counters, onEvent };
+  const jobs = new CacheJobs(shared);
+  const persister = new Persister({ ...shared, leader });
+  const isOwn = (other: { readonly host: string; readonly port: number }) =>
+    other.port === address.dataPort &&
+    (other.host === address.host || other.host === address.containerHost);
+  const server = openServer(options, deps);
+  server.addService(blockWorkerTable({ ...shared, jobs, timers, persister, isOwn }));
+  server.addService(workerControlTable(persister));
+  const rpcPort = await server.listen(options.bindHost, options.rpcPort);
+  address = addressOf(options, rpcPort);
+  const links = options.masters.map(
+    ({ host, port }) =>
+      new MasterLink({
+        ...{ store, world, onEvent },
+        channel: openChannel({ host, port, auth: options.credentials }),
+        options: { ...options, address },
+      }),
+  );
+  const sync = new MasterSync({
+    ...{ links, leader, store, world, onEvent },
+    options: {
+      pinIntervalMs: options.pinIntervalMs,
+      silenceMs: options.blockHeartbeatTimeoutMs,
+    },
+  });
+  sync.start();
+  return {
+    rpcPort,
+    status: () => ({
+      workerId: sync.workerId,
+      address,
+      startedMs,
+      tiers: [store.status()],
+      blockCount: store.status().blockCount,
+      masters: sync.status(),
+      counters: { ...counters },
+      freeSlots: slots.freeCount,
+      slotCount: slots.slotCount,
+    }),
+    async stop() {
+      await server.close(STOP_GRACE_MS); // calls that end well still need the leader
+      leaderCalls.close();
+      peers.close();
+      await jobs.stop();
+      await sync.stop();
+      await store.close();
+    },
+  };
+}
+
+function onlyTier({ tiers }: WorkerOptions): TierOptions {
+  const [tier, ...more] = tiers;
+  if (tier === undefined || more.length > 0 || tier.directories.length === 0)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `This worker is given ${tiers.length} tiers; it takes one, of one or more directories`,
+      "Set alluxio.worker.tieredstore.levels=1 and give the tier a directory",
+    );
+  return tier;
+}
+
+function openServer(options: WorkerOptions, deps: WorkerDeps): GrpcServer {
+  const { authentication, windowBytes } = options;
+  const { onEvent, onCallEnd } = deps;
+  const shared = {
+    messageBytesMax: MESSAGE_BYTES_MAX,
+    windowBytes: Math.max(windowBytes, 2 * SLOT_BYTES),
+    onEvent,
+    ...(onCallEnd === undefined ? {} : { onCallEnd }),
+  };
+  if (authentication.kind === "none")
+    return new GrpcServer({ ...shared, authenticator: trustingAuthenticator(authentication.user) });
+  const nowMs = () => deps.world.clock.monotonicMs();
+  const sasl = new SaslAuthentication({ ...authentication, nowMs });
+  const server = new GrpcServer({ ...shared, authenticator: sasl });
+  server.addService(sasl.table());
+  return server;
+}

@@ -1,0 +1,246 @@
+/**
+ * A worker, joined: configuration → options, events → log and metrics, status → web port.
+ * @module
+ */
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { EXIT, RockpoolError } from "./common/errors.ts";
+import { InvariantError } from "./common/invariant.ts";
+import { masterRpcAddresses, masterWebAddresses } from "./conf/cluster.ts";
+import { CommonKeys } from "./conf/common_keys.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import { formatHostPort } from "./conf/key_spec.ts";
+import { TIER_KEYS, type TierKeys, WorkerKeys } from "./conf/worker_keys.ts";
+import {
+  type Daemon,
+  type DaemonContext,
+  impersonationRules,
+  machineName,
+  processUser,
+} from "./daemon.ts";
+import { openKernels } from "./kernels/load.ts";
+import { arenaBytesOf } from "./kernels/slot_pool.ts";
+import { OsGroupMapping } from "./master/groups.ts";
+import type { RpcServerEvent } from "./rpc/grpc_server.ts";
+import { UnderStores } from "./under_stores.ts";
+import { workerHandler } from "./web/pages.ts";
+import { startWebServer, type WebServer } from "./web/server.ts";
+import type { Leader, WorkerStatus as WebStatus } from "./web/status.ts";
+import type { TierOptions } from "./worker/block_store.ts";
+import type { WorkerEvent } from "./worker/worker_api.ts";
+import {
+  createWorker,
+  type WorkerOptions,
+  type WorkerProcess,
+  type WorkerStatus,
+} from "./worker/worker_process.ts";
+
+/** Chunks on their way at the same time: 64 MiB. More streams wait their turn. */
+const SLOT_COUNT = 64;
+const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
+const PIN_INTERVAL_MS = 1000;
+/** `alluxio.security.stale.channel.purge.interval`. */
+const LOGIN_STALE_MS = 3 * 24 * 3_600_000;
+export const BUILD_REVISION = "rockpool";
+
+function required<T>(value: T | null, key: string): T {
+  if (value !== null) return value;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `${key} is not set`,
+    `Set ${key} for each tier that is used`,
+  );
+}
+
+function tierOptions(configuration: Configuration, keys: TierKeys): TierOptions {
+  const alias = required(configuration.get(keys.alias), keys.alias.key);
+  const paths = required(configuration.get(keys.path), keys.path.key);
+  const quotas = required(configuration.get(keys.quota), keys.quota.key);
+  const medium = configuration.get(keys.mediumType)?.[0] ?? alias;
+  if (quotas.length !== 1 && quotas.length !== paths.length)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `${keys.path.key} has ${paths.length} directories and ${keys.quota.key} ${quotas.length} quotas`,
+      "Give one quota for all, or one for each directory",
+    );
+  const folder = configuration.get(WorkerKeys.dataFolder);
+  return {
+    alias,
+    mediumType: medium,
+    directories: paths.map((path, at) => ({
+      path: join(path, folder),
+      quotaBytes: quotas[at] ?? quotas[0] ?? 0,
+    })),
+  };
+}
+
+function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
+  const { clock } = world;
+  const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
+  const user = processUser(configuration);
+  const groups = new OsGroupMapping(clock);
+  return {
+    hostname: configuration.get(WorkerKeys.hostname) ?? machineName(),
+    containerHostname: configuration.text("alluxio.worker.container.hostname") ?? "",
+    bindHost: configuration.get(WorkerKeys.bindHost),
+    rpcPort: configuration.get(WorkerKeys.rpcPort),
+    webPort: configuration.get(WorkerKeys.webPort),
+    localityTiers: [],
+    tiers: TIER_KEYS.slice(0, configuration.get(WorkerKeys.tierLevels)).map((keys) =>
+      tierOptions(configuration, keys),
+    ),
+    isSynced: false,
+    masters: masterRpcAddresses(configuration),
+    credentials: isSimple ? { kind: "simple", user } : { kind: "none" },
+    authentication: isSimple
+      ? {
+          kind: "simple",
+          impersonation: impersonationRules(configuration),
+          groupsOf: (name) => groups.groupsOf(name),
+          staleMs: LOGIN_STALE_MS,
+        }
+      : { kind: "none", user },
+    heartbeatIntervalMs: configuration.get(WorkerKeys.heartbeatInterval),
+    blockHeartbeatTimeoutMs: configuration.get(WorkerKeys.heartbeatTimeout),
+    pinIntervalMs: PIN_INTERVAL_MS,
+    windowBytes: STREAM_WINDOW_BYTES,
+    buildVersion: configuration.get(CommonKeys.version),
+    buildRevision: BUILD_REVISION,
+    vcpuCount: availableParallelism(),
+  };
+}
+
+/** Ends the process for what a part reports as impossible. */
+function isBug(
+  event: WorkerEvent | RpcServerEvent,
+): event is RpcServerEvent & { error: InvariantError } {
+  return event.kind === "handlerFailed" && event.error instanceof InvariantError;
+}
+
+function addMetrics(context: DaemonContext, worker: WorkerProcess): void {
+  const { metrics } = context.telemetry;
+  const gauges: [string, string, (status: WorkerStatus) => number][] = [
+    ["Worker.CapacityTotal", "Bytes that may be cached", (s) => capacity(s)],
+    ["Worker.CapacityUsed", "Bytes that are cached", (s) => used(s)],
+    ["Worker.CapacityFree", "Bytes of room", (s) => capacity(s) - used(s)],
+    ["Worker.BlocksCached", "Blocks that are cached", (s) => s.blockCount],
+    ["Worker.BytesReadDirect", "Bytes read from the cache", (s) => s.counters.bytesReadLocal],
+    ["Worker.BytesReadUfs", "Bytes read from under stores", (s) => s.counters.bytesReadUfs],
+    ["Worker.BytesWrittenAlluxio", "Bytes written to the cache", (s) => s.counters.bytesWritten],
+    ["Worker.BytesWrittenUfs", "Bytes written to under stores", (s) => s.counters.bytesWrittenUfs],
+    [
+      "Worker.BlocksEvictedTotal",
+      "Blocks evicted since the start",
+      (s) => s.counters.blocksEvicted,
+    ],
+    [
+      "Worker.BlocksQuarantined",
+      "Damaged blocks set aside since the start",
+      (s) => s.counters.blocksQuarantined,
+    ],
+    ["Worker.ActiveDataReaders", "Open reads", (s) => s.counters.readsActive],
+    ["Worker.ActiveDataWriters", "Open writes", (s) => s.counters.writesActive],
+    ["Worker.FreeSlots", "Chunks of kernel memory that are free", (s) => s.freeSlots],
+  ];
+  for (const [name, help, read] of gauges) metrics.gauge(name, help, () => read(worker.status()));
+}
+
+const capacity = (status: WorkerStatus) =>
+  status.tiers.reduce((sum, tier) => sum + tier.capacityBytes, 0);
+const used = (status: WorkerStatus) => status.tiers.reduce((sum, tier) => sum + tier.usedBytes, 0);
+
+class WorkerDaemon implements Daemon {
+  readonly #context: DaemonContext;
+  readonly #worker: WorkerProcess;
+  readonly #options: WorkerOptions;
+  #web: WebServer | null = null;
+
+  constructor(context: DaemonContext) {
+    this.#context = context;
+    const { configuration, telemetry, world } = context;
+    this.#options = workerOptions(context);
+    const log = telemetry.listen<WorkerEvent | RpcServerEvent>("worker", {
+      blockCached: "debug",
+      blocksEvicted: "debug",
+      filePersisted: "debug",
+      malformedMessage: "warn",
+      handlerFailed: "error",
+      blockQuarantined: "error",
+    });
+    const flavour = configuration.get(CommonKeys.rockpoolCore);
+    const stores = new UnderStores();
+    this.#worker = createWorker(this.#options, {
+      kernels: openKernels({ flavour, arenaBytes: arenaBytesOf(SLOT_COUNT) }),
+      world,
+      ufs: (rootUri) => stores.at(rootUri),
+      onEvent: (event) => {
+        log(event);
+        if (isBug(event)) context.fatal(EXIT.invariant, "handler failed", { error: event.error });
+      },
+    });
+  }
+
+  async start() {
+    const { rpcPort } = await this.#worker.start();
+    addMetrics(this.#context, this.#worker);
+    const { configuration, telemetry } = this.#context;
+    this.#web = await startWebServer({
+      bindHost: configuration.get(WorkerKeys.webBindHost),
+      port: configuration.get(WorkerKeys.webPort),
+      handle: workerHandler({
+        status: () => this.#status(),
+        scrape: () => telemetry.metrics.scrape(),
+        isPageEnabled: configuration.get(CommonKeys.webUiEnabled),
+      }),
+      onError: (path, error) =>
+        telemetry.logger.log("error", "web", "page failed", { path, error }),
+    });
+    return { rpcPort, webPort: this.#web.port, ...this.#capacity() };
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.stop();
+    await this.#web?.close();
+  }
+
+  #capacity() {
+    const status = this.#worker.status();
+    return { capacityBytes: capacity(status), blockCount: status.blockCount };
+  }
+
+  #status(): WebStatus {
+    const { configuration, world } = this.#context;
+    const status = this.#worker.status();
+    const { startedMs, blockCount, address, tiers, masters } = status;
+    return {
+      rpc: formatHostPort({
+        host: address.host ?? this.#options.hostname,
+        port: address.rpcPort ?? 0,
+      }),
+      version: configuration.get(CommonKeys.version),
+      startedMs,
+      uptimeMs: world.clock.wallMs() - startedMs,
+      isRegistered: masters.some(({ state }) => state === "registered"),
+      leader: this.#leader(),
+      tiers: tiers.map(({ tierAlias, capacityBytes, usedBytes }) => ({
+        alias: tierAlias,
+        capacityBytes,
+        usedBytes,
+      })),
+      blockCount,
+    };
+  }
+
+  /** A worker reports to every master alike; with one alone it is clear who leads. */
+  #leader(): Leader | null {
+    const { configuration } = this.#context;
+    const [rpc, ...others] = masterRpcAddresses(configuration);
+    const [web] = masterWebAddresses(configuration);
+    if (rpc === undefined || web === undefined || others.length > 0) return null;
+    return { rpc: formatHostPort(rpc), web: formatHostPort(web) };
+  }
+}
+
+export function createWorkerDaemon(context: DaemonContext): Daemon {
+  return new WorkerDaemon(context);
+}
