@@ -4,7 +4,7 @@
  * `node build.mjs` builds all; `node build.mjs gen` only what type checking and unit tests need.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -46,8 +46,18 @@ function generateProtocol() {
     execFileSync(process.execPath, ["scripts/generate_proto.mjs"], { stdio: "inherit" });
 }
 
-/** Daemons, and what they start: one bundle each, packages outside. */
-const DAEMONS = { main: "src/main.ts", journal_thread: "src/journal_thread_main.ts" };
+/** Daemons, and what they start. In pieces, so that a worker does not load what only a master needs. */
+async function buildDaemons() {
+  for (const name of readdirSync("dist").filter((file) => /^chunk-.*\.js(\.map)?$/.test(file)))
+    rmSync(`dist/${name}`);
+  await build({
+    ...nodeTarget,
+    splitting: true,
+    chunkNames: "chunk-[name]-[hash]",
+    entryPoints: { main: "src/main.ts", journal_thread: "src/journal_thread_main.ts" },
+    outdir: "dist",
+  });
+}
 
 /**
  * The command line: one file with its packages inside, as a script, because that starts fastest. It must never
@@ -80,8 +90,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   buildKernels();
   generateProtocol();
   if (process.argv[2] !== "gen") {
-    for (const [name, entry] of Object.entries(DAEMONS))
-      await build({ ...nodeTarget, entryPoints: [entry], outfile: `dist/${name}.js` });
+    await buildDaemons();
     await buildCommandLine();
     await buildClient();
     writeFileSync("dist/built", "");

@@ -3,7 +3,8 @@
  * Everything that is not needed for every command is imported when it is.
  * @module
  */
-import { readFileSync } from "node:fs";
+import { setMaxListeners } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { fileURLToPath } from "node:url";
@@ -23,6 +24,8 @@ function version(): string {
 
 /** What Ctrl-C and a reader that went away do to the command. */
 const aborter = new AbortController();
+// Every file of a tree that is copied listens to it: as many as there are streams, and no leak.
+setMaxListeners(0, aborter.signal);
 
 function makeConsole(): Console {
   const { stdin, stdout, stderr } = process;
@@ -54,6 +57,14 @@ function makeConsole(): Console {
   };
 }
 
+/** The folder of the local cluster: ALLUXIO_HOME's, the current folder's, or the installation's if one is there. */
+function localDir(): string {
+  const base = process.env["ALLUXIO_HOME"];
+  if (base !== undefined && base !== "") return join(base, "data");
+  const folders = [process.cwd(), home].map((folder) => join(folder, "data"));
+  return folders.find((folder) => existsSync(join(folder, "local.json"))) ?? folders[0] ?? "data";
+}
+
 const parts: ShellParts = {
   version: version(),
   async runLocal(words, console) {
@@ -63,7 +74,7 @@ const parts: ShellParts = {
     return runLocal(words, {
       mainScript,
       cliScript: join(here, "cli.cjs"),
-      defaultDir: join(process.cwd(), "data"),
+      defaultDir: localDir(),
       say: (line) => void console.out(`${line}\n`), // a line for people: nobody waits for it
       async format({ kind, home: nodeHome, confDir }) {
         const { configuration } = loadConfiguration({

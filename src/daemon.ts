@@ -3,6 +3,8 @@
  * @module
  */
 import { hostname, userInfo } from "node:os";
+import { EXIT } from "./common/errors.ts";
+import { InvariantError } from "./common/invariant.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import type { ImpersonationRule } from "./rpc/sasl.ts";
@@ -57,4 +59,16 @@ export function impersonationRules(
     rules.set(user, { users: [], groups: [], ...rules.get(user), [what]: names });
   }
   return rules;
+}
+
+/** A login unused for three days is ended: `alluxio.security.stale.channel.purge.interval`. */
+export const LOGIN_STALE_MS = 3 * 24 * 3_600_000;
+
+/** A handler met what cannot be: the process goes no further. */
+export function endOnBug(
+  context: DaemonContext,
+  event: { readonly kind: string; readonly error?: unknown },
+): void {
+  if (event.error instanceof InvariantError)
+    context.fatal(EXIT.invariant, "a handler failed", { error: event.error });
 }

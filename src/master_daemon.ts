@@ -6,9 +6,8 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { EXIT, RockpoolError } from "./common/errors.ts";
+import { RockpoolError } from "./common/errors.ts";
 import type { BlockId } from "./common/ids.ts";
-import { InvariantError } from "./common/invariant.ts";
 import { electionTimes, journalMembership } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
@@ -30,9 +29,9 @@ import { OsGroupMapping, Principals } from "./master/groups.ts";
 import { PersistScheduler } from "./master/persist_scheduler.ts";
 import { createMasterState, type MasterState } from "./master/state_machine.ts";
 import { WorkerControlClient } from "./master/worker_control.ts";
-import { MasterStatusPage } from "./master_status.ts";
-import { addMasterMetrics } from "./master_metrics.ts";
+import { masterGauges } from "./master_metrics.ts";
 import { masterRpcServer } from "./master_rpc.ts";
+import { MasterStatusPage } from "./master_status.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import { UnderStores } from "./under_stores.ts";
 import { masterHandler } from "./web/pages.ts";
@@ -52,7 +51,10 @@ const TICKS_PER_HEARTBEAT = 5;
 function journalTimings(configuration: Configuration): JournalTimings {
   const { electionTimeoutMinMs, electionTimeoutMaxMs, heartbeatIntervalMs } =
     electionTimes(configuration);
-  const tickMs = Math.max(1, Math.min(TICK_MS_MAX, Math.floor(heartbeatIntervalMs / TICKS_PER_HEARTBEAT)));
+  const tickMs = Math.max(
+    1,
+    Math.min(TICK_MS_MAX, Math.floor(heartbeatIntervalMs / TICKS_PER_HEARTBEAT)),
+  );
   return {
     tickMs,
     heartbeatMs: heartbeatIntervalMs,
@@ -194,7 +196,10 @@ function followLeadership({ journal, persists }: MasterParts, { telemetry }: Dae
 
 function requireFormatted(configuration: Configuration): void {
   const folder = configuration.get(MasterKeys.journalFolder);
-  if (configuration.get(MasterKeys.journalType) !== "EMBEDDED" || configuration.get(MasterKeys.zookeeperEnabled))
+  if (
+    configuration.get(MasterKeys.journalType) !== "EMBEDDED" ||
+    configuration.get(MasterKeys.zookeeperEnabled)
+  )
     throw new RockpoolError(
       "INVALID_ARGUMENT",
       `Only ${MasterKeys.journalType.key}=EMBEDDED without ZooKeeper works in this build`,
@@ -231,8 +236,9 @@ class MasterDaemon implements Daemon {
     this.#parts = parts;
     followLeadership(parts, this.#context);
     const page = new MasterStatusPage(this.#context, parts);
-    addMasterMetrics(telemetry.metrics, parts);
-    this.#web = await startWebServer({
+    for (const { name, help, read } of masterGauges(parts))
+      telemetry.metrics.gauge(name, help, read);
+    const web = await startWebServer({
       bindHost: configuration.get(MasterKeys.webBindHost),
       port: configuration.get(MasterKeys.webPort),
       handle: masterHandler({
@@ -240,17 +246,20 @@ class MasterDaemon implements Daemon {
         scrape: () => telemetry.metrics.scrape(),
         isPageEnabled: configuration.get(CommonKeys.webUiEnabled),
       }),
-      onError: (path, error) => telemetry.logger.log("error", "web", "page failed", { path, error }),
+      onError: (path, error) =>
+        telemetry.logger.log("error", "web", "page failed", { path, error }),
     });
-    this.#rpc = masterRpcServer(this.#context, parts, page);
-    const rpcPort = await this.#rpc.listen(
+    this.#web = web;
+    const rpc = masterRpcServer(this.#context, parts, page);
+    this.#rpc = rpc;
+    const rpcPort = await rpc.listen(
       configuration.get(MasterKeys.bindHost),
       configuration.get(MasterKeys.rpcPort),
     );
     await parts.journal.start();
     this.#checkWorkers(parts, world);
     const { lastIndex, appliedIndex } = parts.journal.status();
-    return { rpcPort, webPort: this.#web.port, lastIndex, appliedIndex };
+    return { rpcPort, webPort: web.port, lastIndex, appliedIndex };
   }
 
   #checkWorkers(parts: MasterParts, world: DaemonContext["world"]): void {
@@ -272,12 +281,6 @@ class MasterDaemon implements Daemon {
     this.#parts?.control.close();
     await this.#parts?.store.close();
   }
-}
-
-/** A handler met what cannot be: go no further. */
-export function endOnBug(context: DaemonContext, event: { readonly kind: string; readonly error?: unknown }): void {
-  if (event.error instanceof InvariantError)
-    context.fatal(EXIT.invariant, "handler failed", { error: event.error });
 }
 
 export function createMasterDaemon(context: DaemonContext): Daemon {

@@ -4,8 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { EXIT, RockpoolError } from "./common/errors.ts";
-import { InvariantError } from "./common/invariant.ts";
+import { RockpoolError } from "./common/errors.ts";
 import { masterRpcAddresses, masterWebAddresses } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
@@ -14,7 +13,9 @@ import { TIER_KEYS, type TierKeys, WorkerKeys } from "./conf/worker_keys.ts";
 import {
   type Daemon,
   type DaemonContext,
+  endOnBug,
   impersonationRules,
+  LOGIN_STALE_MS,
   machineName,
   processUser,
 } from "./daemon.ts";
@@ -39,8 +40,6 @@ import {
 const SLOT_COUNT = 64;
 const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 const PIN_INTERVAL_MS = 1000;
-/** `alluxio.security.stale.channel.purge.interval`. */
-const LOGIN_STALE_MS = 3 * 24 * 3_600_000;
 export const BUILD_REVISION = "rockpool";
 
 function required<T>(value: T | null, key: string): T {
@@ -110,13 +109,6 @@ function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
   };
 }
 
-/** Ends the process for what a part reports as impossible. */
-function isBug(
-  event: WorkerEvent | RpcServerEvent,
-): event is RpcServerEvent & { error: InvariantError } {
-  return event.kind === "handlerFailed" && event.error instanceof InvariantError;
-}
-
 function addMetrics(context: DaemonContext, worker: WorkerProcess): void {
   const { metrics } = context.telemetry;
   const gauges: [string, string, (status: WorkerStatus) => number][] = [
@@ -175,7 +167,7 @@ class WorkerDaemon implements Daemon {
       ufs: (rootUri) => stores.at(rootUri),
       onEvent: (event) => {
         log(event);
-        if (isBug(event)) context.fatal(EXIT.invariant, "handler failed", { error: event.error });
+        endOnBug(context, event);
       },
     });
   }

@@ -9,7 +9,7 @@ import {
   BlockWorker,
   type ReadRequest,
   RequestType,
-  type WriteRequest,
+  type WriteRequestInit,
 } from "../src/proto/gen/block_worker.ts";
 import {
   type FileInfoInit,
@@ -136,7 +136,7 @@ export class FakeWorker {
     }
   }
 
-  async #write(requests: AsyncIterable<WriteRequest>): Promise<void> {
+  async #write(requests: AsyncIterable<WriteRequestInit>): Promise<void> {
     let id = -1n;
     let ufsPath: string | null = null;
     const pieces: Buffer[] = [];

@@ -90,7 +90,8 @@ export class WorkerWrite {
   /** Drops what was written. Harmless after the end. */
   cancel(): void {
     this.#isFinished = true;
-    this.#call.cancel();
+    // gRPC takes a stream that is ended in the turn that opened it for finished: the worker would commit.
+    setImmediate(() => this.#call.cancel());
   }
 
   async #limited(work: Promise<void>, limitMs: number, act: string): Promise<void> {
@@ -143,21 +144,21 @@ export class PlacedWrite {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
+    const stream = this.#stream ?? (await this.#replayAnywhere(null, false));
     this.#lengthBytes += bytes.length;
     if (this.#lengthBytes > REPLAY_BYTES) this.#replay = null;
     this.#replay?.push(bytes.slice());
-    if (this.#stream === null) return this.#replayAnywhere(null, false);
     try {
-      await this.#stream.write(bytes);
+      await stream.write(bytes);
     } catch (error) {
       await this.#replayAnywhere(error, false);
     }
   }
 
   async close(): Promise<void> {
-    if (this.#stream === null) return this.#replayAnywhere(null, true);
+    const stream = this.#stream ?? (await this.#replayAnywhere(null, false));
     try {
-      await this.#stream.close();
+      await stream.close();
     } catch (error) {
       await this.#replayAnywhere(error, true);
     }
@@ -169,7 +170,7 @@ export class PlacedWrite {
   }
 
   /** Sends all bytes so far to a worker that has not failed yet, until one takes them. */
-  async #replayAnywhere(failure: unknown, andClose: boolean): Promise<void> {
+  async #replayAnywhere(failure: unknown, andClose: boolean): Promise<WorkerWrite> {
     const deadlineMs = performance.now() + this.#context.patience.workerSearchMs;
     let last = failure;
     for (;;) {
@@ -181,7 +182,7 @@ export class PlacedWrite {
         const stream = await this.#open(address);
         for (const piece of pieces) await stream.write(piece);
         if (andClose) await stream.close();
-        return;
+        return stream;
       } catch (error) {
         last = error;
       }

@@ -14,7 +14,7 @@ declare const brand: unique symbol;
 export type InodeId = bigint & { readonly [brand]: "InodeId" };
 export type BlockId = bigint & { readonly [brand]: "BlockId" };
 export type WorkerId = bigint & { readonly [brand]: "WorkerId" };
-/** Raft member id: a random 64-bit number made when a journal folder is formatted. */
+/** Raft member id: 63 bits of a hash of the member's journal address. */
 export type MemberId = bigint & { readonly [brand]: "MemberId" };
 /** Raft log index, 1 for the first entry. Stays below 2^53 for any log that can be written. */
 export type LogIndex = number;

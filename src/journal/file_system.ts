@@ -59,13 +59,7 @@ class NodeJournalFile implements JournalFile {
   }
 
   async write(bytes: Uint8Array, positionBytes: number): Promise<number> {
-    const { bytesWritten } = await writeAt(
-      this.#descriptor,
-      bytes,
-      0,
-      bytes.length,
-      positionBytes,
-    );
+    const { bytesWritten } = await writeAt(this.#descriptor, bytes, 0, bytes.length, positionBytes);
     return bytesWritten;
   }
 
@@ -98,9 +92,7 @@ export function nodeFileSystem(): JournalFileSystem {
   return {
     listSync: (folder) => readdirSync(folder),
     openSync: (path, mode) =>
-      new NodeJournalFile(
-        openSync(path, mode === "read" ? constants.O_RDONLY : constants.O_RDWR),
-      ),
+      new NodeJournalFile(openSync(path, mode === "read" ? constants.O_RDONLY : constants.O_RDWR)),
     create: async (path) => new NodeJournalFile(await openFile(path, "w+")),
     rename: renameFile,
     removeSync: (path) => unlinkSync(path),
@@ -123,10 +115,7 @@ export async function writeFully(
 ): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
-    const count = await file.write(
-      done === 0 ? bytes : bytes.subarray(done),
-      positionBytes + done,
-    );
+    const count = await file.write(done === 0 ? bytes : bytes.subarray(done), positionBytes + done);
     // A write of nothing without an error would loop for ever.
     if (count <= 0) throw Object.assign(new Error("A write made no progress"), { code: "EIO" });
     done += count;

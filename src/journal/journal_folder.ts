@@ -18,17 +18,17 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import {
+  closeSync,
   existsSync,
+  fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   unlinkSync,
   writeFileSync,
-  fsyncSync,
-  closeSync,
-  renameSync,
 } from "node:fs";
 import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
@@ -332,7 +332,9 @@ export class PeerPins {
     const pinned = this.#pins.get(address);
     if (pinned !== undefined) return pinned === incarnation ? "known" : "wiped";
     this.#pins.set(address, incarnation);
-    const incarnations = Object.fromEntries([...this.#pins].map(([key, value]) => [key, hex(value)]));
+    const incarnations = Object.fromEntries(
+      [...this.#pins].map(([key, value]) => [key, hex(value)]),
+    );
     const content = JSON.stringify({ formatVersion: FORMAT_VERSION, incarnations }, null, 2);
     replaceFile(this.#folder, PEERS_FILE, `${content}\n`);
     return "known";

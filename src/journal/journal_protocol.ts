@@ -42,7 +42,10 @@ export type ThreadOptions = {
 };
 
 /** Byte strings end to end, so that one transfer carries them all. */
-export type Packed = { readonly bytes: Uint8Array<ArrayBuffer>; readonly lengths: Uint32Array<ArrayBuffer> };
+export type Packed = {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly lengths: Uint32Array<ArrayBuffer>;
+};
 
 export function pack(parts: readonly Uint8Array[]): Packed {
   const lengths = new Uint32Array(parts.length);

@@ -33,8 +33,8 @@ import {
 import {
   type FromThread,
   type JournalEvent,
-  packEntries,
   type PlainError,
+  packEntries,
   type ThreadOptions,
   type ThreadStatus,
   type ToThread,
@@ -276,9 +276,7 @@ export class JournalCore {
 
   #scheduleTick(): void {
     const tickMs = this.#options?.timings.tickMs ?? 10;
-    this.#tickTimer = this.#world.timers.after(tickMs, () =>
-      this.#guarded(() => this.#onTick()),
-    );
+    this.#tickTimer = this.#world.timers.after(tickMs, () => this.#guarded(() => this.#onTick()));
   }
 
   #onTick(): void {

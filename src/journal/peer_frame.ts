@@ -175,6 +175,11 @@ export function encodeFrame(frame: Frame, sequence: number, crc32c: Crc32c): Uin
   return out;
 }
 
+/** The same bytes, but no Buffer: its `slice` does not copy, and what is decoded must not hold on to a chunk. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** Takes a stream apart into frames, however it was cut. */
 export class FrameReader {
   readonly #crc32c: Crc32c;
@@ -199,7 +204,7 @@ export class FrameReader {
    * @throws DecodeError when the stream is not one of frames; the reader is of no use then
    */
   *push(chunk: Uint8Array): Generator<Frame> {
-    this.#chunks.push(chunk);
+    this.#chunks.push(plain(chunk));
     this.#bufferedBytes += chunk.length;
     while (this.#bufferedBytes >= this.#neededBytes) {
       // Joined only when a frame is complete, so a large one is copied once and not with every chunk.
@@ -219,7 +224,7 @@ export class FrameReader {
 
   #join(): Uint8Array {
     const [only] = this.#chunks;
-    const joined = this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks);
+    const joined = this.#chunks.length === 1 && only ? only : plain(Buffer.concat(this.#chunks));
     this.#chunks = [joined];
     return joined;
   }

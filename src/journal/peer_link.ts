@@ -15,8 +15,8 @@ import type { Message } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
 import {
   encodeFrame,
-  type Frame,
   FRAME_BYTES_MAX,
+  type Frame,
   FrameReader,
   type Hello,
   type Refusal,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -8,8 +8,10 @@ import { isRockpoolError } from "../common/errors.ts";
 import type { LogIndex } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import { nodeWorld } from "../world/node_world.ts";
+import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
+import { inspectJournal } from "./inspect_journal.ts";
 import { formatJournal, memberIdOf } from "./journal_folder.ts";
-import type { JournalEvent } from "./journal_protocol.ts";
+import type { ConnectThread, JournalEvent } from "./journal_protocol.ts";
 import type { CommittedEntry, LeadershipEvent, StateMachine } from "./journal_system.ts";
 import { RaftJournal } from "./raft_journal.ts";
 import { inProcess } from "./thread_port.ts";
@@ -107,7 +109,7 @@ class Cluster {
     return cluster;
   }
 
-  async start(node: Node): Promise<void> {
+  async start(node: Node, connectThread: ConnectThread = inProcess({ crc32c })): Promise<void> {
     node.journal = new RaftJournal<string>({
       folder: node.folder,
       address: node.address,
@@ -116,8 +118,8 @@ class Cluster {
       bindPort: Number(node.address.split(":")[1]),
       stateMachine: node.machine,
       world: nodeWorld(),
-      connect: inProcess({ crc32c }),
-      onEvent: (event) => { node.events.push(event); if (process.env["DBG"]) console.error(performance.now().toFixed(0), node.address, JSON.stringify(event, (k, v) => typeof v === "bigint" ? String(v) : v)); },
+      connect: connectThread,
+      onEvent: (event) => node.events.push(event),
       segmentBytes: SEGMENT_BYTES,
       cacheBytesMax: 16 * 1024,
     });
@@ -151,6 +153,8 @@ class Cluster {
       } catch (error) {
         if (!isRockpoolError(error, "UNAVAILABLE")) throw error;
       }
+      // Let others run: an answer that comes at once would loop without end.
+      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
@@ -197,3 +201,264 @@ for (const size of [1, 3, 5])
     for (const { machine } of cluster.nodes) assert.deepEqual(machine.words(), words);
     await cluster.stop();
   });
+
+test("RaftJournal loses no acknowledged entry when its leader is killed again and again", async () => {
+  const cluster = await Cluster.started(3);
+  const acknowledged: string[] = [];
+  let isOver = false;
+  const clients = Array.from({ length: 8 }, async (_, client) => {
+    for (let count = 0; !isOver; count++) {
+      const word = `client ${client} word ${count}`;
+      await cluster.propose(word);
+      acknowledged.push(word);
+    }
+  });
+  for (let round = 0; round < 4; round++) {
+    const enough = acknowledged.length + 100;
+    await until("clients make progress", () => (acknowledged.length >= enough ? true : undefined));
+    const leader = await cluster.leader();
+    await cluster.kill(leader);
+    await cluster.leader();
+    // Every other time with an empty store, which is built anew from the log.
+    if (round % 2 === 0) leader.machine = new Memory();
+    await cluster.start(leader);
+  }
+  isOver = true;
+  await Promise.all(clients);
+  await cluster.settled(acknowledged);
+  const [first, ...others] = cluster.nodes.map(({ machine }) => machine.applied);
+  for (const other of others) {
+    const length = Math.min(other.length, first?.length ?? 0);
+    assert.deepEqual(other.slice(0, length), first?.slice(0, length));
+  }
+  const died = cluster.nodes.flatMap(({ events }) => events).filter((e) => e.kind === "peerDied");
+  assert.ok(died.length > 0, "closed and refused connections are taken for what they are");
+  await cluster.stop();
+});
+
+test("RaftJournal rejects whatever waits with UNAVAILABLE when it loses its quorum", async () => {
+  const cluster = await Cluster.started(3);
+  const leader = await cluster.leader();
+  await cluster.propose("before");
+  for (const node of rest(cluster, leader)) await cluster.kill(node);
+  const waiting = [
+    leader.journal?.propose(encoder.encode("lost")),
+    leader.journal?.propose(encoder.encode("lost too")),
+    leader.journal?.readBarrier(),
+  ];
+  for (const promise of waiting)
+    await assert.rejects(promise ?? Promise.resolve(), (e) => isRockpoolError(e, "UNAVAILABLE"));
+  assert.equal(leader.journal?.isServing(), false);
+  assert.deepEqual(
+    leader.leadership.map(({ kind }) => kind),
+    ["gained", "lost"],
+  );
+  const late = leader.journal?.propose(encoder.encode("late")) ?? Promise.resolve("");
+  await assert.rejects(late, (e) => isRockpoolError(e, "UNAVAILABLE"));
+  await cluster.stop();
+});
+
+test("RaftJournal readBarrier() holds every acknowledged entry, and is for the leader alone", async () => {
+  const cluster = await Cluster.started(3);
+  const leader = await cluster.leader();
+  for (let round = 0; round < 20; round++) {
+    await cluster.propose(`round ${round}`);
+    await leader.journal?.readBarrier();
+    assert.equal(leader.machine.words().at(-1), `round ${round}`);
+  }
+  const [follower] = rest(cluster, leader);
+  const refused = follower?.journal?.readBarrier() ?? Promise.resolve();
+  await assert.rejects(refused, (e) => isRockpoolError(e, "UNAVAILABLE"));
+  await cluster.stop();
+});
+
+test("RaftJournal applies after a restart what it knew to be committed, without any peer", async () => {
+  const cluster = await Cluster.started(3);
+  const words = Array.from({ length: 700 }, (_, at) => `word ${at}`);
+  await Promise.all(words.map((word) => cluster.propose(word)));
+  await cluster.settled(words);
+  const [node] = cluster.nodes;
+  assert.ok(node);
+  // The commit index reaches the disk when the log falls idle; a close flushes it.
+  for (const each of cluster.running) {
+    await each.journal?.close();
+    each.journal = null;
+  }
+  const seen = inspectJournal(node.folder, crc32c);
+  assert.ok(seen.commitIndex >= 701 && seen.lastIndex >= seen.commitIndex);
+  assert.equal(seen.torn, null);
+  node.machine = new Memory();
+  await cluster.start(node);
+  await until("the log is applied", () =>
+    node.machine.applied.length === words.length ? true : undefined,
+  );
+  assert.deepEqual([...node.machine.words()].sort(), [...words].sort());
+  assert.equal(node.journal?.isServing(), false);
+  await cluster.stop();
+});
+
+test("RaftJournal hands over on request and when it closes", async () => {
+  const cluster = await Cluster.started(3);
+  const leader = await cluster.leader();
+  const [heir] = rest(cluster, leader);
+  assert.ok(heir);
+  await leader.journal?.transferLeadership(memberIdOf(heir.address));
+  assert.equal(await cluster.leader(), heir);
+  assert.equal(
+    heir.journal?.status().members.find(({ isLeader }) => isLeader)?.address,
+    heir.address,
+  );
+  const words = ["after the transfer"];
+  await cluster.propose("after the transfer");
+  await heir.journal?.close();
+  heir.journal = null;
+  const next = await cluster.leader();
+  assert.notEqual(next, heir);
+  const died = next.events.some((event) => event.kind === "peerDied");
+  assert.equal(died, false, "nobody had to die for it");
+  await cluster.settled(words);
+  await cluster.stop();
+});
+
+test("RaftJournal keeps out a peer whose journal was wiped", async () => {
+  const cluster = await Cluster.started(3);
+  const leader = await cluster.leader();
+  const [victim] = rest(cluster, leader);
+  assert.ok(victim);
+  await cluster.propose("before");
+  await cluster.kill(victim);
+  const addresses = cluster.nodes.map(({ address }) => address);
+  await formatJournal(victim.folder, {
+    address: victim.address,
+    addresses,
+    crc32c,
+    segmentBytes: SEGMENT_BYTES,
+    nowMs: 2,
+  });
+  victim.machine = new Memory();
+  await cluster.start(victim);
+  const told = await until("the leader tells of it", () =>
+    leader.events.find((event) => event.kind === "peerWiped"),
+  );
+  assert.match(told.kind === "peerWiped" ? told.remedy : "", /peers\.json/);
+  await until("the wiped one learns why", () =>
+    victim.events.find((event) => event.kind === "refusedByPeer" && event.reason === "wiped"),
+  );
+  await cluster.propose("after");
+  assert.equal(victim.machine.applied.length, 0);
+  await cluster.stop();
+});
+
+test("RaftJournal goes on when strangers send anything to its port", async () => {
+  const cluster = await Cluster.started(1);
+  const node = await cluster.leader();
+  const port = Number(node.address.split(":")[1]);
+  const garbage = [
+    new Uint8Array(64).fill(0xff),
+    encoder.encode("GET / HTTP/1.1\r\n\r\nand so on"),
+    new Uint8Array(20),
+    new Uint8Array(100_000).fill(1),
+  ];
+  for (const bytes of garbage) {
+    const socket = connect(port, "127.0.0.1");
+    await new Promise<void>((resolve) => {
+      // A reset is as good an answer as an end.
+      socket.on("error", () => {});
+      socket.on("close", () => resolve());
+      socket.write(bytes);
+      socket.resume();
+    });
+  }
+  const bad = node.events.filter((event) => event.kind === "badConnection");
+  assert.equal(bad.length, garbage.length);
+  assert.equal(await cluster.propose("alive"), "done alive");
+  await cluster.stop();
+});
+
+test("RaftJournal refuses a folder that is not formatted, open elsewhere, or of other addresses", async () => {
+  const cluster = await Cluster.started(1);
+  const node = await cluster.leader();
+  const attempt = (changes: { folder?: string; addresses?: readonly string[]; machine?: Memory }) =>
+    new RaftJournal<string>({
+      folder: changes.folder ?? node.folder,
+      address: node.address,
+      addresses: changes.addresses ?? [node.address],
+      bindHost: "127.0.0.1",
+      bindPort: Number(node.address.split(":")[1]),
+      stateMachine: changes.machine ?? new Memory(),
+      world: nodeWorld(),
+      connect: inProcess({ crc32c }),
+      onEvent: () => {},
+      segmentBytes: SEGMENT_BYTES,
+    }).start();
+  const refused = (message: RegExp, remedy: RegExp) => (error: unknown) => {
+    assert.ok(isRockpoolError(error, "FAILED_PRECONDITION"), String(error));
+    assert.match(error.message, message);
+    assert.match(error.remedy, remedy);
+    return true;
+  };
+  const empty = mkdtempSync(join(root, "empty-"));
+  await assert.rejects(attempt({ folder: empty }), refused(/never formatted/, /init format/));
+  await assert.rejects(attempt({}), refused(/is open in process/, /Stop that process/));
+  await cluster.propose("one");
+  await cluster.kill(node);
+  await assert.rejects(
+    attempt({ addresses: ["127.0.0.1:1"] }),
+    refused(/do not name this master/, /addresses/),
+  );
+  await assert.rejects(
+    attempt({ addresses: [node.address, "127.0.0.1:1"] }),
+    refused(/was formatted for/, /init format/),
+  );
+  const ahead = new Memory();
+  ahead.apply([], 1000);
+  await assert.rejects(attempt({ machine: ahead }), refused(/do not belong together/, /Restore/));
+  writeFileSync(join(node.folder, "lock"), "4194305 17");
+  await cluster.start(node);
+  assert.ok(node.events.some((event) => event.kind === "lockTakenOver"));
+  await cluster.stop();
+});
+
+test("RaftJournal steps back while its disk is full, and comes again when there is room", async () => {
+  const real = nodeFileSystem();
+  let isFull = false;
+  const guard = async <T>(act: () => Promise<T>): Promise<T> => {
+    if (isFull) throw Object.assign(new Error("No space left on device"), { code: "ENOSPC" });
+    return act();
+  };
+  const full: JournalFileSystem = {
+    ...real,
+    create: (path) => guard(() => real.create(path)),
+    openSync(path, mode) {
+      const file = real.openSync(path, mode);
+      return {
+        write: (bytes, at) => guard(() => file.write(bytes, at)),
+        datasync: () => file.datasync(),
+        readSync: (into, at) => file.readSync(into, at),
+        sizeSync: () => file.sizeSync(),
+        close: () => file.close(),
+      };
+    },
+  };
+  const cluster = await Cluster.make(1);
+  const [node] = cluster.nodes;
+  assert.ok(node);
+  await cluster.start(node, inProcess({ crc32c, fileSystem: full }));
+  await cluster.propose("before");
+  isFull = true;
+  const refused = node.journal?.propose(encoder.encode("refused")) ?? Promise.resolve("");
+  await assert.rejects(refused, (error) => {
+    assert.ok(isRockpoolError(error, "RESOURCE_EXHAUSTED"), String(error));
+    assert.match(error.message, /wal-\d{16}/);
+    return true;
+  });
+  assert.equal(node.journal?.isServing(), false);
+  isFull = false;
+  assert.equal(await cluster.propose("after"), "done after");
+  assert.deepEqual(
+    node.machine.words().filter((word) => word !== "refused"),
+    ["before", "after"],
+  );
+  assert.ok(node.events.some((event) => event.kind === "writableAgain"));
+  await cluster.stop();
+});

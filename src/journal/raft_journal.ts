@@ -23,8 +23,8 @@ import {
   type JournalEvent,
   type JournalTimings,
   type PackedEntries,
-  pack,
   type PlainError,
+  pack,
   type ThreadOptions,
   type ThreadPort,
   type ThreadStatus,
@@ -459,7 +459,8 @@ export class RaftJournal<R> implements JournalSystem<R> {
       kind: "fatal",
       exitCode: EXIT.invariant,
       message: `Entries ${this.#applied + 1} to ${throughIndex} of the journal could not be applied: ${messageOf(error)}`,
-      remedy: "Restart the master; if it stops at the same entry, this is a bug: keep the journal folder and report it",
+      remedy:
+        "Restart the master; if it stops at the same entry, this is a bug: keep the journal folder and report it",
       ...(detail === undefined ? {} : { detail }),
     });
     void this.#thread?.abandon(); // The process is about to end.

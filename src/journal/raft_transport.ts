@@ -14,8 +14,8 @@ import type { World } from "../world/ports.ts";
 import { groupIdOf, memberIdOf, type PeerPins } from "./journal_folder.ts";
 import {
   encodeFrame,
-  type Frame,
   FRAME_BYTES_MAX,
+  type Frame,
   FrameReader,
   HELLO_BYTES_MAX,
   type Hello,

@@ -231,7 +231,9 @@ export class Wal implements RaftStorage {
         const lengthBytes = new DataView(window.buffer).getUint32(at, true);
         if (at + RECORD_HEADER_BYTES + lengthBytes > count) break;
       }
-      found.push(this.#decodeOld(window.subarray(0, count), at, index, sequence, place.offsetBytes));
+      found.push(
+        this.#decodeOld(window.subarray(0, count), at, index, sequence, place.offsetBytes),
+      );
     }
     return found;
   }

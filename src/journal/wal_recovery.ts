@@ -17,9 +17,10 @@ import type { LogIndex, MemberId } from "../common/ids.ts";
 import type { HardState } from "../raft/messages.ts";
 import { type EntryIndex, placeOf } from "./entry_index.ts";
 import type { JournalFileSystem } from "./file_system.ts";
-import type { Crc32c, SegmentIdentity, WalRecord } from "./record.ts";
+import { type Crc32c, type SegmentIdentity, WAL_PAGE_BYTES, type WalRecord } from "./record.ts";
 import {
   type ChainPoint,
+  dataOffsetOf,
   endOfBytes,
   holdsBatches,
   listSegments,
@@ -80,13 +81,16 @@ type Walk = {
   hardState: HardState;
 };
 
-function readSegment(walk: Walk, sequence: number): { path: string; bytes: Uint8Array } {
+/** Reads the first `bytesMax` bytes of a segment, or all of it, into `buffer` if that is large enough. */
+function readSegment(walk: Walk, sequence: number, buffer: Uint8Array, bytesMax?: number) {
   const path = join(walk.folder, segmentName(sequence));
   const file = walk.fileSystem.openSync(path, "read");
   try {
-    const bytes = new Uint8Array(file.sizeSync());
-    const count = file.readSync(bytes, 0);
-    return { path, bytes: bytes.subarray(0, count) };
+    const sizeBytes = file.sizeSync();
+    const wanted = Math.min(sizeBytes, bytesMax ?? sizeBytes);
+    const into = wanted <= buffer.length ? buffer : Buffer.allocUnsafeSlow(wanted);
+    const count = file.readSync(into.subarray(0, wanted), 0);
+    return { path, bytes: into.subarray(0, count), sizeBytes };
   } finally {
     file.close();
   }
@@ -96,11 +100,7 @@ function replay(walk: Walk, sequence: number, record: WalRecord, offsetBytes: nu
   const { index } = walk;
   switch (record.kind) {
     case "entry":
-      index.appendRecovered(
-        record.entry.index,
-        record.entry.term,
-        placeOf(sequence, offsetBytes),
-      );
+      index.appendRecovered(record.entry.index, record.entry.term, placeOf(sequence, offsetBytes));
       break;
     case "hardState":
       walk.hardState = record.hardState;
@@ -151,12 +151,24 @@ function sortUnused(
 ): { spare: number | null; stale: number[] } {
   let spare: number | null = null;
   const stale: number[] = [];
+  const headBytes = dataOffsetOf(segmentBytes) + WAL_PAGE_BYTES;
+  const none = new Uint8Array(0);
   for (const sequence of unused) {
-    const { path, bytes } = readSegment(walk, sequence);
-    if (sequence < lastUsed || holdsBatches(bytes, walk.owner.incarnation, walk.crc32c))
-      throw damaged(path, 0, walk.index.lastIndex, "both copies of its identity are unreadable");
-    const isBlank = bytes.length === segmentBytes && endOfBytes(bytes, 0) === 0;
-    if (sequence === lastUsed + 1 && isBlank) spare = sequence;
+    // Batches follow only upon a durable identity, so a segment whose head is blank is blank.
+    const head = readSegment(walk, sequence, none, headBytes);
+    const isBlank = endOfBytes(head.bytes, 0) === 0;
+    const hasBatches = () => {
+      const { bytes } = readSegment(walk, sequence, none);
+      return holdsBatches(bytes, walk.owner.incarnation, walk.crc32c);
+    };
+    if (sequence < lastUsed || (!isBlank && hasBatches()))
+      throw damaged(
+        head.path,
+        0,
+        walk.index.lastIndex,
+        "both copies of its identity are unreadable",
+      );
+    if (sequence === lastUsed + 1 && isBlank && head.sizeBytes === segmentBytes) spare = sequence;
     else stale.push(sequence);
   }
   return { spare, stale };
@@ -181,13 +193,18 @@ export function recoverWal(
   const unused: number[] = [];
   let end: ChainPoint | null = null;
   let last: { path: string; bytes: Uint8Array } | null = null;
+  const identities = new Uint8Array(2 * WAL_PAGE_BYTES);
+  let buffer: Uint8Array = new Uint8Array(0);
   for (const sequence of listSegments(fileSystem, folder)) {
-    const { path, bytes } = readSegment(walk, sequence);
-    const identity = readIdentity(bytes, crc32c);
+    const head = readSegment(walk, sequence, identities, identities.length);
+    const identity = readIdentity(head.bytes, crc32c);
     if (identity === null) {
       unused.push(sequence);
       continue;
     }
+    const { path, bytes } = readSegment(walk, sequence, buffer);
+    // One buffer for all segments: what is read is over before the next one comes.
+    if (bytes.length > buffer.length) buffer = bytes;
     checkIdentity(walk, path, bytes, identity, sequence);
     const previous = segments.at(-1);
     if (previous === undefined) index.reset(identity.firstIndex, identity.previousTerm);

@@ -210,11 +210,20 @@ async function status(dir: string, context: LocalContext): Promise<number> {
 }
 
 /**
- * Runs `rockpool local WORDS…`.
- * @returns the exit code
- * @throws RockpoolError when it cannot be done; its remedy is for the user
+ * Runs `rockpool local WORDS…`. What cannot be done is said, with its remedy.
+ * @returns the exit code: 0, or 1
  */
 export async function runLocal(words: readonly string[], context: LocalContext): Promise<number> {
+  try {
+    return await dispatch(words, context);
+  } catch (error) {
+    if (!(error instanceof RockpoolError)) throw error;
+    context.say(`${error.message}\n${error.remedy}`.trimEnd());
+    return 1;
+  }
+}
+
+async function dispatch(words: readonly string[], context: LocalContext): Promise<number> {
   const { values, positionals, definitions } = parseLocal(words);
   const [command, ...rest] = positionals;
   const dir = values.dir ?? context.defaultDir;

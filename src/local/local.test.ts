@@ -14,7 +14,6 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { isRockpoolError } from "../common/errors.ts";
 import { loadConfiguration } from "../conf/load.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { findLocalCluster, type LocalContext, runLocal } from "./commands.ts";
@@ -80,6 +79,12 @@ function context(): LocalContext {
   };
 }
 const local = (words: string) => runLocal(words.split(" "), context());
+/** The words of a command that must fail. */
+async function refusal(words: string): Promise<string> {
+  lines = [];
+  assert.equal(await local(words), 1);
+  return said();
+}
 const said = () => lines.join("\n");
 
 function pidOf(dir: string, name: string): number {
@@ -177,8 +182,8 @@ test("local start, status and stop manage a cluster and its single processes", a
     lines = [];
     assert.equal(await local(`status ${at}`), 0);
     assert.equal(lines.length, 5);
-    await assert.rejects(local(`start master 4 ${at}`), /"master 4" is no process of this cluster/);
-    await assert.rejects(local(`start ${at} --masters 5`), /was made with --masters 3, not 5/);
+    assert.match(await refusal(`start master 4 ${at}`), /"master 4" is no process of this cluster/);
+    assert.match(await refusal(`start ${at} --masters 5`), /was made with --masters 3, not 5/);
   } finally {
     await local(`stop ${at}`);
   }
@@ -193,14 +198,9 @@ test("local start says which port is taken and by whom, and starts nothing", asy
   const server = createServer().listen(port);
   await once(server, "listening");
   try {
-    await assert.rejects(
-      local(`start --dir ${dir} --port-offset ${offset}`),
-      (error) =>
-        isRockpoolError(error, "UNAVAILABLE") &&
-        error.message.includes(
-          `Port ${port} (RPC of master 2) is taken by process ${process.pid} (`,
-        ),
-    );
+    const text = await refusal(`start --dir ${dir} --port-offset ${offset}`);
+    const line = `Port ${port} (RPC of master 2) is taken by process ${process.pid} (`;
+    assert.ok(text.includes(line), text);
     assert.equal(existsSync(dir), false);
     assert.deepEqual(formatted, []);
   } finally {
@@ -231,7 +231,7 @@ test("an interrupted first start is begun again, a damaged note is not", async (
     await local(`stop --dir ${dir}`);
   }
   writeFileSync(join(dir, "local.json"), "{");
-  await assert.rejects(local(`status --dir ${dir}`), /local.json is damaged/);
+  assert.match(await refusal(`status --dir ${dir}`), /local.json is damaged/);
 });
 
 test("local start shows the end of the log of a daemon that ends at once", async () => {
@@ -249,10 +249,8 @@ test("local start shows the end of the log of a daemon that ends at once", async
     "--port-offset",
     String(offset),
   ];
-  await assert.rejects(
-    runLocal(words, { ...context(), mainScript: script }),
-    /(master|worker) 1 ended; its log ends with:\nno luck today/,
-  );
+  assert.equal(await runLocal(words, { ...context(), mainScript: script }), 1);
+  assert.match(said(), /(master|worker) 1 ended; its log ends with:\nno luck today/);
 });
 
 test("local run tells of deaths and returns, and ends all processes on a signal", async () => {
@@ -278,9 +276,10 @@ test("local run tells of deaths and returns, and ends all processes on a signal"
 });
 
 test("runLocal() explains its options when it does not understand", async () => {
-  await assert.rejects(local("dance"), /Unknown command "dance"/);
-  await assert.rejects(local("status --bogus"), /--bogus/);
-  await assert.rejects(local("start --masters many"), /--masters takes a number, not "many"/);
+  assert.match(await refusal("dance"), /Unknown command "dance"/);
+  assert.match(await refusal("status --bogus"), /--bogus/);
+  assert.match(await refusal("start --masters many"), /--masters takes a number, not "many"/);
+  lines = [];
   assert.equal(await local("--help"), 0);
   assert.match(said(), /Usage: rockpool local/);
 });

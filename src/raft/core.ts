@@ -308,7 +308,9 @@ export class RaftCore implements Raft {
       this.#isVoter() &&
       this.#mayVoteFor(request.from) &&
       this.#log.isUpToDate(request.lastLogIndex, request.lastLogTerm);
-    if (isGranted) {
+    if (isGranted && this.#vote === null) {
+      // A campaign of its own would only compete with the one it supports.
+      this.#becomeFollower(this.#term, null);
       this.#vote = request.from;
       this.#resetElectionTimer();
     }

@@ -164,6 +164,30 @@ test("9.6: a pre-vote changes nothing at the voter, and grants of another round 
   );
 });
 
+test("3.4: votes of an earlier term do not count", () => {
+  const cluster = new Cluster({ voters: 3 });
+  cluster.preset(1, [1], { term: 4 });
+  cluster.ask(2, 1, 4, { kind: "timeoutNow" });
+  assert.deepEqual(
+    [cluster.core(1).status().role, cluster.core(1).status().term],
+    ["candidate", 5],
+  );
+  cluster.ask(3, 1, 4, { kind: "voteResponse", isGranted: true });
+  assert.equal(cluster.core(1).status().role, "candidate");
+  cluster.ask(3, 1, 5, { kind: "voteResponse", isGranted: true });
+  assert.equal(cluster.core(1).status().role, "leader");
+});
+
+test("9.6: a pre-candidate that gives its vote away campaigns no more", () => {
+  const cluster = new Cluster({ voters: 3 });
+  cluster.preset(1, [], { term: 3 });
+  cluster.tick(cluster.node(1), electionTicksMax);
+  assert.equal(cluster.core(1).status().role, "preCandidate");
+  cluster.ask(2, 1, 3, voteRequest({ index: 0, logTerm: 0 }));
+  cluster.ask(3, 1, 4, { kind: "preVoteResponse", isGranted: true });
+  assert.deepEqual([cluster.core(1).status().role, cluster.core(1).status().term], ["follower", 3]);
+});
+
 test("9.6: a pre-candidate that a majority refuses follows again", () => {
   const cluster = new Cluster({ voters: 3 });
   cluster.tick(cluster.node(1), electionTicksMax);
@@ -264,6 +288,28 @@ test("peerDied() of the leader leads to a new one within a few ticks", () => {
     assert.ok(ticks <= electionTicksMax + 5, `seed ${seed}: ${ticks} ticks`);
     const isSplit = (cluster.leader()?.live.status().term ?? 0) > 2;
     if (!isSplit) assert.ok(ticks <= 5, `seed ${seed}: ${ticks} ticks`);
+  }
+});
+
+test("peerDied() is tried again while the others have not seen the death yet", () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const cluster = new Cluster({ voters: 3, seed });
+    cluster.elect(1);
+    // Only 2 can win: 3 lacks the last entry.
+    cluster.isolate(3);
+    cluster.propose(cluster.node(1), "a");
+    cluster.settle();
+    cluster.heal();
+    cluster.crash(cluster.node(1));
+    cluster.core(2).peerDied(memberId(1));
+    cluster.pump(cluster.node(2));
+    cluster.round(5);
+    cluster.core(3).peerDied(memberId(1));
+    cluster.pump(cluster.node(3));
+    let ticks = 0;
+    for (; cluster.leader() === null; ticks += 1) cluster.round();
+    assert.equal(cluster.leader()?.id, memberId(2));
+    assert.ok(ticks <= 6, `seed ${seed}: ${ticks} ticks`);
   }
 });
 

@@ -6,16 +6,20 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Message } from "./messages.ts";
 import { Cluster, SeededRandom, type TestNode } from "./testing.ts";
 
 const SEEDS = Number(process.env["ROCKPOOL_RAFT_SEEDS"] ?? 300);
 const ONLY_SEED = process.env["ROCKPOOL_RAFT_SEED"];
 const STEPS = 10_000;
 const NETWORK_MAX = 400;
+const PAST_MESSAGES = 100;
 
 type Faults = {
   readonly loss: number;
   readonly duplicate: number;
+  /** Messages that come a second time, long after. */
+  readonly replay: number;
   readonly isReordered: boolean;
   readonly crash: number;
   readonly cut: number;
@@ -31,8 +35,9 @@ function pickFaults(random: SeededRandom): Faults {
   return {
     loss: sometimes(0.3),
     duplicate: sometimes(0.3),
+    replay: sometimes(0.2),
     isReordered: random.chance(0.5),
-    crash: sometimes(0.02),
+    crash: sometimes(0.04),
     cut: sometimes(0.02),
     transfer: sometimes(0.02),
     death: sometimes(0.05),
@@ -46,6 +51,7 @@ class Run {
   readonly #random: SeededRandom;
   readonly #faults: Faults;
   readonly cluster: Cluster;
+  readonly #past: Message[] = [];
   #commands = 0;
 
   constructor(seed: number) {
@@ -119,9 +125,11 @@ class Run {
     const size = this.cluster.nodes.length;
     const one = 1 + this.#random.below(size);
     const other = 1 + this.#random.below(size);
-    const choice = this.#random.below(4);
-    if (choice < 2) this.cluster.heal();
-    else if (choice === 2) this.cluster.isolate(one);
+    const choice = this.#random.below(8);
+    if (choice < 4) this.cluster.heal();
+    // The richest case: an old leader that goes on, and does not know of the new one.
+    else if (choice < 6) this.cluster.isolate(Number(this.cluster.leader()?.id ?? one));
+    else if (choice === 6) this.cluster.isolate(one);
     else this.cluster.cut(one, other);
   }
 
@@ -133,6 +141,10 @@ class Run {
     if (message === undefined) return;
     if (!this.#random.chance(this.#faults.duplicate)) network.splice(at, 1);
     if (!this.#random.chance(this.#faults.loss)) this.cluster.deliver(message);
+    const replayed = this.#past[this.#random.below(PAST_MESSAGES)];
+    if (replayed !== undefined && this.#random.chance(this.#faults.replay))
+      this.cluster.deliver(replayed);
+    if (this.#random.chance(0.1)) this.#past[this.#random.below(PAST_MESSAGES)] = message;
   }
 
   /** All heals: within some election time-outs there is a leader, and it can write and read. */

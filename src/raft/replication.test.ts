@@ -344,6 +344,18 @@ test("a follower that restarts without what it had not persisted gets it again",
   assert.deepEqual(cluster.node(2).applied, ["a", "b", "c"]);
 });
 
+test("acknowledgements of an earlier term do not count", () => {
+  const cluster = new Cluster({ voters: 3 });
+  for (const number of [1, 2, 3]) cluster.preset(number, [1, 1], { term: 4 });
+  cluster.elect(1);
+  cluster.propose(cluster.node(1), "a");
+  cluster.network = [];
+  const { term, commitIndex, lastIndex } = cluster.core(1).status();
+  assert.deepEqual([term, commitIndex, lastIndex], [5, 3, 4]);
+  cluster.ask(2, 1, 4, { kind: "appendAccepted", matchIndex: 4 });
+  assert.deepEqual([matchOf(cluster.node(1), 2), cluster.core(1).status().commitIndex], [3, 3]);
+});
+
 test("a heartbeat tells a follower no more than it is known to hold", () => {
   const cluster = new Cluster({ voters: 3 });
   cluster.elect(1);

@@ -129,6 +129,8 @@ class GrpcChannel implements RpcChannel {
       "grpc.enable_channelz": 0,
       "grpc.enable_http_proxy": 0,
       "grpc.service_config_disable_resolution": 1,
+      // A host that moved is looked up again with the next try.
+      "grpc.dns_min_time_between_resolutions_ms": RECONNECT_MAX_MS,
       ...(options.keepalive === undefined
         ? {}
         : {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect as connectHttp2 } from "node:http2";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { after, test } from "node:test";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
@@ -397,6 +398,59 @@ test("bytes that are no HTTP/2, or end in the middle, leave the server serving",
   assert.deepEqual(events, []);
 });
 
+test("HTTP/2 requests that are no gRPC calls leave the server serving", async () => {
+  const record = recorder();
+  const { port } = await serve(record, 0, { authenticator: trustingAuthenticator("daemon") });
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  cleanups.push(() => session.destroy());
+  const grpcHeaders = { ":method": "POST", "content-type": "application/grpc" };
+  const message = (bytes: number[]) => Buffer.from([0, 0, 0, 0, bytes.length, ...bytes]);
+  const bodies = [
+    Buffer.alloc(0),
+    Buffer.from([0, 0, 0]),
+    Buffer.from([0, 0, 0, 0, 9, 1]),
+    Buffer.from([0, 0xff, 0xff, 0xff, 0xff, 1]),
+    Buffer.from([1, 0, 0, 0, 1, 1]),
+    Buffer.from([7, 0, 0, 0, 1, 1]),
+    Buffer.concat([message([10, 1, 65]), message([10, 1, 65])]),
+    message([0xff, 0xff]),
+  ];
+  const paths = [fs.Exists.path, fs.ListStatus.path, worker.WriteBlock.path, "/no/such", "/"];
+  for (const path of paths)
+    for (const body of bodies)
+      for (const headers of [
+        grpcHeaders,
+        { ...grpcHeaders, "content-type": "text/plain" },
+        { ...grpcHeaders, "grpc-encoding": "gzip" },
+        { ...grpcHeaders, "grpc-timeout": "soon" },
+        { ...grpcHeaders, ":method": "GET" },
+      ]) {
+        const stream = session.request({ ...headers, ":path": path });
+        stream.on("error", () => {});
+        stream.resume();
+        stream.end(body);
+        await new Promise((resolve) => stream.once("close", resolve));
+      }
+  const channel = open(port, { kind: "none" });
+  assert.equal((await channel.unary(fs.Exists, { path: "/daemon" })).exists, true);
+});
+
+test("a server that accepts and says nothing is UNAVAILABLE after the connect timeout", async () => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => sockets.push(socket));
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", () => resolve()));
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+  const { port } = silent.address() as AddressInfo; // of a TCP server
+  for (const auth of [AS_ALICE, { kind: "none" }] as const) {
+    const channel = openChannel({ host: "127.0.0.1", port, auth, connectTimeoutMs: 50 });
+    await assert.rejects(channel.unary(fs.Exists, {}), withStatus("UNAVAILABLE", /not answer/));
+    channel.close();
+  }
+});
+
 test("listen() on a port that is taken is UNAVAILABLE and names it", async () => {
   const { port } = await serve(recorder());
   await assert.rejects(serve(recorder(), port), withStatus("UNAVAILABLE", new RegExp(`:${port}`)));
@@ -423,7 +477,6 @@ test("close() lets calls finish, ends logins, and does not wait for them", async
 test("a window for clients' bytes reaches HTTP/2", async () => {
   const authenticator = trustingAuthenticator("daemon");
   const { port } = await serve(recorder(), 0, { authenticator, windowBytes: 3_000_000 });
-  const { connect: connectHttp2 } = await import("node:http2");
   const session = connectHttp2(`http://127.0.0.1:${port}`);
   const [settings] = await once(session, "remoteSettings");
   assert.equal(settings.initialWindowSize, 3_000_000);

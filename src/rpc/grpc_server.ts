@@ -118,6 +118,8 @@ export class GrpcServer implements RpcServer {
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
+    // Its own lines on stderr say nothing that is not also an error or an event of ours.
+    grpc.setLogVerbosity(grpc.logVerbosity.NONE);
     this.#server = new grpc.Server({
       "grpc.max_receive_message_length": options.messageBytesMax,
       "grpc.max_send_message_length": -1,

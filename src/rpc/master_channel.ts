@@ -5,6 +5,7 @@
  * operation id inside makes the repetition harmless. With one master there is no search: it is simply called.
  * @module
  */
+import { setMaxListeners } from "node:events";
 import { RockpoolError } from "../common/errors.ts";
 import { ServiceType, ServiceVersionClientService } from "../proto/gen/version.ts";
 import {
@@ -43,6 +44,8 @@ export class MasterChannel {
 
   constructor(options: MasterChannelOptions) {
     this.#retry = options.retry ?? DEFAULT_RETRY_POLICY;
+    // Every call that waits for its next try listens.
+    setMaxListeners(0, this.#closed.signal);
     const { auth, keepalive = KEEPALIVE } = options;
     this.#channels = options.addresses.map((address) =>
       openChannel({ ...address, auth, keepalive }),

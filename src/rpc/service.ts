@@ -101,7 +101,10 @@ export function serverStream<Q, S, QInit, SInit>(
   return { kind: "serverStream", shape, handle } as unknown as Method;
 }
 
-export function bidi<Q, S>(shape: MethodShape<Q, S>, handle: BidiHandler<Q, S>): Method {
+export function bidi<Q, S, QInit, SInit>(
+  shape: MethodShape<Q, S, QInit, SInit>,
+  handle: BidiHandler<Q, SInit>,
+): Method {
   return { kind: "bidi", shape, handle } as unknown as Method;
 }
 

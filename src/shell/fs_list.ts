@@ -182,7 +182,7 @@ const test: Command = {
       status = await target.files.getStatus(target.path);
     } catch (error) {
       if (!isRockpoolError(error, "NOT_FOUND")) throw error;
-      return given.has("e") ? TEST_FALSE : TEST_MISSING;
+      return TEST_MISSING;
     }
     const isTrue =
       given.has("e") ||

@@ -1,7 +1,7 @@
 /**
  * One directory of a tier on disk: names, what is trusted at start-up, and how a block appears and goes.
  *
- *     <directory>/alluxioworker/
+ *     <directory>/           e.g. /mnt/ramdisk/alluxioworker
  *       <block id>          the block's bytes exactly as written: client processes read this file themselves
  *       checksums/<id>      its side file (page_checksums.ts)
  *       temp/               blocks and side files being written; emptied at start-up
@@ -22,7 +22,6 @@ import type { Disk, DiskFile } from "./disk.ts";
 import type { PageChecksums } from "./page_checksums.ts";
 import { decodePageChecksums, encodePageChecksums } from "./page_checksums.ts";
 
-const FOLDER = "alluxioworker";
 /** Files kept for reuse: one for each writer that is likely at a time. */
 const SPARES_MAX = 16;
 /** Enough to study a fault; they take disk space outside the quota. */
@@ -60,7 +59,7 @@ export class BlockDirectory {
     /** Whether a block is on the device, not only with the system, when `publish` returns. */
     readonly isSynced: boolean;
   }) {
-    this.root = join(options.path, FOLDER);
+    this.root = options.path;
     this.#disk = options.disk;
     this.#kernels = options.kernels;
     this.#isSynced = options.isSynced;

@@ -39,7 +39,7 @@ function open(folder: Folder, disk: Disk = nodeDisk(), quota = quotaBytes): Prom
       tier: {
         alias: "MEM",
         mediumType: "MEM",
-        directories: [{ path: folder.path, quotaBytes: quota }],
+        directories: [{ path: join(folder.path, "alluxioworker"), quotaBytes: quota }],
       },
       isSynced: false,
     },
@@ -57,8 +57,14 @@ function pattern(lengthBytes: number, seed: number): Buffer {
   return bytes;
 }
 
-async function write(store: BlockStore, block: BlockId, bytes: Uint8Array, isPinned = false) {
-  const writer = await store.createWriter(block, { reserveBytes: 1, isPinned });
+async function write(
+  store: BlockStore,
+  block: BlockId,
+  bytes: Uint8Array,
+  isPinned = false,
+  reserveBytes = 1,
+) {
+  const writer = await store.createWriter(block, { reserveBytes, isPinned });
   try {
     await writer.append(bytes);
     await writer.commit();
@@ -148,7 +154,7 @@ test("full tier: the least recently used block gives way, its file is written ov
     store.onChange(({ kind, blockId }) => changes.push(`${kind} ${blockId >> 24n}`));
     for (let n = 1; n <= 8; n++) await write(store, id(n), pattern(SLOT_BYTES, n));
     await read(store, id(1));
-    await write(store, id(9), pattern(SLOT_BYTES / 2, 9));
+    await write(store, id(9), pattern(SLOT_BYTES / 2, 9), false, SLOT_BYTES);
     assert.deepEqual(changes.slice(8), ["removed 2", "added 9"]);
     assert.deepEqual(await read(store, id(9)), pattern(SLOT_BYTES / 2, 9));
     assert.deepEqual(await read(store, id(1)), pattern(SLOT_BYTES, 1));
@@ -480,6 +486,8 @@ test("readers, writers, removals and evictions all at once: bytes are right, boo
     const names = listing(folder).filter((name) => /^[0-9]+$/.test(name));
     assert.deepEqual(new Set(names), new Set(blocks.map(String)));
     assert.deepEqual(new Set(listing(folder, "checksums")), new Set(names));
+    for (const block of blocks)
+      assert.equal(statSync(dataFile(folder, block)).size, store.lengthOf(block));
     assert.deepEqual(listing(folder, "temp"), []);
     const spareBytes = listing(folder, "spare").reduce(
       (all, name) => all + statSync(join(folder.path, "alluxioworker", "spare", name)).size,
@@ -489,4 +497,61 @@ test("readers, writers, removals and evictions all at once: bytes are right, boo
       sum + spareBytes <= 6 * SLOT_BYTES,
       `${sum} B of blocks and ${spareBytes} B of spares`,
     );
+  }));
+
+test("a device that fails again and again takes its directory out of the tier; the other one goes on", () =>
+  inFolder(async (folder) => {
+    const real = nodeDisk();
+    const bad = join(folder.path, "bad");
+    let isFailing = false;
+    const fail = (path: string) => {
+      if (isFailing && path.startsWith(bad))
+        throw new RockpoolError("DATA_LOSS", `Cannot write ${path}: EIO`);
+    };
+    const disk: Disk = {
+      ...real,
+      open: async (path, mode) => {
+        const file = await real.open(path, mode);
+        return {
+          read: (into, position) => file.read(into, position),
+          truncate: (length) => file.truncate(length),
+          sync: () => file.sync(),
+          lengthBytes: () => file.lengthBytes(),
+          close: () => file.close(),
+          write: async (bytes, position) => {
+            fail(path);
+            await file.write(bytes, position);
+          },
+        };
+      },
+    };
+    const store = await BlockStore.open({
+      options: {
+        tier: {
+          alias: "HDD",
+          mediumType: "HDD",
+          directories: [
+            { path: bad, quotaBytes: 8 * SLOT_BYTES },
+            { path: join(folder.path, "good"), quotaBytes: 4 * SLOT_BYTES },
+          ],
+        },
+        isSynced: true,
+      },
+      ...{ disk, kernels, slots },
+      clock: { monotonicMs: () => folder.nowMs, wallMs: () => 0 },
+      onEvent: (event) => folder.events.push(event),
+    });
+    await write(store, id(1), pattern(1000, 1));
+    isFailing = true;
+    for (let n = 0; n < 3; n++)
+      await assert.rejects(write(store, id(2), pattern(1000, 2)), { status: "DATA_LOSS" });
+    assert.deepEqual(
+      folder.events.map(({ kind }) => kind),
+      ["directoryLost"],
+    );
+    assert.deepEqual(store.lostDirectories(), [bad]);
+    await write(store, id(2), pattern(1000, 2));
+    assert.deepEqual(await read(store, id(2)), pattern(1000, 2));
+    assert.deepEqual(await read(store, id(1)), pattern(1000, 1));
+    await store.close();
   }));

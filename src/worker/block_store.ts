@@ -18,6 +18,8 @@ import type { OpenBlock } from "./block_reader.ts";
 import { BlockReader } from "./block_reader.ts";
 import { BlockWriter } from "./block_writer.ts";
 import type { Disk } from "./disk.ts";
+import { watchedDisk } from "./disk_watch.ts";
+import { OpenBlocks } from "./open_blocks.ts";
 import type { PageChecksums } from "./page_checksums.ts";
 import { PageChecksumBuilder } from "./page_checksums.ts";
 import type { BlockEntry } from "./tier.ts";
@@ -27,6 +29,7 @@ export type TierOptions = {
   /** "MEM", "SSD" or "HDD". */
   readonly alias: string;
   readonly mediumType: string;
+  /** Folders that are the worker's alone, e.g. /mnt/ramdisk/alluxioworker. */
   readonly directories: readonly { readonly path: string; readonly quotaBytes: number }[];
 };
 
@@ -45,7 +48,11 @@ export type BlockStoreEvent =
       readonly reason: string;
     }
   | { readonly kind: "blocksEvicted"; readonly blockIds: readonly BlockId[] }
-  | { readonly kind: "blockCleanupFailed"; readonly blockId: BlockId; readonly message: string };
+  /** Files stay until the next start. */
+  | { readonly kind: "blockCleanupFailed"; readonly blockId: BlockId; readonly message: string }
+  | { readonly kind: "spareCleanupFailed"; readonly message: string }
+  /** Its device failed several times: nothing new is written there until the worker is restarted. */
+  | { readonly kind: "directoryLost"; readonly path: string; readonly reason: string };
 
 export type BlockChange = { readonly kind: "added" | "removed"; readonly blockId: BlockId };
 
@@ -74,16 +81,12 @@ export type LocalBlock = {
   abort(): Promise<void>;
 };
 
-/** Open files of idle blocks that are kept, so that positioned reads do not open the block each time. */
-const IDLE_OPEN_MAX = 128;
 /** How long a block written with pin-on-create waits to be named by a pin list before it may be evicted. */
 export const PIN_GRACE_MS = 10 * 60_000;
 
-type Handle = {
-  readonly entry: BlockEntry;
-  readonly opening: Promise<OpenBlock>;
-  users: number;
-};
+/** So many failures of a device within so long take its directory out of the tier. */
+const FAULTS_MAX = 3;
+const FAULT_WINDOW_MS = 5 * 60_000;
 
 export class BlockStore {
   readonly #options: BlockStoreOptions;
@@ -98,9 +101,9 @@ export class BlockStore {
   readonly #writing = new Set<BlockId>();
   /** Files on their way out: a block of the same id waits for it. */
   readonly #leaving = new Map<BlockId, Promise<void>>();
-  /** Open files; those in use, and the idle ones used last. */
-  readonly #handles = new Map<BlockId, Handle>();
-  #idleHandles = 0;
+  readonly #open = new OpenBlocks((entry) => this.#openBlock(entry));
+  /** When the device of each directory failed lately. */
+  readonly #faultTimes: number[][];
 
   private constructor(deps: BlockStoreDeps) {
     const { tier, isSynced } = deps.options;
@@ -110,10 +113,12 @@ export class BlockStore {
     this.#clock = deps.clock;
     this.#onEvent = deps.onEvent;
     this.#books = new TierBooks(tier.directories.map(({ quotaBytes }) => quotaBytes));
-    const { disk, kernels } = deps;
-    this.#directories = tier.directories.map(
-      ({ path }) => new BlockDirectory({ path, disk, kernels, isSynced }),
-    );
+    const { kernels } = deps;
+    this.#directories = tier.directories.map(({ path }, index) => {
+      const disk = watchedDisk(deps.disk, (error) => this.#onFault(index, error));
+      return new BlockDirectory({ path, disk, kernels, isSynced });
+    });
+    this.#faultTimes = tier.directories.map(() => []);
   }
 
   /** Opens the tier's directories and takes in the blocks found there that can be trusted. */
@@ -138,8 +143,7 @@ export class BlockStore {
 
   /** Closes the files it keeps open. Nobody may use the store any more. */
   async close(): Promise<void> {
-    for (const handle of this.#handles.values()) if (handle.users === 0) await closeHandle(handle);
-    this.#handles.clear();
+    await this.#open.close();
     await Promise.all(this.#leaving.values());
   }
 
@@ -172,6 +176,23 @@ export class BlockStore {
         usedBytes: quotaBytes - this.#books.freeBytes(index),
       })),
     };
+  }
+
+  #onFault(directory: number, error: RockpoolError): void {
+    const nowMs = this.#clock.monotonicMs();
+    const times = (this.#faultTimes[directory] ?? []).filter((at) => nowMs - at < FAULT_WINDOW_MS);
+    times.push(nowMs);
+    this.#faultTimes[directory] = times.slice(-FAULTS_MAX);
+    if (times.length < FAULTS_MAX || !this.#books.closeDirectory(directory)) return;
+    const path = this.#directoryOf(directory).root;
+    this.#onEvent({ kind: "directoryLost", path, reason: error.message });
+  }
+
+  /** Paths of directories that are out of the tier. */
+  lostDirectories(): readonly string[] {
+    return this.#directories.flatMap(({ root }, index) =>
+      this.#books.isDirectoryClosed(index) ? [root] : [],
+    );
   }
 
   /** Calls back, in order, for each block that appears or goes. @returns to stop it */
@@ -212,13 +233,10 @@ export class BlockStore {
     const entry = this.#books.get(blockId);
     if (entry === undefined) return null;
     this.#books.use(entry);
-    const handle = this.#handleOf(entry);
-    handle.users++;
-    let open: OpenBlock;
+    let opened: Awaited<ReturnType<OpenBlocks["acquire"]>>;
     try {
-      open = await handle.opening;
+      opened = await this.#open.acquire(entry);
     } catch (error) {
-      if (this.#handles.get(blockId) === handle) this.#handles.delete(blockId);
       const wasRemoved = !entry.isListed;
       if (isRockpoolError(error, "DATA_LOSS") || isRockpoolError(error, "NOT_FOUND"))
         await this.#quarantine(entry, messageOf(error));
@@ -226,32 +244,18 @@ export class BlockStore {
       if (wasRemoved) return this.openReader(blockId);
       throw error;
     }
+    const { open, handle } = opened;
+    const closed = async () => {
+      await this.#open.release(handle);
+      this.#leave(entry);
+    };
     if (!entry.isListed) {
       // Removed while its files were being opened: they may be of two blocks by now.
-      await this.#releaseHandle(handle);
+      await closed();
       return this.openReader(blockId);
     }
-    return new BlockReader({
-      open,
-      blockId,
-      kernels: this.#kernels,
-      host: {
-        damaged: (reason) => this.#quarantine(entry, reason),
-        closed: () => this.#releaseHandle(handle),
-      },
-    });
-  }
-
-  #handleOf(entry: BlockEntry): Handle {
-    const found = this.#handles.get(entry.id);
-    if (found !== undefined) {
-      invariant(found.entry === entry, "an open file is of the block in the books");
-      if (found.users === 0) this.#idleHandles--;
-      return found;
-    }
-    const handle: Handle = { entry, opening: this.#openBlock(entry), users: 0 };
-    this.#handles.set(entry.id, handle);
-    return handle;
+    const damaged = (reason: string) => this.#quarantine(entry, reason);
+    return new BlockReader({ open, blockId, kernels: this.#kernels, host: { damaged, closed } });
   }
 
   async #openBlock(entry: BlockEntry): Promise<OpenBlock> {
@@ -264,33 +268,6 @@ export class BlockStore {
         "The block is read from another copy",
       );
     return { file: await directory.openData(entry.id), checksums };
-  }
-
-  async #releaseHandle(handle: Handle): Promise<void> {
-    handle.users--;
-    const { entry } = handle;
-    if (handle.users === 0) {
-      if (this.#handles.get(entry.id) !== handle) await closeHandle(handle);
-      else {
-        // Moved to the end: the first idle ones are those used longest ago.
-        this.#handles.delete(entry.id);
-        this.#handles.set(entry.id, handle);
-        this.#idleHandles++;
-        await this.#closeIdle();
-      }
-    }
-    this.#leave(entry);
-  }
-
-  async #closeIdle(): Promise<void> {
-    if (this.#idleHandles <= IDLE_OPEN_MAX) return;
-    for (const handle of this.#handles.values()) {
-      if (handle.users > 0) continue;
-      this.#handles.delete(handle.entry.id);
-      this.#idleHandles--;
-      await closeHandle(handle);
-      return;
-    }
   }
 
   #leave(entry: BlockEntry): void {
@@ -336,6 +313,7 @@ export class BlockStore {
     const directory = this.#directoryOf(reservation.directory);
     try {
       const temp = await directory.createTemp(blockId, options.reserveBytes);
+      await this.#trim(reservation.directory);
       return new BlockWriter({
         blockId,
         temp,
@@ -379,6 +357,7 @@ export class BlockStore {
     let path: string;
     try {
       path = await directory.createTempForClient(blockId);
+      await this.#trim(reservation.directory);
     } catch (error) {
       this.#cancel(reservation);
       throw error;
@@ -460,7 +439,7 @@ export class BlockStore {
       isPinned: options.isPinned,
       isExposed: false,
     };
-    await this.#evict(placement.directory, placement.victims);
+    await this.#evict(placement.victims);
     return reservation;
   }
 
@@ -469,7 +448,8 @@ export class BlockStore {
     const victims = this.#books.extend(directory, moreBytes, this.#clock.monotonicMs());
     if (victims === null) throw this.#noRoom(blockId, moreBytes);
     reservation.bytes += moreBytes;
-    await this.#evict(directory, victims);
+    await this.#evict(victims);
+    await this.#trim(directory);
   }
 
   #noRoom(blockId: BlockId, bytes: number): RockpoolError {
@@ -524,7 +504,8 @@ export class BlockStore {
     return entries.length;
   }
 
-  async #evict(directory: number, victims: readonly BlockEntry[]): Promise<void> {
+  /** Takes victims away. What becomes spare files is for the caller to `#trim`, once it took one to write over. */
+  async #evict(victims: readonly BlockEntry[]): Promise<void> {
     for (const victim of victims) this.#tell("removed", victim.id);
     if (victims.length > 0)
       this.#onEvent({ kind: "blocksEvicted", blockIds: victims.map(({ id }) => id) });
@@ -532,12 +513,17 @@ export class BlockStore {
       await this.#takeAway(victim, (files) =>
         files.retire(victim.id, victim.lengthBytes, !victim.isExposed),
       );
-    await this.#trim(directory);
   }
 
   /** Spare files never take more than the room that the books call free. */
   async #trim(directory: number): Promise<void> {
-    await this.#directoryOf(directory).trimSpares(Math.max(0, this.#books.freeBytes(directory)));
+    const allowedBytes = Math.max(0, this.#books.freeBytes(directory));
+    try {
+      await this.#directoryOf(directory).trimSpares(allowedBytes);
+    } catch (error) {
+      if (!isRockpoolError(error)) throw error;
+      this.#onEvent({ kind: "spareCleanupFailed", message: error.message });
+    }
   }
 
   async #quarantine(entry: BlockEntry, reason: string): Promise<void> {
@@ -559,14 +545,7 @@ export class BlockStore {
   ): Promise<void> {
     const { id } = entry;
     const run = async () => {
-      const handle = this.#handles.get(id);
-      if (handle !== undefined) {
-        this.#handles.delete(id);
-        if (handle.users === 0) {
-          this.#idleHandles--;
-          await closeHandle(handle);
-        }
-      }
+      await this.#open.drop(id);
       try {
         await work(this.#directoryOf(entry.directory));
       } catch (error) {
@@ -602,8 +581,3 @@ type Reservation = {
   readonly isPinned: boolean;
   isExposed: boolean;
 };
-
-async function closeHandle(handle: Handle): Promise<void> {
-  const open = await handle.opening;
-  await open.file.close();
-}

@@ -236,6 +236,29 @@ test("ReadBlock: a slow reader that acknowledges is not overrun, an early half-c
     await until(() => worker.status().counters.readsActive === 0);
   }));
 
+test("ReadBlock: a client that takes everything and acknowledges a part gets one window beyond it", () =>
+  withWorker(async ({ channel }) => {
+    const bytes = pattern(12 * SLOT_BYTES, 5);
+    await write(channel, { id: id(1) }, bytes);
+    const call = await channel.bidi(methods.ReadBlock);
+    const request = whole(id(1), bytes.length);
+    call.send({ ...request, offsetReceived: 0 });
+    call.send({ ...request, offsetReceived: 0 });
+    const pieces: Uint8Array[] = [];
+    const received = () => pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const reading = (async () => {
+      for await (const { chunk } of call.responses) pieces.push(chunk?.data ?? Buffer.alloc(0));
+    })();
+    await until(() => received() >= READ_WINDOW_BYTES);
+    assert.deepEqual(await read(channel, whole(id(1), bytes.length)), bytes);
+    assert.equal(received(), READ_WINDOW_BYTES);
+    call.send({ ...request, offsetReceived: 3 * SLOT_BYTES });
+    await until(() => received() >= READ_WINDOW_BYTES + 3 * SLOT_BYTES);
+    call.send({ ...request, offsetReceived: 10 * SLOT_BYTES });
+    await reading;
+    assert.deepEqual(Buffer.concat(pieces), bytes);
+  }));
+
 test("ReadBlock: many slow readers hold no slots, and memory stays bounded", () =>
   withWorker(async ({ channel, worker }) => {
     const lengthBytes = 16 * SLOT_BYTES;

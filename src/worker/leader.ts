@@ -2,7 +2,7 @@
  * What the worker asks of the leading master.
  * @module
  */
-import { RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { BlockId, InodeId } from "../common/ids.ts";
 import { BlockMasterClientService, BlockMasterWorkerService } from "../proto/gen/block_master.ts";
 import type { WorkerNetAddress } from "../proto/gen/common.ts";
@@ -14,13 +14,21 @@ export class Leader implements LeaderPort {
   readonly #calls: LeaderCalls;
   readonly #store: BlockStore;
   readonly #address: () => WorkerNetAddress;
+  readonly #confirm: () => Promise<void>;
   #workerId: bigint | null = null;
 
-  /** @param address of this worker; known once its port is bound */
-  constructor(calls: LeaderCalls, store: BlockStore, address: () => WorkerNetAddress) {
-    this.#calls = calls;
-    this.#store = store;
-    this.#address = address;
+  constructor(deps: {
+    readonly calls: LeaderCalls;
+    readonly store: BlockStore;
+    /** Of this worker; known once its port is bound. */
+    readonly address: () => WorkerNetAddress;
+    /** Resolves when the masters know this worker. */
+    readonly confirm: () => Promise<void>;
+  }) {
+    this.#calls = deps.calls;
+    this.#store = deps.store;
+    this.#address = deps.address;
+    this.#confirm = deps.confirm;
   }
 
   /** All masters derive it from the address alone, so it is asked once. */
@@ -36,6 +44,17 @@ export class Leader implements LeaderPort {
   }
 
   async commitBlock(blockId: BlockId, lengthBytes: number): Promise<void> {
+    try {
+      await this.#commitOnce(blockId, lengthBytes);
+    } catch (error) {
+      if (!isRockpoolError(error, "NOT_FOUND")) throw error;
+      // The block's file is gone, or the leader was restarted and does not know this worker yet: the second can be mended.
+      await this.#confirm();
+      await this.#commitOnce(blockId, lengthBytes);
+    }
+  }
+
+  async #commitOnce(blockId: BlockId, lengthBytes: number): Promise<void> {
     await this.#calls.unary(BlockMasterWorkerService.methods.CommitBlock, {
       workerId: await this.#ownId(),
       usedBytesOnTier: this.#store.usedBytes,

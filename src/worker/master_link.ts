@@ -29,6 +29,8 @@ const CHANGES_PER_HEARTBEAT = 20_000;
 const CALL_DEADLINE_MS = 5_000;
 const REGISTER_DEADLINE_MS = 120_000;
 const BACKOFF_MAX_MS = 3_000;
+/** To be told to register, and to have done it. */
+const CONFIRM_TURNS_MAX = 3;
 
 export type MasterLinkOptions = {
   readonly address: WorkerNetAddress;
@@ -53,6 +55,9 @@ export class MasterLink {
   #added = new Set<BlockId>();
   #removed = new Set<BlockId>();
   #lastContactMs: number;
+  /** Turns of the loop: how many began, and who waits for the end of which. */
+  #turn = 0;
+  #waiters: { readonly turn: number; readonly resolve: () => void }[] = [];
   #isStopped = false;
   #loop: Promise<void> | null = null;
   /** Blocks that the master told to remove: one at a time, behind the heartbeats. */
@@ -98,6 +103,21 @@ export class MasterLink {
     this.#loop ??= this.#run();
   }
 
+  /**
+   * Resolves when the master answered a heartbeat sent after this call and knows the worker, or cannot be reached. A
+   * master that was restarted does not know it at first.
+   */
+  async confirm(): Promise<void> {
+    for (let turns = 0; turns < CONFIRM_TURNS_MAX && !this.#isStopped; turns++) {
+      const next = new Promise<void>((resolve) => {
+        this.#waiters.push({ turn: this.#turn + 1, resolve });
+      });
+      this.#pause.wake();
+      await next;
+      if (!this.#mustRegister) return;
+    }
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#unsubscribe();
@@ -127,24 +147,37 @@ export class MasterLink {
   async #run(): Promise<void> {
     let failures = 0;
     while (!this.#isStopped) {
+      const turn = ++this.#turn;
       let waitMs = this.#options.heartbeatIntervalMs;
       try {
-        if (this.#mustRegister) await this.#register();
-        const isMoreToSend = await this.#heartbeat();
+        const isMoreToSend = await this.#exchange();
         failures = 0;
-        this.#lastContactMs = this.#world.clock.monotonicMs();
         if (this.#mustRegister || isMoreToSend) waitMs = 0;
       } catch (error) {
-        if (this.#isStopped) return;
         if (!isRockpoolError(error)) throw error;
         if (error.status === "NOT_FOUND" || error.status === "FAILED_PRECONDITION")
           this.#mustRegister = true; // Alluxio's words for a worker that the master does not know.
-        this.#lose(error.message);
+        if (!this.#isStopped) this.#lose(error.message);
         failures++;
         waitMs = this.#backoffMs(failures);
       }
-      if (waitMs > 0) await this.#pause.wait(waitMs);
+      this.#endTurn(turn);
+      if (waitMs > 0 && this.#waiters.length === 0) await this.#pause.wait(waitMs);
     }
+    this.#endTurn(Infinity);
+  }
+
+  async #exchange(): Promise<boolean> {
+    if (this.#mustRegister) await this.#register();
+    const isMoreToSend = await this.#heartbeat();
+    this.#lastContactMs = this.#world.clock.monotonicMs();
+    return isMoreToSend;
+  }
+
+  #endTurn(turn: number): void {
+    const ended = this.#waiters.filter((waiter) => waiter.turn <= turn);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.turn > turn);
+    for (const { resolve } of ended) resolve();
   }
 
   #lose(reason: string): void {
@@ -226,11 +259,17 @@ export class MasterLink {
       storageTiers: [tierAlias],
       totalBytesOnTiers: new Map([[tierAlias, capacityBytes]]),
       usedBytesOnTiers: new Map([[tierAlias, usedBytes]]),
+      lostStorage: this.#lostStorage(),
       options: {
         buildVersion: { version: buildVersion, revision: buildRevision },
         numVCpu: vcpuCount,
       },
     };
+  }
+
+  #lostStorage() {
+    const storage = this.#store.lostDirectories();
+    return new Map(storage.length === 0 ? [] : [[this.#store.tierAlias, { storage }]]);
   }
 
   #located(blockIds: readonly BlockId[]) {
@@ -252,6 +291,7 @@ export class MasterLink {
           removedBlockIds: removed,
           addedBlocks: added.length === 0 ? [] : this.#located(added),
           options: { capacityBytesOnTiers: new Map([[tierAlias, capacityBytes]]) },
+          lostStorage: this.#lostStorage(),
         },
         { deadlineMs: CALL_DEADLINE_MS },
       );

@@ -50,6 +50,36 @@ test("a master whose answers were lost hears the changes again, without a new re
     assert.equal(master.registrations, 1);
   }));
 
+test("changes in a lost heartbeat are sent again, unless newer ones undo them", () =>
+  withWorker(async ({ master, channel }) => {
+    await until(() => master.heartbeats.length > 0);
+    master.isDeaf = true;
+    await write(channel, 1);
+    await write(channel, 2);
+    const isLost = (container: number) =>
+      master.lost.some(({ addedBlocks }) =>
+        addedBlocks.some(({ value }) => value?.blockId.includes(id(container))),
+      );
+    await until(() => isLost(1) && isLost(2));
+    await channel.unary(BlockWorker.methods.RemoveBlock, { blockId: id(2) });
+    master.isDeaf = false;
+    await until(() => master.blocks.has(id(1)));
+    assert.deepEqual([...master.blocks], [id(1)]);
+    assert.equal(master.registrations, 1);
+    for (const { addedBlocks } of master.heartbeats)
+      for (const { value } of addedBlocks) assert.ok(!value?.blockId.includes(id(2)));
+  }));
+
+test("CommitBlock waits for a restarted master to know the worker again", () =>
+  withWorker(async ({ master, channel }) => {
+    await until(() => master.registrations === 1);
+    for (let n = 1; n <= 5; n++) {
+      master.isKnown = false;
+      await write(channel, n);
+      assert.equal(master.commits.length, n);
+    }
+  }));
+
 test("CommitBlock follows the leader", () =>
   withWorker(
     async ({ masters, channel }) => {

@@ -60,6 +60,11 @@ export class MasterSync {
     await this.#loop;
   }
 
+  /** Resolves when every master that can be reached knows the worker. */
+  async confirm(): Promise<void> {
+    await Promise.all(this.#links.map((link) => link.confirm()));
+  }
+
   status(): readonly MasterStatus[] {
     const nowMs = this.#world.clock.monotonicMs();
     return this.#links.map((link) => ({

@@ -23,10 +23,15 @@ export class Pause {
     });
   }
 
+  /** Ends the wait that runs, if one does. */
+  wake(): void {
+    this.#timer?.cancel();
+    this.#wake?.();
+  }
+
   /** Ends the wait, and every later one. */
   end(): void {
     this.#isOver = true;
-    this.#timer?.cancel();
-    this.#wake?.();
+    this.wake();
   }
 }

@@ -73,6 +73,24 @@ test("reserve() takes no victim for what no directory can hold", () => {
   assert.equal(books.blockCount, 1);
 });
 
+test("closeDirectory() lets nothing new in and keeps what is there", () => {
+  const books = new TierBooks([100, 60]);
+  filled(books, 1, 40);
+  assert.equal(books.closeDirectory(0), true);
+  assert.equal(books.closeDirectory(0), false);
+  assert.equal(books.capacityBytes, 100);
+  assert.equal(filled(books, 2, 50).directory, 1);
+  const placement = books.reserve(50, 0);
+  assert.equal(placement?.directory, 1);
+  assert.deepEqual(
+    placement?.victims.map((victim) => victim.id),
+    [id(2)],
+  );
+  assert.equal(books.extend(0, 1, 0), null);
+  assert.equal(books.reserve(61, 0), null);
+  assert.equal(books.get(id(1))?.lengthBytes, 40);
+});
+
 type Step =
   | { readonly kind: "write"; readonly container: number; readonly lengthBytes: number }
   | { readonly kind: "abort"; readonly lengthBytes: number }

@@ -27,7 +27,7 @@ export type BlockEntry = {
 
 export type Placement = { readonly directory: number; readonly victims: readonly BlockEntry[] };
 
-type Directory = { readonly quotaBytes: number; chargedBytes: number };
+type Directory = { readonly quotaBytes: number; chargedBytes: number; isClosed: boolean };
 
 export class TierBooks {
   readonly #directories: readonly Directory[];
@@ -42,11 +42,18 @@ export class TierBooks {
   /** @param quotas bytes for each directory */
   constructor(quotas: readonly number[]) {
     invariant(quotas.length > 0, "a tier has a directory");
-    this.#directories = quotas.map((quotaBytes) => ({ quotaBytes, chargedBytes: 0 }));
+    this.#directories = quotas.map((quotaBytes) => ({
+      quotaBytes,
+      chargedBytes: 0,
+      isClosed: false,
+    }));
   }
 
   get capacityBytes(): number {
-    return this.#directories.reduce((sum, directory) => sum + directory.quotaBytes, 0);
+    return this.#directories.reduce(
+      (sum, { isClosed, quotaBytes, chargedBytes }) => sum + (isClosed ? chargedBytes : quotaBytes),
+      0,
+    );
   }
 
   get usedBytes(): number {
@@ -57,10 +64,26 @@ export class TierBooks {
     return this.#entries.size;
   }
 
-  /** Room left under a directory's quota; negative after the quota was lowered. */
+  /** Room left under a directory's quota; negative after the quota was lowered. None in a closed one. */
   freeBytes(directory: number): number {
-    const { quotaBytes, chargedBytes } = this.#directory(directory);
-    return quotaBytes - chargedBytes;
+    const { quotaBytes, chargedBytes, isClosed } = this.#directory(directory);
+    return isClosed ? 0 : quotaBytes - chargedBytes;
+  }
+
+  /** Lets nothing new into a directory; what is there stays. @returns false when it was closed already */
+  closeDirectory(directory: number): boolean {
+    const books = this.#directory(directory);
+    if (books.isClosed) return false;
+    books.isClosed = true;
+    return true;
+  }
+
+  isDirectoryClosed(directory: number): boolean {
+    return this.#directory(directory).isClosed;
+  }
+
+  #canTake(directory: number, sizeBytes: number): boolean {
+    return !this.#directory(directory).isClosed && this.freeBytes(directory) >= sizeBytes;
   }
 
   get(id: BlockId): BlockEntry | undefined {
@@ -86,7 +109,7 @@ export class TierBooks {
     let best = 0;
     for (let index = 1; index < this.#directories.length; index++)
       if (this.freeBytes(index) > this.freeBytes(best)) best = index;
-    if (this.freeBytes(best) >= sizeBytes) {
+    if (this.#canTake(best, sizeBytes)) {
       this.#directory(best).chargedBytes += sizeBytes;
       return { directory: best, victims: [] };
     }
@@ -96,7 +119,7 @@ export class TierBooks {
 
   /** Charges more room in a directory where a block is already being written. @returns victims, or null */
   extend(directory: number, moreBytes: number, nowMs: number): readonly BlockEntry[] | null {
-    if (this.freeBytes(directory) >= moreBytes) {
+    if (this.#canTake(directory, moreBytes)) {
       this.#directory(directory).chargedBytes += moreBytes;
       return [];
     }
@@ -106,9 +129,12 @@ export class TierBooks {
   #evictFor(directories: readonly number[], sizeBytes: number, nowMs: number): Placement | null {
     const gains = new Map<number, { bytes: number; victims: BlockEntry[] }>();
     // What the quota can never hold is not worth a single victim.
-    for (const directory of directories)
-      if (this.#directory(directory).quotaBytes >= sizeBytes)
+    for (const directory of directories) {
+      const { quotaBytes, isClosed } = this.#directory(directory);
+      // What the quota can never hold is not worth a single victim.
+      if (!isClosed && quotaBytes >= sizeBytes)
         gains.set(directory, { bytes: this.freeBytes(directory), victims: [] });
+    }
     if (gains.size === 0) return null;
     for (const entry of this.#idle.values()) {
       const gain = gains.get(entry.directory);

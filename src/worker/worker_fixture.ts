@@ -42,6 +42,9 @@ function sasl(): SaslAuthentication {
 export class FakeMaster {
   readonly commits: { readonly blockId: bigint; readonly lengthBytes: number }[] = [];
   readonly heartbeats: BlockHeartbeatPRequest[] = [];
+  /** Heartbeats whose changes were not taken in, while `isDeaf`. */
+  readonly lost: BlockHeartbeatPRequest[] = [];
+  isDeaf = false;
   registrations = 0;
   /** As the registrations and the changes told it. */
   readonly blocks = new Set<bigint>();
@@ -110,6 +113,10 @@ export class FakeMaster {
           }),
           unary(blocks.BlockHeartbeat, (request) => {
             if (!this.isKnown) return { command: { commandType: 2 as const } };
+            if (this.isDeaf) {
+              this.lost.push(request);
+              throw new RockpoolError("UNAVAILABLE", "Nothing was heard");
+            }
             this.heartbeats.push(request);
             for (const id of request.removedBlockIds) this.blocks.delete(id);
             for (const { value } of request.addedBlocks)
@@ -120,6 +127,7 @@ export class FakeMaster {
           }),
           unary(blocks.CommitBlock, async ({ blockId = 0n, length = 0 }) => {
             this.#mustLead();
+            if (!this.isKnown) throw new RockpoolError("NOT_FOUND", "No such worker");
             await this.onCommit(blockId);
             this.commits.push({ blockId, lengthBytes: length });
             return {};
@@ -208,12 +216,15 @@ export async function withWorker(
   const events: (WorkerEvent | RpcServerEvent)[] = [];
   const opened: { readonly worker: WorkerProcess; readonly channel: RpcChannel }[] = [];
   const launch = async (name: string) => {
-    const worker = createWorker(optionsFor(join(folder, name), masters, settings.quotaBytes), {
-      kernels: openKernels({ flavour: "wasm", arenaBytes: arenaBytesOf(SLOT_COUNT) }),
-      world: nodeWorld(),
-      ufs: (uri) => new LocalUnderFileSystem(pathWithinStore(uri)),
-      onEvent: (event) => events.push(event),
-    });
+    const worker = createWorker(
+      optionsFor(join(folder, name, "alluxioworker"), masters, settings.quotaBytes),
+      {
+        kernels: openKernels({ flavour: "wasm", arenaBytes: arenaBytesOf(SLOT_COUNT) }),
+        world: nodeWorld(),
+        ufs: (uri) => new LocalUnderFileSystem(pathWithinStore(uri)),
+        onEvent: (event) => events.push(event),
+      },
+    );
     const { rpcPort: port } = await worker.start();
     const channel = openChannel({
       host: "127.0.0.1",

@@ -170,8 +170,13 @@ async function open(
     ...{ disk: nodeDisk(), kernels, slots, clock, onEvent },
   });
   let address = addressOf(options, options.rpcPort);
+  let sync: MasterSync | null = null;
   const leaderCalls = new MasterChannel({ addresses: options.masters, auth: options.credentials });
-  const leader = new Leader(leaderCalls, store, () => address);
+  const leader = new Leader({
+    ...{ calls: leaderCalls, store },
+    address: () => address,
+    confirm: () => sync?.confirm() ?? Promise.resolve(),
+  });
   const mounts = new Mounts(leader, deps.ufs, clock);
   const peers = new Peers(options.credentials, timers);
   const committer = new Committer(store, leader, onEvent);
@@ -194,7 +199,7 @@ async function open(
         options: { ...options, address },
       }),
   );
-  const sync = new MasterSync({
+  sync = new MasterSync({
     ...{ links, leader, store, world, onEvent },
     options: {
       pinIntervalMs: options.pinIntervalMs,

@@ -25,10 +25,8 @@ async function verifyAll(
   const fileSystem = await FileSystem.connect({ masters: cluster.masters, user: cluster.user });
   try {
     for (const name of names) {
-      const chunks: Buffer[] = [];
-      for await (const chunk of fileSystem.openFile(`${directory}/${name}`))
-        chunks.push(chunk as Buffer);
-      assert.equal(Buffer.concat(chunks).toString(), name.repeat(100), `${directory}/${name}`);
+      const content = await fileSystem.readFile(`${directory}/${name}`);
+      assert.equal(Buffer.from(content).toString(), name.repeat(100), `${directory}/${name}`);
     }
   } finally {
     await fileSystem.close();

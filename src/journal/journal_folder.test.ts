@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { isRockpoolError } from "../common/errors.ts";
+import { openFallbackKernels } from "../kernels/fallback.ts";
+import { inspectJournal } from "./inspect_journal.ts";
+import {
+  formatJournal,
+  groupIdOf,
+  isFormatted,
+  lockFolder,
+  memberIdOf,
+  PeerPins,
+  readIdentityFile,
+} from "./journal_folder.ts";
+
+const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
+const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+const root = mkdtempSync(join(tmpdir(), "rockpool-folder-"));
+after(() => rmSync(root, { recursive: true, force: true }));
+
+const options = {
+  address: "b:1",
+  addresses: ["b:1", "a:1"],
+  crc32c,
+  segmentBytes: 64 * 1024,
+  nowMs: 5,
+};
+
+function folderOf(name: string): string {
+  return join(mkdtempSync(join(root, "case-")), name);
+}
+
+test("formatJournal() makes an empty journal, and each time one of another incarnation", async () => {
+  const folder = folderOf("new");
+  assert.equal(isFormatted(folder), false);
+  await formatJournal(folder, options);
+  const first = readIdentityFile(folder, crc32c);
+  assert.deepEqual(first.addresses, ["a:1", "b:1"]);
+  assert.equal(first.memberId, memberIdOf("b:1"));
+  assert.ok(first.memberId >= 0n && first.memberId < 1n << 63n);
+  assert.deepEqual(readdirSync(folder).sort(), [
+    "_format_5",
+    "journal.json",
+    "wal-0000000000000001",
+  ]);
+  const seen = inspectJournal(folder, crc32c);
+  assert.deepEqual([seen.lastIndex, seen.term, seen.segments.length], [0, 0, 0]);
+  await formatJournal(folder, options);
+  assert.notEqual(readIdentityFile(folder, crc32c).incarnation, first.incarnation);
+});
+
+test("formatJournal() leaves alone what is no journal, and what is open", async () => {
+  const folder = folderOf("shared");
+  await formatJournal(folder, options);
+  writeFileSync(join(folder, "thesis.txt"), "years of work");
+  const refused = (error: unknown) => isRockpoolError(error, "FAILED_PRECONDITION");
+  await assert.rejects(formatJournal(folder, options), refused);
+  rmSync(join(folder, "thesis.txt"));
+  const unlock = lockFolder(folder, () => {});
+  await assert.rejects(formatJournal(folder, options), refused);
+  unlock();
+  await formatJournal(folder, options);
+  await assert.rejects(formatJournal(folder, { ...options, address: "c:1" }), refused);
+});
+
+test("readIdentityFile() refuses a file with any character changed", async () => {
+  const folder = folderOf("damaged");
+  await formatJournal(folder, options);
+  const path = join(folder, "journal.json");
+  const content = readFileSync(path, "utf8");
+  const identity = readIdentityFile(folder, crc32c);
+  for (let at = 0; at < content.length; at++) {
+    if (/\s/.test(content[at] ?? "")) continue;
+    const other = content[at] === "7" ? "8" : "7";
+    writeFileSync(path, content.slice(0, at) + other + content.slice(at + 1));
+    assert.throws(
+      () => readIdentityFile(folder, crc32c),
+      (error) => isRockpoolError(error, "DATA_LOSS"),
+      `position ${at}`,
+    );
+  }
+  writeFileSync(path, content);
+  assert.deepEqual(readIdentityFile(folder, crc32c), identity);
+});
+
+test("lockFolder() takes over the lock of a dead process only", async () => {
+  const folder = folderOf("locked");
+  await formatJournal(folder, options);
+  const taken: number[] = [];
+  const unlock = lockFolder(folder, (pid) => taken.push(pid));
+  assert.throws(
+    () => lockFolder(folder, () => {}),
+    (error) =>
+      isRockpoolError(error, "FAILED_PRECONDITION") && error.message.includes(String(process.pid)),
+  );
+  unlock();
+  writeFileSync(join(folder, "lock"), `${process.pid} 1`);
+  lockFolder(folder, (pid) => taken.push(pid))();
+  writeFileSync(join(folder, "lock"), "");
+  lockFolder(folder, (pid) => taken.push(pid))();
+  assert.deepEqual(taken, [process.pid, 0], "a reused pid and an empty lock are stale");
+});
+
+test("PeerPins keeps the first incarnation of each peer, over restarts", async () => {
+  const folder = folderOf("pins");
+  await formatJournal(folder, options);
+  const pins = new PeerPins(folder);
+  assert.equal(pins.check("a:1", 5n), "known");
+  assert.equal(pins.check("a:1", 5n), "known");
+  assert.equal(pins.check("a:1", 6n), "wiped");
+  assert.equal(new PeerPins(folder).check("a:1", 6n), "wiped");
+  assert.equal(new PeerPins(folder).check("a:1", 5n), "known");
+  writeFileSync(join(folder, "peers.json"), "{}");
+  assert.throws(
+    () => new PeerPins(folder),
+    (error) => isRockpoolError(error, "DATA_LOSS"),
+  );
+});
+
+test("groupIdOf() is of the set of addresses, in whatever order", () => {
+  assert.equal(groupIdOf(["a:1", "b:1"]), groupIdOf(["b:1", "a:1"]));
+  assert.notEqual(groupIdOf(["a:1"]), groupIdOf(["a:1", "b:1"]));
+});

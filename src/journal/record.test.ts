@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import fc from "fast-check";
+import { DecodeError } from "../common/bytes.ts";
+import type { MemberId } from "../common/ids.ts";
+import { openFallbackKernels } from "../kernels/fallback.ts";
+import { EntryIndex } from "./entry_index.ts";
+import type { JournalFileSystem } from "./file_system.ts";
+import {
+  type BatchDescriptor,
+  batchBytes,
+  decodeDescriptor,
+  decodeIdentity,
+  encodeDescriptor,
+  encodeIdentity,
+  readRecord,
+  recordBytes,
+  type SegmentIdentity,
+  WAL_PAGE_BYTES,
+  type WalRecord,
+  writeRecord,
+} from "./record.ts";
+import { scanBatches } from "./segment_file.ts";
+import { recoverWal } from "./wal_recovery.ts";
+
+const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
+const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+
+/** With a prototype, as everything that is decoded has one. */
+const fields = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record<T>(model, { noNullPrototype: true });
+const safe = fc.maxSafeNat();
+const u32 = fc.nat(0xffff_ffff);
+const u64 = fc.bigInt(0n, (1n << 64n) - 1n);
+const memberId = u64.map((value) => value as MemberId);
+
+const record: fc.Arbitrary<WalRecord> = fc.oneof(
+  fields({
+    kind: fc.constant("entry" as const),
+    entry: fields({
+      index: safe,
+      term: safe,
+      kind: fc.constantFrom("command", "noop", "config"),
+      payload: fc.uint8Array({ maxLength: 200 }),
+    }),
+  }),
+  fields({
+    kind: fc.constant("hardState" as const),
+    hardState: fields({ term: safe, vote: fc.option(memberId), commitIndex: safe }),
+  }),
+  fields({ kind: fc.constant("truncateFrom" as const), index: safe }),
+  fields({ kind: fc.constant("pad" as const), lengthBytes: fc.nat(300) }),
+  fields({
+    kind: fc.constant("batchHead" as const),
+    head: fields({
+      lastIndex: safe,
+      lastTerm: safe,
+      bodyBytes: u32,
+      previousChain: u32,
+      chain: u32,
+      recordCount: u32,
+      batchNumber: safe,
+      incarnation: u64,
+    }),
+  }),
+);
+
+const identity: fc.Arbitrary<SegmentIdentity> = fields({
+  dataOffset: u32,
+  memberId,
+  incarnation: u64,
+  sequence: safe,
+  firstIndex: safe,
+  previousTerm: safe,
+  previousChain: u32,
+  segmentBytes: u32,
+  firstBatchNumber: safe,
+  groupId: u64,
+});
+
+const descriptor: fc.Arbitrary<BatchDescriptor> = fields({
+  incarnation: u64,
+  sequence: safe,
+  batchNumber: safe,
+  offsetBytes: u32,
+  lengthBytes: u32,
+  chain: u32,
+  lastIndex: safe,
+  lastTerm: safe,
+  commitIndex: safe,
+});
+
+test("readRecord() gives back what writeRecord() wrote, one after the other", () => {
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 10 }), (records) => {
+      const bytes = new Uint8Array(records.reduce((sum, each) => sum + recordBytes(each), 0));
+      let end = 0;
+      for (const each of records) end = writeRecord(bytes, end, each, crc32c);
+      assert.equal(end, bytes.length);
+      let at = 0;
+      for (const each of records) {
+        const found = readRecord(bytes, at, crc32c);
+        assert.deepEqual(found.record, each);
+        at += found.sizeBytes;
+      }
+    }),
+  );
+});
+
+test("readRecord() refuses a record with any bit changed, and one that is cut off", () => {
+  fc.assert(
+    fc.property(record, fc.nat(), fc.nat(7), (each, place, bit) => {
+      const bytes = new Uint8Array(recordBytes(each));
+      writeRecord(bytes, 0, each, crc32c);
+      const at = place % bytes.length;
+      assert.throws(() => readRecord(bytes.subarray(0, at), 0, crc32c), DecodeError);
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
+      assert.throws(() => readRecord(bytes, 0, crc32c), DecodeError);
+    }),
+  );
+});
+
+test("readRecord() never fails in another way, whatever the bytes", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 120 }), fc.boolean(), (bytes, isChained) => {
+      try {
+        readRecord(bytes, 0, crc32c, isChained ? "chained" : "crc");
+      } catch (error) {
+        assert.ok(error instanceof DecodeError);
+      }
+    }),
+  );
+});
+
+test("identities and descriptors come back, and not with any bit changed", () => {
+  fc.assert(
+    fc.property(identity, descriptor, fc.nat(71 * 8), (one, other, bit) => {
+      const page = encodeIdentity(one, crc32c);
+      assert.equal(page.length, WAL_PAGE_BYTES);
+      assert.deepEqual(decodeIdentity(page, crc32c), one);
+      const slot = encodeDescriptor(other, crc32c);
+      assert.deepEqual(decodeDescriptor(slot, crc32c), other);
+      for (const bytes of [page, slot]) bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      assert.equal(decodeIdentity(page, crc32c), null);
+      assert.equal(decodeDescriptor(slot, crc32c), null);
+    }),
+  );
+});
+
+test("batchBytes() is whole pages with room for head and pad", () => {
+  assert.equal(batchBytes(0), WAL_PAGE_BYTES);
+  assert.equal(batchBytes(WAL_PAGE_BYTES - 60 - 28), WAL_PAGE_BYTES);
+  assert.equal(batchBytes(WAL_PAGE_BYTES - 60 - 27), 2 * WAL_PAGE_BYTES);
+});
+
+const FIXTURE = "test/fixtures/wal-v1.bin";
+
+/** A folder that holds the fixture as its first segment. */
+function fixtureFolder(bytes: Uint8Array): JournalFileSystem {
+  const refuse = () => assert.fail("recovery only reads");
+  return {
+    listSync: () => ["wal-0000000000000001"],
+    openSync: () => ({
+      write: refuse,
+      datasync: refuse,
+      readSync: (into, at) => {
+        const part = bytes.subarray(at, at + into.length);
+        into.set(part);
+        return part.length;
+      },
+      sizeSync: () => bytes.length,
+      close: () => {},
+    }),
+    create: refuse,
+    rename: refuse,
+    removeSync: refuse,
+    syncFolder: refuse,
+  };
+}
+
+test("a segment of format 1 decodes for ever", () => {
+  const bytes = new Uint8Array(readFileSync(FIXTURE));
+  const owner = { memberId: 42n as MemberId, incarnation: 0x0123456789abcdefn, groupId: 77n };
+  const index = new EntryIndex(1024);
+  const recovered = recoverWal(fixtureFolder(bytes), "", owner, crc32c, index, bytes.length);
+  const [segment] = recovered.segments;
+  assert.ok(segment);
+  const records: string[] = [];
+  scanBatches(bytes, FIXTURE, segment, crc32c, (each) => {
+    if (each.kind === "entry") {
+      const { index: at, term, kind, payload } = each.entry;
+      records.push(`${kind} ${at} ${term} ${new TextDecoder().decode(payload)}`);
+    } else if (each.kind === "hardState") {
+      const { term, vote, commitIndex } = each.hardState;
+      records.push(`hardState ${term} ${vote} ${commitIndex}`);
+    } else if (each.kind === "truncateFrom") records.push(`truncateFrom ${each.index}`);
+  });
+  assert.deepEqual(records, [
+    "hardState 1 42 0",
+    "noop 1 1 ",
+    "command 2 1 first",
+    "config 3 1 membership",
+    "hardState 2 null 2",
+    "truncateFrom 3",
+    "noop 3 2 ",
+    "command 4 2 second",
+  ]);
+  assert.deepEqual(recovered.hardState, { term: 2, vote: null, commitIndex: 3 });
+  assert.equal(index.lastIndex, 4);
+  assert.equal(recovered.torn, null);
+});

@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { FILE, startMaster, stopMasters, withStatus } from "../../test/fakes/masters.ts";
+import type { BlockId } from "../common/ids.ts";
+import { BlockMasterClientService, BlockMasterWorkerService } from "../proto/gen/block_master.ts";
+import { CommandType } from "../proto/gen/common.ts";
+import { FileSystemMasterWorkerService } from "../proto/gen/file_system_master.ts";
+import {
+  MetaMasterClientService,
+  MetaMasterConfigurationService,
+} from "../proto/gen/meta_master.ts";
+import { MetricsMasterClientService } from "../proto/gen/metric_master.ts";
+
+const fsWorker = FileSystemMasterWorkerService.methods;
+const blockClient = BlockMasterClientService.methods;
+const blockWorker = BlockMasterWorkerService.methods;
+const meta = MetaMasterClientService.methods;
+const config = MetaMasterConfigurationService.methods;
+
+after(stopMasters);
+
+test("a registration counts when its stream is half-closed, and never when it breaks off", async () => {
+  const { channel, calls } = await startMaster();
+  const blocks = { key: { tierAlias: "MEM", mediumType: "MEM" }, value: { blockId: [1n, 2n] } };
+  const first = {
+    workerId: 7n,
+    storageTiers: ["MEM"],
+    totalBytesOnTiers: new Map([["MEM", 10]]),
+    currentBlocks: [blocks],
+  };
+  const registering = await channel.bidi(blockWorker.RegisterWorkerStream);
+  registering.send(first);
+  await registering.responses.next();
+  registering.send({ workerId: 7n, currentBlocksOnTiers: new Map([["SSD", { tiers: [3n] }]]) });
+  await registering.responses.next();
+  assert.deepEqual(
+    calls.map(([name]) => name),
+    ["begin", "addBlocks", "addBlocks"],
+  );
+  registering.end();
+  assert.equal((await registering.responses.next()).done, true);
+  assert.deepEqual(calls.slice(1), [
+    ["addBlocks", [{ tierAlias: "MEM", mediumType: "MEM", blockIds: [1n, 2n] }]],
+    ["addBlocks", [{ tierAlias: "SSD", mediumType: "SSD", blockIds: [3n] }]],
+    ["finish"],
+  ]);
+  calls.length = 0;
+  const broken = await channel.bidi(blockWorker.RegisterWorkerStream);
+  broken.send(first);
+  await broken.responses.next();
+  broken.cancel();
+  const headless = await channel.bidi(blockWorker.RegisterWorkerStream);
+  headless.send({ workerId: 7n });
+  await assert.rejects(headless.responses.next(), withStatus("INVALID_ARGUMENT"));
+  assert.deepEqual(
+    calls.map(([name]) => name),
+    ["begin", "addBlocks"],
+  );
+});
+
+test("heartbeats carry what changed and bring back the master's order", async () => {
+  const fake = await startMaster();
+  const beat = () =>
+    fake.channel.unary(blockWorker.BlockHeartbeat, {
+      workerId: 7n,
+      usedBytesOnTiers: new Map([["MEM", 5]]),
+      removedBlockIds: [4n],
+      options: { capacityBytesOnTiers: new Map([["MEM", 50]]) },
+    });
+  assert.equal((await beat()).command?.commandType, CommandType.Nothing);
+  assert.deepEqual(fake.calls[0]?.[2], {
+    usedBytesOnTiers: { MEM: 5 },
+    capacityBytesOnTiers: { MEM: 50 },
+    added: [],
+    removed: [4n],
+  });
+  fake.reply = { kind: "register" };
+  assert.equal((await beat()).command?.commandType, CommandType.Register);
+  fake.reply = { kind: "free", blockIds: [9n as BlockId] };
+  assert.deepEqual((await beat()).command, { commandType: CommandType.Free, data: [9n] });
+});
+
+test("workers learn ids, leases, mounts, pins and files", async () => {
+  const { channel, calls } = await startMaster();
+  const workerNetAddress = { host: "worker1", rpcPort: 1 };
+  assert.equal((await channel.unary(blockWorker.GetWorkerId, { workerNetAddress })).workerId, 7n);
+  await assert.rejects(channel.unary(blockWorker.GetWorkerId, {}), withStatus("INVALID_ARGUMENT"));
+  const lease = await channel.unary(blockWorker.RequestRegisterLease, { workerId: 7n });
+  assert.deepEqual([lease.allowed, lease.expiryMs], [true, 160_000]);
+  const { ufsInfo } = await channel.unary(fsWorker.GetUfsInfo, { mountId: 1n });
+  assert.deepEqual([ufsInfo?.uri, ufsInfo?.properties?.shared], ["/ufs", true]);
+  const noMount = channel.unary(fsWorker.GetUfsInfo, { mountId: 2n });
+  await assert.rejects(noMount, withStatus("NOT_FOUND"));
+  const { pinnedFileIds } = await channel.unary(fsWorker.GetPinnedFileIds, {});
+  assert.deepEqual(pinnedFileIds, [FILE.id]);
+  const { fileInfo } = await channel.unary(fsWorker.GetFileInfo, { fileId: FILE.id });
+  assert.equal(fileInfo?.path, "/d/f");
+  assert.deepEqual(calls.at(-1)?.[3], { loadMetadata: "never", accessBits: 0 });
+  await channel.unary(blockWorker.CommitBlock, {
+    workerId: 7n,
+    blockId: 5n,
+    length: 9,
+    tierAlias: "MEM",
+  });
+  assert.deepEqual(calls.at(-1)?.slice(1), [
+    7n,
+    { blockId: 5n, lengthBytes: 9, tierAlias: "MEM", mediumType: "MEM", usedBytesOnTier: 0 },
+  ]);
+});
+
+test("reports sum live workers and keep to the fields asked for", async () => {
+  const { channel } = await startMaster();
+  assert.equal((await channel.unary(blockClient.GetCapacityBytes, {})).bytes, 6000);
+  assert.equal((await channel.unary(blockClient.GetUsedBytes, {})).bytes, 100);
+  const { blockMasterInfo } = await channel.unary(blockClient.GetBlockMasterInfo, {
+    filters: [3, 4, 5],
+  });
+  assert.deepEqual(
+    [blockMasterInfo?.freeBytes, blockMasterInfo?.liveWorkerNum, blockMasterInfo?.lostWorkerNum],
+    [5900, 1, 1],
+  );
+  assert.equal(blockMasterInfo?.capacityBytes, undefined);
+  const report = await channel.unary(blockClient.GetWorkerReport, {
+    workerRange: 3,
+    fieldRanges: [4, 7],
+  });
+  assert.equal(report.workerInfos.length, 1);
+  assert.deepEqual([report.workerInfos[0]?.id, report.workerInfos[0]?.state], [8n, "LOST"]);
+  assert.equal(report.workerInfos[0]?.address, undefined);
+});
+
+test("the configuration has what Alluxio's client cannot do without, under a stable hash", async () => {
+  const [one, two] = [await startMaster(true), await startMaster(false)];
+  const anonymous = { isAuthenticated: false };
+  const answer = await one.channel.unary(config.GetConfiguration, {}, anonymous);
+  const values = new Map(answer.clusterConfigs.map(({ name, value }) => [name, value]));
+  assert.equal(values.get("alluxio.version"), "2.9.4");
+  assert.ok(values.get("alluxio.underfs.version"));
+  assert.equal(values.get("alluxio.user.file.writetype.default"), "CACHE_THROUGH");
+  for (const { channel } of [one, two]) {
+    const hashes = await channel.unary(config.GetConfigHash, {}, anonymous);
+    assert.equal(hashes.clusterConfigHash, answer.clusterConfigHash);
+    assert.equal(hashes.pathConfigHash, answer.pathConfigHash);
+  }
+});
+
+test("administrators see masters, versions and metrics", async () => {
+  const { channel } = await startMaster();
+  const { masterInfo } = await channel.unary(meta.GetMasterInfo, {});
+  assert.equal(masterInfo?.leaderMasterAddress, "m1:19998");
+  assert.deepEqual(
+    masterInfo?.masterVersions.map(({ addresses, state }) => [addresses?.host, state]),
+    [
+      ["m1", "PRIMARY"],
+      ["m2", "STANDBY"],
+    ],
+  );
+  assert.equal(masterInfo?.upTimeMs, 60_000);
+  const filtered = await channel.unary(meta.GetMasterInfo, { filter: [2] });
+  assert.deepEqual(
+    [filtered.masterInfo?.rpcPort, filtered.masterInfo?.version],
+    [19998, undefined],
+  );
+  assert.equal((await channel.unary(meta.Checkpoint, {})).masterHostname, "m1");
+  const { metrics } = await channel.unary(MetricsMasterClientService.methods.GetMetrics, {});
+  assert.equal(metrics.get("Cluster.Workers")?.doubleValue, 1);
+  assert.equal(metrics.get("Master.Role")?.stringValue, "PRIMARY");
+});

@@ -1,0 +1,157 @@
+/**
+ * The cluster's defaults, the masters themselves, and metrics.
+ *
+ * Clients ask for the defaults before they log in, and then every minute for their hash: when it differs from the one
+ * they know they start over. So it is a function of the defaults alone, the same on all masters.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { MetricType } from "../proto/gen/common.ts";
+import {
+  ConfigStatus,
+  MasterInfoField,
+  type MasterInfoInit,
+  MetaMasterClientService,
+  MetaMasterConfigurationService,
+} from "../proto/gen/meta_master.ts";
+import { MetricsMasterClientService } from "../proto/gen/metric_master.ts";
+import { type ServiceTable, unary } from "../rpc/service.ts";
+import {
+  leaderUnary,
+  type MasterFacts,
+  type MasterServicePorts,
+  unsupported,
+} from "./services_ports.ts";
+
+/** The version whose protocol this is. Alluxio's client ends with a NullPointerException without these two. */
+const REQUIRED_DEFAULTS: readonly (readonly [string, string])[] = [
+  ["alluxio.version", "2.9.4"],
+  ["alluxio.underfs.version", "3.3.4"],
+];
+export const PROTOCOL_VERSION = "2.9.4";
+const SOURCE = "CLUSTER_DEFAULT";
+
+function hashOf(lines: readonly string[]): string {
+  return createHash("sha256").update(lines.join("\n")).digest("hex").slice(0, 32);
+}
+
+export function metaConfigurationService(ports: MasterServicePorts): ServiceTable {
+  const { methods, name } = MetaMasterConfigurationService;
+  const defaults = [...new Map([...ports.clusterDefaults, ...REQUIRED_DEFAULTS])].sort(
+    ([a], [b]) => (a < b ? -1 : 1),
+  );
+  const clusterConfigs = defaults.map(([key, value]) => ({ name: key, source: SOURCE, value }));
+  const clusterConfigHash = hashOf(defaults.map(([key, value]) => `${key}=${value}`));
+  const pathConfigHash = hashOf([]);
+  const changing = "Changing the configuration of a running cluster";
+  return {
+    name,
+    isAuthenticated: false,
+    methods: [
+      unary(methods.GetConfiguration, ({ ignoreClusterConf, ignorePathConf }) => ({
+        ...(ignoreClusterConf !== true && {
+          clusterConfigs,
+          clusterConfigHash,
+          clusterConfigLastUpdateTime: 0,
+        }),
+        ...(ignorePathConf !== true && { pathConfigHash, pathConfigLastUpdateTime: 0 }),
+      })),
+      unary(methods.GetConfigHash, () => ({ clusterConfigHash, pathConfigHash })),
+      unsupported(ports, methods.SetPathConfiguration, "Configuration by path"),
+      unsupported(ports, methods.RemovePathConfiguration, "Configuration by path"),
+      unsupported(ports, methods.UpdateConfiguration, changing),
+    ],
+  };
+}
+
+export function metaClientService(ports: MasterServicePorts): ServiceTable {
+  const { methods, name } = MetaMasterClientService;
+  return {
+    name,
+    isAuthenticated: true,
+    methods: [
+      leaderUnary(ports, methods.GetMasterInfo, ({ filter }) => ({
+        masterInfo: masterInfo(ports, filter),
+      })),
+      leaderUnary(ports, methods.GetConfigReport, () => ({
+        report: { status: ConfigStatus.PASSED },
+      })),
+      leaderUnary(ports, methods.Checkpoint, async () => ({
+        masterHostname: await ports.checkpoint(),
+      })),
+      leaderUnary(ports, methods.ListProxyStatus, () => ({})),
+      unsupported(ports, methods.Backup, "Backup of the metadata"),
+      unsupported(ports, methods.GetBackupStatus, "Backup of the metadata"),
+    ],
+  };
+}
+
+function masterVersions(facts: MasterFacts) {
+  return facts.masters.map(({ host, rpcPort, version, isLeader, isLive }) => ({
+    addresses: { host, rpcPort },
+    version,
+    state: isLeader ? "PRIMARY" : isLive ? "STANDBY" : "LOST",
+  }));
+}
+
+/** What the filter names, or everything without a filter. */
+function masterInfo(ports: MasterServicePorts, filter: readonly MasterInfoField[]): MasterInfoInit {
+  const facts = ports.masterFacts();
+  const wants = (field: MasterInfoField) => filter.length === 0 || filter.includes(field);
+  return {
+    ...(wants(MasterInfoField.LEADER_MASTER_ADDRESS) && {
+      leaderMasterAddress: facts.leaderAddress,
+    }),
+    ...(wants(MasterInfoField.MASTER_ADDRESSES) && {
+      masterAddresses: facts.masters.map(({ host, rpcPort }) => ({ host, rpcPort })),
+    }),
+    ...(wants(MasterInfoField.RPC_PORT) && { rpcPort: facts.rpcPort }),
+    ...(wants(MasterInfoField.SAFE_MODE) && { safeMode: false }),
+    ...(wants(MasterInfoField.START_TIME_MS) && { startTimeMs: facts.startedMs }),
+    ...(wants(MasterInfoField.UP_TIME_MS) && { upTimeMs: ports.nowMs() - facts.startedMs }),
+    ...(wants(MasterInfoField.VERSION) && { version: PROTOCOL_VERSION }),
+    ...(wants(MasterInfoField.WEB_PORT) && { webPort: facts.webPort }),
+    ...(wants(MasterInfoField.WORKER_ADDRESSES) && {
+      workerAddresses: ports.blocks
+        .workers()
+        .filter(({ isLive }) => isLive)
+        .map(({ address }) => ({ host: address.host, rpcPort: address.rpcPort })),
+    }),
+    ...(wants(MasterInfoField.ZOOKEEPER_ADDRESSES) && {
+      zookeeperAddresses: facts.zookeeperAddresses,
+    }),
+    ...(wants(MasterInfoField.CLUSTER_ID) && { clusterId: facts.clusterId }),
+    ...(wants(MasterInfoField.RAFT_JOURNAL) && { raftJournal: facts.raftAddresses.length > 0 }),
+    ...(wants(MasterInfoField.RAFT_ADDRESSES) && { raftAddress: facts.raftAddresses }),
+    ...(wants(MasterInfoField.MASTER_VERSION) && { masterVersions: masterVersions(facts) }),
+  };
+}
+
+export function metricsService(ports: MasterServicePorts): ServiceTable {
+  const { methods, name } = MetricsMasterClientService;
+  return {
+    name,
+    isAuthenticated: true,
+    methods: [
+      // What clients report of themselves is not kept.
+      leaderUnary(ports, methods.MetricsHeartbeat, () => ({})),
+      leaderUnary(ports, methods.GetMetrics, () => ({
+        metrics: new Map(
+          [...ports.metrics()].map(([key, reading]) => [
+            key,
+            reading.kind === "text"
+              ? { stringValue: reading.value, metricType: MetricType.GAUGE }
+              : {
+                  doubleValue: reading.value,
+                  metricType: reading.kind === "counter" ? MetricType.COUNTER : MetricType.GAUGE,
+                },
+          ]),
+        ),
+      })),
+      leaderUnary(ports, methods.ClearMetrics, () => {
+        ports.clearMetrics();
+        return {};
+      }),
+    ],
+  };
+}

@@ -1,0 +1,186 @@
+/**
+ * What workers ask of the masters, and the little that Alluxio's job service does.
+ *
+ * Registrations and heartbeats are taken by every master, so that a standby which becomes the leader knows at once where
+ * all blocks are. Commits are journaled, so only the leader takes them.
+ * @module
+ */
+import { RockpoolError } from "../common/errors.ts";
+import type { InodeId } from "../common/ids.ts";
+import {
+  type BlockHeartbeatPRequest,
+  BlockMasterWorkerService,
+  type RegisterWorkerPRequest,
+} from "../proto/gen/block_master.ts";
+import { CommandType } from "../proto/gen/common.ts";
+import {
+  FileSystemMasterJobService,
+  FileSystemMasterWorkerService,
+  type GetFileInfoPRequest,
+  type GetUfsInfoPRequest,
+} from "../proto/gen/file_system_master.ts";
+import { bidi, type ServiceTable, unary } from "../rpc/service.ts";
+import type { BlockMaster, HeartbeatReply, WorkerRegistration } from "./api.ts";
+import { leaderUnary, type MasterServicePorts, SYSTEM_CALL } from "./services_ports.ts";
+import {
+  addressFromWire,
+  blockIdFromWire,
+  blocksOnTiersFromWire,
+  fileInfoToWire,
+  workerIdFromWire,
+} from "./wire_codec.ts";
+
+/** Registrations are cheap here: every worker may come at once. */
+const LEASE_MS = 60_000;
+
+async function fileInfoOf(ports: MasterServicePorts, { fileId }: GetFileInfoPRequest) {
+  if (fileId === undefined)
+    throw new RockpoolError("INVALID_ARGUMENT", "The request has no file id");
+  // Any number can be asked for; unknown ones are not found.
+  const path = await ports.fileSystem.getFilePath(SYSTEM_CALL, fileId as InodeId);
+  const options = { loadMetadata: "never", accessBits: 0 } as const;
+  const info = await ports.fileSystem.getStatus(SYSTEM_CALL, path, options);
+  return { fileInfo: fileInfoToWire(info) };
+}
+
+async function ufsInfoOf(ports: MasterServicePorts, { mountId }: GetUfsInfoPRequest) {
+  const mounts = await ports.fileSystem.mountPoints(SYSTEM_CALL);
+  const mount = mounts.find((candidate) => candidate.mountId === mountId);
+  if (mount === undefined) throw new RockpoolError("NOT_FOUND", `Mount ${mountId} does not exist`);
+  return {
+    ufsInfo: {
+      uri: mount.ufsUri,
+      properties: { readOnly: mount.isReadOnly, shared: mount.isShared },
+    },
+  };
+}
+
+export function fileSystemWorkerService(ports: MasterServicePorts): ServiceTable {
+  const { methods, name } = FileSystemMasterWorkerService;
+  return {
+    name,
+    isAuthenticated: true,
+    methods: [
+      leaderUnary(ports, methods.GetPinnedFileIds, async () => ({
+        pinnedFileIds: await ports.pinnedFileIds(),
+      })),
+      leaderUnary(ports, methods.GetFileInfo, (request) => fileInfoOf(ports, request)),
+      leaderUnary(ports, methods.GetUfsInfo, (request) => ufsInfoOf(ports, request)),
+      // Persisting is ordered by other means; Alluxio's workers still ask.
+      leaderUnary(ports, methods.FileSystemHeartbeat, () => ({
+        command: { commandType: CommandType.Nothing, commandOptions: { persistOptions: {} } },
+      })),
+    ],
+  };
+}
+
+export function fileSystemJobService(ports: MasterServicePorts): ServiceTable {
+  const { methods, name } = FileSystemMasterJobService;
+  return {
+    name,
+    isAuthenticated: true,
+    methods: [
+      leaderUnary(ports, methods.GetFileInfo, (request) => fileInfoOf(ports, request)),
+      leaderUnary(ports, methods.GetUfsInfo, (request) => ufsInfoOf(ports, request)),
+    ],
+  };
+}
+
+export function blockWorkerService(ports: MasterServicePorts): ServiceTable {
+  const { methods, name } = BlockMasterWorkerService;
+  const { blocks } = ports;
+  return {
+    name,
+    isAuthenticated: true,
+    methods: [
+      unary(methods.GetWorkerId, ({ workerNetAddress }) => ({
+        workerId: blocks.workerIdOf(addressFromWire(workerNetAddress)),
+      })),
+      // Ids follow from addresses, so that every master knows them already.
+      unary(methods.NotifyWorkerId, ({ workerNetAddress }) => {
+        blocks.workerIdOf(addressFromWire(workerNetAddress));
+        return {};
+      }),
+      unary(methods.RequestRegisterLease, ({ workerId }) => ({
+        workerId,
+        allowed: true,
+        expiryMs: ports.nowMs() + LEASE_MS,
+      })),
+      unary(methods.RegisterWorker, (request) => {
+        const registration = begin(blocks, request);
+        addBlocks(registration, request);
+        registration.finish();
+        return {};
+      }),
+      bidi(methods.RegisterWorkerStream, async (requests, out) => {
+        let registration: WorkerRegistration | null = null;
+        for await (const request of requests) {
+          registration ??= begin(blocks, request);
+          addBlocks(registration, request);
+          if (!out.send({})) await out.drained();
+        }
+        // A stream that breaks off ends above: half a registration never counts.
+        registration?.finish();
+      }),
+      unary(methods.BlockHeartbeat, (request) => ({
+        command: commandOf(heartbeat(blocks, request)),
+      })),
+      leaderUnary(ports, methods.CommitBlock, async (request) => {
+        await blocks.commitBlock(workerIdFromWire(request.workerId), {
+          blockId: blockIdFromWire(request.blockId),
+          lengthBytes: request.length ?? 0,
+          tierAlias: request.tierAlias ?? "",
+          mediumType: request.mediumType ?? request.tierAlias ?? "",
+          usedBytesOnTier: request.usedBytesOnTier ?? 0,
+        });
+        return {};
+      }),
+      leaderUnary(ports, methods.CommitBlockInUfs, async ({ blockId, length }) => {
+        await blocks.commitBlockInUfs(blockIdFromWire(blockId), length ?? 0);
+        return {};
+      }),
+    ],
+  };
+}
+
+function begin(blocks: BlockMaster, request: RegisterWorkerPRequest): WorkerRegistration {
+  const { options, totalBytesOnTiers, usedBytesOnTiers, storageTiers } = request;
+  if (storageTiers.length === 0)
+    throw new RockpoolError("INVALID_ARGUMENT", "A registration begins with the worker's tiers");
+  return blocks.beginRegistration(workerIdFromWire(request.workerId), {
+    tiers: storageTiers.map((alias) => ({
+      alias,
+      capacityBytes: totalBytesOnTiers.get(alias) ?? 0,
+      usedBytes: usedBytesOnTiers.get(alias) ?? 0,
+    })),
+    buildVersion: options?.buildVersion?.version ?? "",
+    buildRevision: options?.buildVersion?.revision ?? "",
+    vcpuCount: options?.numVCpu ?? 0,
+  });
+}
+
+function addBlocks(registration: WorkerRegistration, request: RegisterWorkerPRequest): void {
+  registration.addBlocks(
+    blocksOnTiersFromWire(request.currentBlocks, request.currentBlocksOnTiers),
+  );
+}
+
+function heartbeat(blocks: BlockMaster, request: BlockHeartbeatPRequest): HeartbeatReply {
+  return blocks.heartbeat(workerIdFromWire(request.workerId), {
+    usedBytesOnTiers: Object.fromEntries(request.usedBytesOnTiers),
+    capacityBytesOnTiers: Object.fromEntries(request.options?.capacityBytesOnTiers ?? []),
+    added: blocksOnTiersFromWire(request.addedBlocks, request.addedBlocksOnTiers),
+    removed: request.removedBlockIds.map(blockIdFromWire),
+  });
+}
+
+function commandOf(reply: HeartbeatReply) {
+  switch (reply.kind) {
+    case "nothing":
+      return { commandType: CommandType.Nothing };
+    case "register":
+      return { commandType: CommandType.Register };
+    case "free":
+      return { commandType: CommandType.Free, data: reply.blockIds };
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * A master's RPC port: the services, what they need of the other parts, and who may call them.
+ * @module
+ */
+import { RockpoolError } from "./common/errors.ts";
+import type { InodeId } from "./common/ids.ts";
+import { CommonKeys } from "./conf/common_keys.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import { parseHostPort } from "./conf/key_spec.ts";
+import { MasterKeys } from "./conf/master_keys.ts";
+import { UserKeys } from "./conf/user_keys.ts";
+import {
+  type DaemonContext,
+  endOnBug,
+  impersonationRules,
+  LOGIN_STALE_MS,
+  processUser,
+} from "./daemon.ts";
+import { masterServices } from "./master/services.ts";
+import { PROTOCOL_VERSION } from "./master/services_meta.ts";
+import type { MasterFacts, MasterServicePorts } from "./master/services_ports.ts";
+import type { MasterState } from "./master/state_machine.ts";
+import type { MasterParts } from "./master_daemon.ts";
+import { masterGauges } from "./master_metrics.ts";
+import type { MasterStatusPage } from "./master_status.ts";
+import { GrpcServer, type GrpcServerOptions } from "./rpc/grpc_server.ts";
+import { SaslAuthentication, trustingAuthenticator } from "./rpc/sasl.ts";
+import type { RpcServer } from "./rpc/service.ts";
+
+/** Files that wait for the under store and are named to workers; later ones follow as these are done. */
+const PINNED_MAX = 100_000;
+/** Clients that vanished without a word are noticed by pings. */
+const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 };
+
+/**
+ * What clients are told to use unless they, or the site file of the masters, say otherwise: they find a new
+ * leader sooner. An unmodified client asks one master after the other, each for up to 30 s, and pauses up to 3 s.
+ */
+const CLIENT_ADVICE: readonly (readonly [string, string])[] = [
+  [UserKeys.masterPollingConcurrent.key, "true"],
+  [UserKeys.masterPollingTimeout.key, "3s"],
+  [UserKeys.rpcRetryMaxSleep.key, "500ms"],
+  ["alluxio.user.network.rpc.keepalive.time", "5s"],
+  ["alluxio.user.network.rpc.keepalive.timeout", "5s"],
+];
+
+/** The same on all masters: only what their site files say alike for clients. */
+function clusterDefaults(configuration: Configuration): ReadonlyMap<string, string> {
+  const defaults = new Map(CLIENT_ADVICE);
+  const keys = [...Object.values(UserKeys), CommonKeys.umask, CommonKeys.permissionEnabled];
+  const names = [...keys.map(({ key }) => key), "alluxio.user.network.rpc.keepalive.time"];
+  for (const name of names) {
+    const text = configuration.source(name) === "DEFAULT" ? null : configuration.text(name);
+    if (text !== null) defaults.set(name, text);
+  }
+  return defaults;
+}
+
+/** Files that only workers have: they may not be evicted before they are in the under store. */
+function pinnedFileIds({ view }: MasterState): readonly InodeId[] {
+  return view.persistRows(null, PINNED_MAX).map(({ fileId }) => fileId);
+}
+
+function masterFacts(
+  context: DaemonContext,
+  parts: MasterParts,
+  page: MasterStatusPage,
+): MasterFacts {
+  const { configuration } = context;
+  const status = page.status();
+  return {
+    leaderAddress: status.leader?.rpc ?? "",
+    masters: status.members.map(({ rpc, isLeader, isAvailable }) => ({
+      host: parseHostPort(rpc)?.host ?? rpc,
+      rpcPort: parseHostPort(rpc)?.port ?? 0,
+      isLeader,
+      isLive: isAvailable,
+      version: PROTOCOL_VERSION,
+    })),
+    rpcPort: configuration.get(MasterKeys.rpcPort),
+    webPort: configuration.get(MasterKeys.webPort),
+    startedMs: page.startedMs,
+    clusterId: parts.state.view.state().clusterId,
+    raftAddresses: status.members.map(({ journal }) => journal),
+    zookeeperAddresses: [],
+  };
+}
+
+function servicePorts(
+  context: DaemonContext,
+  parts: MasterParts,
+  page: MasterStatusPage,
+): MasterServicePorts {
+  const { configuration, world } = context;
+  const { namespace, blocks, journal, principals, state } = parts;
+  const gauges = masterGauges(parts);
+  return {
+    fileSystem: namespace.fileSystem,
+    blocks,
+    isServing: () => journal.isServing(),
+    principalOf: ({ user }) => principals.principalOf(user),
+    pinnedFileIds: () => pinnedFileIds(state),
+    clusterDefaults: clusterDefaults(configuration),
+    masterFacts: () => masterFacts(context, parts, page),
+    checkpoint: () => {
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        "Checkpoints of the journal are not supported by this version of Rockpool",
+        "Nothing needs to be done: a restart reads only what the metadata does not hold yet",
+      );
+    },
+    metrics: () =>
+      new Map(gauges.map(({ name, read }) => [name, { kind: "gauge", value: read() }] as const)),
+    clearMetrics: () => {}, // gauges: there is nothing that was summed up
+    nowMs: () => world.clock.wallMs(),
+  };
+}
+
+/** Ready to listen. */
+export function masterRpcServer(
+  context: DaemonContext,
+  parts: MasterParts,
+  page: MasterStatusPage,
+): RpcServer {
+  const { configuration, telemetry, world } = context;
+  const log = telemetry.listen<Parameters<NonNullable<GrpcServerOptions["onEvent"]>>[0]>("rpc", {
+    malformedMessage: "warn",
+    handlerFailed: "error",
+  });
+  const options = {
+    messageBytesMax: configuration.get(MasterKeys.maxInboundMessageSize),
+    keepalive: KEEPALIVE,
+    onEvent: (event: Parameters<typeof log>[0]) => {
+      log(event);
+      endOnBug(context, event);
+    },
+  };
+  const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
+  const sasl = new SaslAuthentication({
+    impersonation: impersonationRules(configuration),
+    groupsOf: (user) => parts.groups.groupsOf(user),
+    staleMs: LOGIN_STALE_MS,
+    nowMs: () => world.clock.monotonicMs(),
+  });
+  const authenticator = isSimple ? sasl : trustingAuthenticator(processUser(configuration));
+  const server = new GrpcServer({ ...options, authenticator });
+  if (isSimple) server.addService(sasl.table());
+  for (const table of masterServices(servicePorts(context, parts, page))) server.addService(table);
+  return server;
+}

@@ -1,0 +1,77 @@
+/**
+ * The packed package, installed into an empty folder, runs a cluster.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { freePortOffset } from "./local_cluster.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "rockpool-package-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+function run(command: string, ...words: readonly string[]) {
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(ALLUXIO_|npm_)/.test(name)),
+  );
+  const { status, stdout, stderr } = spawnSync(command, [...words], {
+    cwd: folder,
+    env,
+    encoding: "utf8",
+  });
+  return { status, stdout, text: `${stdout}${stderr}` };
+}
+
+const NO_REGISTRY = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH|ENOTCACHED|network/i;
+
+test("npm pack, npm install, npx rockpool local start, put and cat a file", async (context) => {
+  const packed = run("npm", "pack", process.cwd(), "--ignore-scripts", "--json");
+  assert.equal(packed.status, 0, packed.text);
+  const [archive] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }];
+  const paths = archive.files.map(({ path }) => path);
+  for (const needed of [
+    "bin/rockpool",
+    "bin/alluxio",
+    "dist/main.js",
+    "dist/cli.cjs",
+    "LICENSE",
+    "README.md",
+  ])
+    assert.ok(paths.includes(needed), needed);
+  assert.equal(
+    paths.some((path) => /^(src|test|bench|node_modules)\//.test(path)),
+    false,
+  );
+
+  writeFileSync(join(folder, "package.json"), '{"name":"empty","private":true}');
+  const installed = run(
+    "npm",
+    "install",
+    `./${archive.filename}`,
+    "--prefer-offline",
+    "--no-audit",
+    "--no-fund",
+  );
+  if (installed.status !== 0 && NO_REGISTRY.test(installed.text)) {
+    context.skip("the registry of packages cannot be reached");
+    return;
+  }
+  assert.equal(installed.status, 0, installed.text);
+
+  const offset = await freePortOffset(1, 1);
+  const shape = ["--masters", "1", "--workers", "1", "--port-offset", String(offset)];
+  try {
+    const started = run("npx", "rockpool", "local", "start", ...shape);
+    assert.equal(started.status, 0, started.text);
+    assert.match(started.text, /master 1 leads/);
+    const put = run("npx", "alluxio", "fs", "copyFromLocal", "package.json", "/package.json");
+    assert.equal(put.status, 0, put.text);
+    const cat = run("npx", "alluxio", "fs", "cat", "/package.json");
+    assert.equal(cat.stdout, readFileSync(join(folder, "package.json"), "utf8"));
+  } finally {
+    const stopped = run("npx", "rockpool", "local", "stop");
+    assert.match(stopped.text, /master 1 stopped/);
+  }
+});
