@@ -24,9 +24,10 @@ import { arenaBytesOf } from "./kernels/slot_pool.ts";
 import { OsGroupMapping } from "./master/groups.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
 import { UnderStores } from "./under_stores.ts";
+import { askForLeader } from "./web/leader_client.ts";
 import { workerHandler } from "./web/pages.ts";
 import { startWebServer, type WebServer } from "./web/server.ts";
-import type { Leader, WorkerStatus as WebStatus } from "./web/status.ts";
+import type { WorkerStatus as WebStatus } from "./web/status.ts";
 import type { TierOptions } from "./worker/block_store.ts";
 import type { WorkerEvent } from "./worker/worker_api.ts";
 import {
@@ -40,6 +41,8 @@ import {
 const SLOT_COUNT = 64;
 const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 const PIN_INTERVAL_MS = 1000;
+/** A page is not worth a longer wait for a master that hangs. */
+const ASK_TIMEOUT_MS = 500;
 export const BUILD_REVISION = "rockpool";
 
 function required<T>(value: T | null, key: string): T {
@@ -181,6 +184,7 @@ class WorkerDaemon implements Daemon {
       port: configuration.get(WorkerKeys.webPort),
       handle: workerHandler({
         status: () => this.#status(),
+        leader: () => askForLeader(masterWebAddresses(configuration), ASK_TIMEOUT_MS),
         scrape: () => telemetry.metrics.scrape(),
         isPageEnabled: configuration.get(CommonKeys.webUiEnabled),
       }),
@@ -213,7 +217,6 @@ class WorkerDaemon implements Daemon {
       startedMs,
       uptimeMs: world.clock.wallMs() - startedMs,
       isRegistered: masters.some(({ state }) => state === "registered"),
-      leader: this.#leader(),
       tiers: tiers.map(({ tierAlias, capacityBytes, usedBytes }) => ({
         alias: tierAlias,
         capacityBytes,
@@ -221,15 +224,6 @@ class WorkerDaemon implements Daemon {
       })),
       blockCount,
     };
-  }
-
-  /** A worker reports to every master alike; with one alone it is clear who leads. */
-  #leader(): Leader | null {
-    const { configuration } = this.#context;
-    const [rpc, ...others] = masterRpcAddresses(configuration);
-    const [web] = masterWebAddresses(configuration);
-    if (rpc === undefined || web === undefined || others.length > 0) return null;
-    return { rpc: formatHostPort(rpc), web: formatHostPort(web) };
   }
 }
 

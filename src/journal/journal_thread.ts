@@ -42,7 +42,8 @@ import {
 } from "./journal_protocol.ts";
 import { RaftTransport } from "./raft_transport.ts";
 import type { Crc32c } from "./record.ts";
-import { openWal, type Wal, WalError, type WalFailure } from "./wal.ts";
+import { openWal, type Wal } from "./wal.ts";
+import { isNoSpace, WalError, type WalFailure } from "./wal_failure.ts";
 
 /** One message of committed entries to the main thread, and how many may be unapplied. */
 const DELIVER_BYTES_MAX = 1024 * 1024;
@@ -464,8 +465,7 @@ export class JournalCore {
       this.#begin(session);
     } catch (error) {
       if (this.#state !== "readOnly") return;
-      const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (code === "ENOSPC" || code === "EDQUOT") {
+      if (isNoSpace(error)) {
         this.#reopenLater();
         return;
       }

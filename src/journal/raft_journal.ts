@@ -12,7 +12,7 @@
 import { EXIT, messageOf, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant, unreachable } from "../common/invariant.ts";
-import { APPLY_ENTRIES_MAX, ENTRY_BYTES_MAX, PROPOSALS_MAX } from "../common/limits.ts";
+import { APPLY_ENTRIES_MAX, ENTRY_BYTES_MAX } from "../common/limits.ts";
 import type { SoftState } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
 import { memberIdOf } from "./journal_folder.ts";
@@ -39,11 +39,10 @@ import type {
   StateMachine,
 } from "./journal_system.ts";
 import { SEGMENT_BYTES } from "./segment_file.ts";
+import { WaitingProposals, WaitingReads } from "./waiting.ts";
 
 /** Payloads of durable entries that the journal thread keeps in memory. */
 const CACHE_BYTES_MAX = 16 * 1024 * 1024;
-/** Payloads that wait for a commit; with PROPOSALS_MAX alone they might be 16 GiB. */
-const PROPOSAL_BYTES_MAX = 64 * 1024 * 1024;
 /** One leader's attempt to hand over before it closes; its followers then elect by themselves. */
 const TRANSFER_TIMEOUT_MS = 1000;
 
@@ -68,13 +67,6 @@ export type RaftJournalOptions<R> = {
   readonly cacheBytesMax?: number;
 };
 
-type Waiter<R> = {
-  readonly payload: Uint8Array;
-  readonly resolve: (result: R) => void;
-  readonly reject: (error: RockpoolError) => void;
-};
-type Reader = { readonly resolve: () => void; readonly reject: (error: RockpoolError) => void };
-type Accepted<R> = { readonly term: Term; readonly waiter: Waiter<R> };
 type Chunk = {
   readonly entries: PackedEntries;
   readonly payloads: readonly Uint8Array[];
@@ -98,20 +90,10 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #lastLostMs: number | null = null;
   #readOnly: PlainError | null = null;
 
-  #requestId = 0;
-  #context = 0;
+  readonly #proposals = new WaitingProposals<R>();
+  readonly #reads = new WaitingReads();
   #isFlushScheduled = false;
-  #proposals: Waiter<R>[] = [];
-  #reads: Reader[] = [];
-  /** Sent to the thread, not answered. */
-  #requested = new Map<number, readonly Waiter<R>[]>();
-  /** In the log at this index, if the term is right. */
-  #accepted = new Map<LogIndex, Accepted<R>>();
-  #waitingCount = 0;
-  #waitingBytes = 0;
-  #readsAsked = new Map<number, readonly Reader[]>();
-  #readsUnapplied: { readonly index: LogIndex; readonly readers: readonly Reader[] }[] = [];
-  #readersCount = 0;
+  #transferId = 0;
   #transfers = new Map<number, { to: MemberId; settle: (isBegun: boolean) => void }>();
   #leaderWatchers = new Set<(leader: MemberId | null) => void>();
 
@@ -162,10 +144,10 @@ export class RaftJournal<R> implements JournalSystem<R> {
         this.#onStartFailed(message.error);
         break;
       case "accepted":
-        this.#onAccepted(message);
+        this.#proposals.accepted(message.requestId, message.firstIndex, message.term);
         break;
       case "refused":
-        this.#onRefused(message);
+        this.#proposals.refused(message.requestId, this.#unavailable());
         break;
       case "committed":
         this.#chunks.push({
@@ -176,14 +158,11 @@ export class RaftJournal<R> implements JournalSystem<R> {
         if (!this.#isApplying) this.#applySome();
         break;
       case "readReady":
-        this.#onReadReady(message.context, message.index);
+        this.#reads.confirmed(message.context, message.index);
+        this.#reads.applied(this.#applied);
         break;
       case "readsAborted":
-        for (const context of message.contexts) {
-          const readers = this.#readsAsked.get(context) ?? [];
-          this.#readsAsked.delete(context);
-          this.#rejectReads(readers);
-        }
+        this.#reads.aborted(message.contexts, () => this.#unavailable());
         break;
       case "softState":
         this.#onSoftState(message.softState);
@@ -253,24 +232,9 @@ export class RaftJournal<R> implements JournalSystem<R> {
       this.#lastLostMs = this.#options.world.clock.wallMs();
       for (const listener of this.#listeners) listener({ kind: "lost", term });
     }
-    const proposals = [
-      ...[...this.#accepted.values()].map(({ waiter }) => waiter),
-      ...[...this.#requested.values()].flat(),
-      ...this.#proposals,
-    ];
-    this.#accepted.clear();
-    this.#requested.clear();
-    this.#proposals = [];
-    for (const waiter of proposals) this.#reject(waiter, this.#unavailable());
-    const reads = [
-      ...[...this.#readsAsked.values()].flat(),
-      ...this.#readsUnapplied.flatMap(({ readers }) => readers),
-      ...this.#reads,
-    ];
-    this.#readsAsked.clear();
-    this.#readsUnapplied = [];
-    this.#reads = [];
-    this.#rejectReads(reads);
+    const error = () => this.#unavailable();
+    this.#proposals.rejectAll(error);
+    this.#reads.rejectAll(error);
   }
 
   #beginServing(term: Term): void {
@@ -315,38 +279,8 @@ export class RaftJournal<R> implements JournalSystem<R> {
           "Split the request: shorter lists, smaller extended attributes",
         ),
       );
-    const isFull =
-      this.#waitingCount >= PROPOSALS_MAX ||
-      this.#waitingBytes + payload.length > PROPOSAL_BYTES_MAX;
-    if (isFull)
-      return Promise.reject(
-        new RockpoolError(
-          "RESOURCE_EXHAUSTED",
-          `${this.#waitingCount} changes of ${this.#waitingBytes} B wait for the journal already`,
-          "Send fewer requests at a time",
-        ),
-      );
-    this.#waitingCount += 1;
-    this.#waitingBytes += payload.length;
-    return new Promise((resolve, reject) => {
-      this.#proposals.push({ payload, resolve, reject });
-      this.#scheduleFlush();
-    });
-  }
-
-  #release(waiter: Waiter<R>): void {
-    this.#waitingCount -= 1;
-    this.#waitingBytes -= waiter.payload.length;
-  }
-
-  #resolve(waiter: Waiter<R>, result: R): void {
-    this.#release(waiter);
-    waiter.resolve(result);
-  }
-
-  #reject(waiter: Waiter<R>, error: RockpoolError): void {
-    this.#release(waiter);
-    waiter.reject(error);
+    this.#scheduleFlush();
+    return this.#proposals.add(payload);
   }
 
   #scheduleFlush(): void {
@@ -362,38 +296,15 @@ export class RaftJournal<R> implements JournalSystem<R> {
     const term = this.#servingTerm;
     // Without a reign nothing waits here: its end rejected it.
     if (term === null || this.#thread === null) return;
-    if (this.#proposals.length > 0) {
-      const waiters = this.#proposals;
-      this.#proposals = [];
-      this.#requestId += 1;
-      const requestId = this.#requestId;
-      this.#requested.set(requestId, waiters);
-      const payloads = pack(waiters.map((waiter) => waiter.payload));
+    const request = this.#proposals.takeQueued();
+    if (request !== null) {
+      const { requestId } = request;
+      const payloads = pack(request.payloads);
       const transfer = [payloads.bytes.buffer, payloads.lengths.buffer];
       this.#thread.post({ kind: "propose", requestId, term, payloads }, transfer);
     }
-    if (this.#reads.length > 0) {
-      const readers = this.#reads;
-      this.#reads = [];
-      this.#context += 1;
-      this.#readsAsked.set(this.#context, readers);
-      this.#thread.post({ kind: "read", context: this.#context, term });
-    }
-  }
-
-  #onAccepted(message: Extract<FromThread, { kind: "accepted" }>): void {
-    const waiters = this.#requested.get(message.requestId);
-    // Its reign has ended meanwhile, and everybody was told.
-    if (waiters === undefined) return;
-    this.#requested.delete(message.requestId);
-    for (const [at, waiter] of waiters.entries())
-      this.#accepted.set(message.firstIndex + at, { term: message.term, waiter });
-  }
-
-  #onRefused(message: Extract<FromThread, { kind: "refused" }>): void {
-    const waiters = this.#requested.get(message.requestId) ?? [];
-    this.#requested.delete(message.requestId);
-    for (const waiter of waiters) this.#reject(waiter, this.#unavailable());
+    const context = this.#reads.takeQueued();
+    if (context !== null) this.#thread.post({ kind: "read", context, term });
   }
 
   // — applying —
@@ -438,18 +349,13 @@ export class RaftJournal<R> implements JournalSystem<R> {
       this.#onApplyFailed(error, throughIndex);
       return;
     }
-    const first = this.#applied + 1;
     this.#applied = throughIndex;
-    for (const [at, entry] of entries.entries()) {
-      const accepted = this.#accepted.get(entry.index);
-      if (accepted === undefined) continue;
-      this.#accepted.delete(entry.index);
-      // As long as results.length is entries.length, there is one.
-      if (accepted.term === entry.term) this.#resolve(accepted.waiter, results[at] as R);
-      else this.#reject(accepted.waiter, this.#unavailable());
+    for (const [at, { index, term }] of entries.entries()) {
+      // As long as there are as many results as entries, there is one here.
+      const result = results[at] as R;
+      this.#proposals.applied(index, term, result, () => this.#unavailable());
     }
-    invariant(first <= throughIndex, "applying moves on");
-    this.#releaseReads();
+    this.#reads.applied(throughIndex);
   }
 
   /** The store did not take what is committed: this process can't go on, and must not skip it. */
@@ -470,46 +376,8 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   readBarrier(): Promise<void> {
     if (this.#servingTerm === null) return Promise.reject(this.#unavailable());
-    if (this.#readersCount >= PROPOSALS_MAX)
-      return Promise.reject(
-        new RockpoolError(
-          "RESOURCE_EXHAUSTED",
-          `${this.#readersCount} reads wait for the journal already`,
-          "Send fewer requests at a time",
-        ),
-      );
-    this.#readersCount += 1;
-    return new Promise((resolve, reject) => {
-      this.#reads.push({ resolve, reject });
-      this.#scheduleFlush();
-    });
-  }
-
-  #onReadReady(context: number, index: LogIndex): void {
-    const readers = this.#readsAsked.get(context);
-    if (readers === undefined) return;
-    this.#readsAsked.delete(context);
-    this.#readsUnapplied.push({ index, readers });
-    this.#releaseReads();
-  }
-
-  #releaseReads(): void {
-    if (this.#readsUnapplied.length === 0) return;
-    const isDue = ({ index }: { index: LogIndex }) => index <= this.#applied;
-    const due = this.#readsUnapplied.filter(isDue);
-    this.#readsUnapplied = this.#readsUnapplied.filter((read) => !isDue(read));
-    for (const { readers } of due)
-      for (const reader of readers) {
-        this.#readersCount -= 1;
-        reader.resolve();
-      }
-  }
-
-  #rejectReads(readers: readonly Reader[]): void {
-    for (const reader of readers) {
-      this.#readersCount -= 1;
-      reader.reject(this.#unavailable());
-    }
+    this.#scheduleFlush();
+    return this.#reads.add();
   }
 
   // — status, transfer, end —
@@ -559,8 +427,8 @@ export class RaftJournal<R> implements JournalSystem<R> {
     if (this.#softState.leader === to) return;
     if (this.#thread === null || this.#softState.role !== "leader") throw this.#unavailable();
     const thread = this.#thread;
-    this.#requestId += 1;
-    const requestId = this.#requestId;
+    this.#transferId += 1;
+    const requestId = this.#transferId;
     const isBegun = await new Promise<boolean>((resolve) => {
       this.#transfers.set(requestId, { to, settle: resolve });
       thread.post({ kind: "transfer", requestId, to });

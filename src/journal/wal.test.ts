@@ -7,7 +7,8 @@ import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Entry, HardState } from "../raft/messages.ts";
 import { EntryIndex } from "./entry_index.ts";
 import type { JournalFile, JournalFileSystem } from "./file_system.ts";
-import { openWal, type Wal, type WalEvent, type WalFailure, type WalOptions } from "./wal.ts";
+import { openWal, type Wal, type WalEvent, type WalOptions } from "./wal.ts";
+import type { WalFailure } from "./wal_failure.ts";
 import { recoverWal } from "./wal_recovery.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });

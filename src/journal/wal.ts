@@ -14,20 +14,19 @@
  * @module
  */
 import { join } from "node:path";
-import { EXIT, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { BATCH_BYTES_MAX, BATCH_ENTRIES_MAX } from "../common/limits.ts";
 import type { Entry, HardState, Membership, RaftStorage } from "../raft/messages.ts";
-import { EntryIndex, placeOf, splitPlace } from "./entry_index.ts";
+import { EntryIndex, placeOf } from "./entry_index.ts";
 import { type JournalFile, type JournalFileSystem, writeFully } from "./file_system.ts";
+import { OldEntries } from "./old_entries.ts";
 import {
   BATCH_HEAD_BYTES,
   type BatchDescriptor,
   batchBytes,
   type Crc32c,
   RECORD_HEADER_BYTES,
-  readRecord,
   recordBytes,
   type SegmentIdentity,
   type WalRecord,
@@ -41,14 +40,12 @@ import {
   writeDescriptor,
   writeIdentity,
 } from "./segment_file.ts";
+import { fatalFailure, isNoSpace, WalError, type WalFailure, writeFailure } from "./wal_failure.ts";
 import { type RecoveredWal, recoverWal, type WalOwner } from "./wal_recovery.ts";
 
 /** How long the log is idle before the last batch's descriptor gets an fdatasync of its own. */
 const IDLE_MS = 5;
-/** One blocking read of old entries. */
-const READ_WINDOW_BYTES = 256 * 1024;
 const HARD_STATE_BYTES = RECORD_HEADER_BYTES + 8;
-const NO_SPACE: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT"]);
 
 export type WalEvent =
   | {
@@ -60,13 +57,6 @@ export type WalEvent =
     }
   | { readonly kind: "segmentBegun"; readonly path: string; readonly firstIndex: LogIndex }
   | { readonly kind: "noSpaceForNextSegment"; readonly path: string };
-
-/** readOnly: nothing promised is lost, and a later `openWal` may find room. fatal: exit with `exitCode`. */
-export type WalFailure = {
-  readonly kind: "readOnly" | "fatal";
-  readonly error: RockpoolError;
-  readonly exitCode: number;
-};
 
 export type WalOptions = {
   readonly fileSystem: JournalFileSystem;
@@ -102,20 +92,11 @@ type Segment = {
   offsetBytes: number;
 };
 
-/** Thrown by reads of a log that has failed; `onFailure` was told already. */
-export class WalError extends Error {
-  readonly failure: WalFailure;
-  constructor(failure: WalFailure, cause: unknown) {
-    super(failure.error.message, { cause });
-    this.failure = failure;
-  }
-}
-
 export class Wal implements RaftStorage {
   readonly membership: Membership;
   readonly #options: WalOptions;
   readonly #index: EntryIndex;
-  readonly #files = new Map<number, JournalFile>();
+  readonly #old: OldEntries;
   #hardState: HardState;
   #writtenHardState: HardState | null = null;
   #queue: QueueItem[] = [];
@@ -139,6 +120,7 @@ export class Wal implements RaftStorage {
     this.#options = options;
     this.membership = options.membership;
     this.#index = index;
+    this.#old = new OldEntries(options.fileSystem, options.folder, options.crc32c, index);
     this.#hardState = recovered.hardState;
     this.#composed = { index: index.lastIndex, term: index.lastTerm() };
     const identity = recovered.segments.at(-1);
@@ -148,7 +130,7 @@ export class Wal implements RaftStorage {
       this.#batchNumber = recovered.end.batchNumber;
       this.#descriptorSlot = recovered.end.batchNumber;
       const file = options.fileSystem.openSync(this.#pathOf(identity.sequence), "readWrite");
-      this.#files.set(identity.sequence, file);
+      this.#old.adopt(identity.sequence, file);
       this.#current = { file, identity, offsetBytes: recovered.end.lastBatchOffset };
       // Its descriptor may be missing.
       if (recovered.lastBatch.length > 0)
@@ -208,68 +190,13 @@ export class Wal implements RaftStorage {
     return found;
   }
 
-  /** Entries from `from` on that lie in one window of the file; at least one. */
-  #readOld(from: LogIndex, to: LogIndex): Entry[] {
-    const { sequence, offsetBytes } = splitPlace(this.#index.placeAt(from));
-    const file = this.#fileOf(sequence);
-    let window = new Uint8Array(READ_WINDOW_BYTES);
-    let count = file.readSync(window, offsetBytes);
-    const needed =
-      RECORD_HEADER_BYTES + (count >= 4 ? new DataView(window.buffer).getUint32(0, true) : 0);
-    if (needed > window.length && needed <= this.#options.segmentBytes) {
-      window = new Uint8Array(needed);
-      count = file.readSync(window, offsetBytes);
-    }
-    const found: Entry[] = [];
-    for (let index = from; index < to; index++) {
-      const place = splitPlace(this.#index.placeAt(index));
-      const at = place.offsetBytes - offsetBytes;
-      if (index > from) {
-        const isHeld = this.#index.held(index) !== undefined;
-        if (isHeld || place.sequence !== sequence || at < 0) break;
-        if (at + RECORD_HEADER_BYTES > count) break;
-        const lengthBytes = new DataView(window.buffer).getUint32(at, true);
-        if (at + RECORD_HEADER_BYTES + lengthBytes > count) break;
-      }
-      found.push(
-        this.#decodeOld(window.subarray(0, count), at, index, sequence, place.offsetBytes),
-      );
-    }
-    return found;
-  }
-
-  #decodeOld(
-    window: Uint8Array,
-    at: number,
-    index: LogIndex,
-    sequence: number,
-    offsetBytes: number,
-  ): Entry {
+  #readOld(from: LogIndex, to: LogIndex): readonly Entry[] {
     try {
-      const { record } = readRecord(window, at, this.#options.crc32c);
-      if (record.kind === "entry" && record.entry.index === index) {
-        if (record.entry.term === this.#index.termOf(index)) return record.entry;
-      }
-      throw new Error(`A ${record.kind} of another place is there`);
-    } catch (cause) {
-      const path = this.#pathOf(sequence);
-      const error = new RockpoolError(
-        "DATA_LOSS",
-        `Journal file ${path} is damaged at byte ${offsetBytes}: entry ${index} was durable and can't be read`,
-        "Copy the journal folder; then replace this master's journal from its peers, or restore a backup",
-        { cause },
-      );
-      throw this.#failWith({ kind: "fatal", error, exitCode: EXIT.journalDamaged }, cause);
+      return this.#old.read(from, to);
+    } catch (error) {
+      if (error instanceof WalError) this.#failWith(error.failure);
+      throw error;
     }
-  }
-
-  #fileOf(sequence: number): JournalFile {
-    let file = this.#files.get(sequence);
-    if (file === undefined) {
-      file = this.#options.fileSystem.openSync(this.#pathOf(sequence), "read");
-      this.#files.set(sequence, file);
-    }
-    return file;
   }
 
   /**
@@ -411,7 +338,7 @@ export class Wal implements RaftStorage {
     ]);
     for (const result of results)
       if (result.status === "rejected")
-        throw this.#asFailure(result.reason, this.#pathOf(segment.identity.sequence));
+        throw writeFailure(result.reason, this.#pathOf(segment.identity.sequence));
     await this.#datasync(segment);
     this.#noteDurable(segment, bytes.length);
   }
@@ -508,7 +435,7 @@ export class Wal implements RaftStorage {
     try {
       await segment.file.datasync();
     } catch (cause) {
-      throw this.#fatal(this.#pathOf(segment.identity.sequence), "fdatasync", cause);
+      throw fatalFailure(this.#pathOf(segment.identity.sequence), "fdatasync", cause);
     }
   }
 
@@ -531,11 +458,11 @@ export class Wal implements RaftStorage {
     try {
       const file = await (this.#spare ?? this.#prepare(sequence));
       this.#spare = null;
-      this.#files.set(sequence, file);
+      this.#old.adopt(sequence, file);
       segment = { file, identity, offsetBytes: identity.dataOffset };
       await writeIdentity(file, identity, crc32c);
     } catch (error) {
-      throw this.#asFailure(error, path);
+      throw writeFailure(error, path);
     }
     await this.#datasync(segment);
     this.#current = segment;
@@ -562,50 +489,21 @@ export class Wal implements RaftStorage {
     } catch (error) {
       // The batch that needs it meets this failure, or tries anew, and decides.
       if (this.#spare === spare) this.#spare = null;
-      if (NO_SPACE.has(codeOf(error)))
-        this.#options.onEvent({ kind: "noSpaceForNextSegment", path });
-      else this.#handle(this.#asFailure(error, path));
+      if (isNoSpace(error)) this.#options.onEvent({ kind: "noSpaceForNextSegment", path });
+      else this.#handle(writeFailure(error, path));
     }
-  }
-
-  #asFailure(error: unknown, path: string): WalError {
-    if (error instanceof WalError) return error;
-    if (!NO_SPACE.has(codeOf(error))) return this.#fatal(path, "writing", error);
-    const failure: WalFailure = {
-      kind: "readOnly",
-      exitCode: EXIT.journalIo,
-      error: new RockpoolError(
-        "RESOURCE_EXHAUSTED",
-        `The disk of the journal is full: cannot write ${path}`,
-        "Free space on that disk; this master takes part again by itself",
-        { cause: error },
-      ),
-    };
-    return new WalError(failure, error);
-  }
-
-  #fatal(path: string, act: string, cause: unknown): WalError {
-    const error = new RockpoolError(
-      "INTERNAL",
-      `The journal cannot go on: ${act} of ${path} failed (${cause instanceof Error ? cause.message : String(cause)})`,
-      "Check the disk; a restart reads the journal anew and loses nothing that was acknowledged",
-      { cause },
-    );
-    return new WalError({ kind: "fatal", error, exitCode: EXIT.journalIo }, cause);
   }
 
   #handle(error: unknown): void {
     if (!(error instanceof WalError)) throw error;
-    this.#failWith(error.failure, error);
+    this.#failWith(error.failure);
   }
 
-  #failWith(failure: WalFailure, cause: unknown): WalError {
-    if (this.#state === "open") {
-      this.#state = "failed";
-      this.#queue = [];
-      this.#options.onFailure(failure);
-    }
-    return new WalError(failure, cause);
+  #failWith(failure: WalFailure): void {
+    if (this.#state !== "open") return;
+    this.#state = "failed";
+    this.#queue = [];
+    this.#options.onFailure(failure);
   }
 
   /** Writes what is queued, and lets the files go. */
@@ -625,13 +523,8 @@ export class Wal implements RaftStorage {
     if (this.#running !== null) await this.#running;
     const [spare] = await Promise.allSettled([this.#spare]);
     if (spare.status === "fulfilled") spare.value?.close();
-    for (const file of this.#files.values()) file.close();
-    this.#files.clear();
+    this.#old.close();
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
 /**

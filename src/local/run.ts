@@ -3,7 +3,7 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { relative } from "node:path";
+import { join } from "node:path";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import {
   type LocalParts,
@@ -75,16 +75,26 @@ function processLine(cluster: LocalCluster, node: LocalNode): string {
   return `  ${name} pid ${String(pid).padEnd(8)} RPC ${HOST}:${node.rpcPort}   http://${HOST}:${node.webPort}`;
 }
 
+/** Commands find a cluster by themselves when it lies in `data` of the folder where they are run. */
+function findIt(cluster: LocalCluster): string[] {
+  if (cluster.dir === join(process.cwd(), "data")) return [];
+  return [`  export ALLUXIO_CONF_DIR=${clientConfDir(cluster.dir)}`];
+}
+
 /** What a person needs to go on. */
 export function welcome(cluster: LocalCluster, leader: LocalNode, lastLine: string): string {
-  const here = relative(process.cwd(), cluster.dir);
+  const pid = runningIdentity(cluster, leader)?.pid ?? "PID";
+  const hasStandby = cluster.nodes.filter(({ kind }) => kind === "master").length > 1;
   return [
     ...cluster.nodes.map((node) => processLine(cluster, node)),
     `master ${leader.number} leads: http://${HOST}:${leader.webPort}`,
-    `Data and logs are in ${here === "" || here.startsWith("..") ? cluster.dir : `./${here}`}. Try, in another terminal:`,
+    `Data and logs are in ${cluster.dir}. Try, in another terminal:`,
+    ...findIt(cluster),
     "  bin/alluxio fs mkdir /books",
     "  bin/alluxio fs copyFromLocal README.md /books/readme",
-    `  kill -9 ${runningIdentity(cluster, leader)?.pid ?? "PID"}    # the leader; see here what happens`,
+    hasStandby
+      ? `  kill -9 ${pid}    # the leader: see here how long it takes until the next one leads`
+      : "  bin/alluxio fs ls /books",
     lastLine,
   ].join("\n");
 }

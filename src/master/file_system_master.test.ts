@@ -444,6 +444,9 @@ test("a master that does not lead answers UNAVAILABLE", async () => {
   await rejects(fileSystem.createFile(root, at("/f"), CREATE_FILE), "UNAVAILABLE");
   journal.gain();
   assert.equal(await fileSystem.exists(root, at("/f"), STATUS), false);
+  // A deposed leader that does not know it yet tells nobody what may no longer be so.
+  journal.weather = "lostBefore";
+  await rejects(fileSystem.createDirectory(root, at("/d"), CREATE_DIRECTORY), "UNAVAILABLE");
 });
 
 test("listings are in path order, in bounded batches, of any name", async () => {

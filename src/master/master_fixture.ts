@@ -27,7 +27,7 @@ type Weather =
   | "fine"
   /** Applied, but leadership is lost before the answer. */
   | "lostAfterApply"
-  /** Leadership is lost before the entry gets anywhere. */
+  /** Leadership was lost, and this is noticed only by the next proposal or read barrier. */
   | "lostBefore";
 
 const LOST = () => new RockpoolError("UNAVAILABLE", "This master leads no more", "Try again");
@@ -67,6 +67,7 @@ export class FakeJournal implements JournalSystem<ApplyResult> {
 
   async readBarrier(): Promise<void> {
     await null;
+    if (this.weather === "lostBefore" && this.#isServing) this.lose();
     if (!this.#isServing) throw LOST();
   }
 

@@ -406,6 +406,26 @@ test("what is being removed from the under store is not loaded again, and not ma
   assert.equal(await existence.then(() => fixture.fileSystem.exists(root, at("/f"), STATUS)), true);
 });
 
+test("what the store said before a directory changed is void, and it is asked again", async () => {
+  const { put, ufs, root: path, ...fixture } = createMaster();
+  put("known");
+  put("f");
+  await fixture.fileSystem.getStatus(root, at("/known"), STATUS);
+  let asked = 0;
+  let removal: Promise<void> | null = null;
+  ufs.before = (call) => {
+    if (call !== `status ${path}/f`) return;
+    asked += 1;
+    // Only the entry matters: its intent cannot end before this call does.
+    removal ??= fixture.fileSystem.remove(root, at("/known"), REMOVE);
+    return until(() => !existsSync(join(path, "known")));
+  };
+  assert.equal((await fixture.fileSystem.getStatus(root, at("/f"), STATUS)).lengthBytes, 1);
+  await removal;
+  assert.equal(asked, 2);
+  assert.equal(await fixture.fileSystem.exists(root, at("/known"), STATUS), false);
+});
+
 test("a store that fails for now is asked again; who waits too long is told to come again", async () => {
   const { put, ufs, root: path, ...fixture } = createMaster();
   put("f");

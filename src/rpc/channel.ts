@@ -114,6 +114,8 @@ class GrpcChannel implements RpcChannel {
   /** Settles when logged in; null when it must be done (again). */
   #login: Promise<Login> | null = null;
   #isClosed = false;
+  /** Cancels each call that runs; closing a client of grpc-js lets them go on. */
+  readonly #running = new Set<() => void>();
 
   constructor(options: ChannelOptions) {
     const host = options.host.includes(":") ? `[${options.host}]` : options.host;
@@ -173,11 +175,13 @@ class GrpcChannel implements RpcChannel {
         deadlineOf(options),
         (error, response) => {
           signal?.removeEventListener("abort", cancel);
+          this.#running.delete(cancel);
           if (error !== null) reject(failureOf(error));
           else resolve(response ?? Buffer.alloc(0));
         },
       );
       const cancel = () => call.cancel();
+      this.#running.add(cancel);
       signal?.addEventListener("abort", cancel);
       if (signal?.aborted === true) cancel();
     });
@@ -245,6 +249,7 @@ class GrpcChannel implements RpcChannel {
     this.#login = null;
     // A login that failed has told its callers; there is nothing to end.
     login?.then(({ stream }) => stream.cancel()).catch(() => undefined);
+    for (const cancel of [...this.#running]) cancel();
     this.#client.close();
   }
 
@@ -256,12 +261,14 @@ class GrpcChannel implements RpcChannel {
     onEnd: (failure: RockpoolError | null) => void,
   ): void {
     const { cancel } = options;
+    this.#running.add(cancel);
     options.signal?.addEventListener("abort", cancel);
     if (options.signal?.aborted === true) cancel();
     // The status says the same; without a listener the process would end.
     call.on("error", () => {});
     call.on("status", (status: grpc.StatusObject) => {
       options.signal?.removeEventListener("abort", cancel);
+      this.#running.delete(cancel);
       if (status.code === grpc.status.UNAUTHENTICATED) void this.#forgetLogin(metadata);
       onEnd(status.code === grpc.status.OK ? null : failureOf(status));
     });
@@ -387,6 +394,7 @@ class GrpcChannel implements RpcChannel {
 function abort(call: grpc.ClientDuplexStream<Buffer, Buffer>): void {
   // Without room in the pipe the message waits, and so does the half-close that Node sends first.
   const timer = setTimeout(() => call.cancel(), ABORT_TIMEOUT_MS);
+  timer.unref(); // the end of the process cuts the connection, which aborts as well
   call.on("status", () => clearTimeout(timer));
   call.end(asBuffer(ABORT_MESSAGE), () => call.cancel());
 }

@@ -7,6 +7,7 @@ import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
 import { BlockWorker } from "../proto/gen/block_worker.ts";
 import { FileSystemMasterClientService } from "../proto/gen/file_system_master.ts";
+import { SaslAuthenticationService } from "../proto/gen/sasl_server.ts";
 import { ServiceVersionClientService } from "../proto/gen/version.ts";
 import { type Credentials, openChannel, type RpcChannel } from "./channel.ts";
 import { GrpcServer, type GrpcServerOptions, type RpcServerEvent } from "./grpc_server.ts";
@@ -39,6 +40,8 @@ function tables(record: Recorded): ServiceTable[] {
         unary(fs.Exists, (request, context) => {
           if (request.path === "/missing")
             throw new RockpoolError("NOT_FOUND", 'Path "/missing" does not exist. ☹ \ud800');
+          if (request.path?.startsWith("/long") === true)
+            throw new RockpoolError("NOT_FOUND", request.path.slice(5).repeat(50_000));
           if (request.path === "/bug") invariant(1 > 2, "one is more than two");
           return { exists: request.path === `/${context.caller?.user}` };
         }),
@@ -164,6 +167,18 @@ test("unary calls carry the caller, answers, statuses and messages", async () =>
   await assert.rejects(channel.unary(fs.Rename, {}), withStatus("UNIMPLEMENTED"));
 });
 
+test("messages of any length and script arrive, cut to what a trailer may hold", async () => {
+  const { port } = await serve(recorder());
+  const channel = open(port);
+  for (const unit of ["x", "☹", "😀", "%", "\n"]) {
+    const call = channel.unary(fs.Exists, { path: `/long${unit}` });
+    await assert.rejects(call, (error) => {
+      assert.ok(isRockpoolError(error, "NOT_FOUND"));
+      return error.message.startsWith(unit.repeat(100)) && encodeURI(error.message).length <= 7000;
+    });
+  }
+});
+
 test("calls without a login, or with an unknown one, are UNAUTHENTICATED; exempt services answer", async () => {
   const { port, sasl } = await serve(recorder());
   const stranger = open(port, { kind: "none" });
@@ -212,6 +227,53 @@ test("a channel finds its server again after a restart, and logs in anew", async
       break;
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+});
+
+test("close() cancels calls that run", async () => {
+  const record = recorder();
+  const { port } = await serve(record);
+  const channel = open(port);
+  const call = channel.unary(fs.CheckAccess, {});
+  const listing = channel.serverStream(fs.ListStatus, { path: "100000" });
+  await listing[Symbol.asyncIterator]().next();
+  await until(() => record.signals.length === 2);
+  channel.close();
+  await assert.rejects(call, withStatus("CANCELLED"));
+  await until(() => record.signals.every(({ aborted }) => aborted));
+});
+
+test("many logins share one connection, each with its own user", async () => {
+  const { port, sasl } = await serve(recorder());
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  cleanups.push(() => session.destroy());
+  const frame = (bytes: Uint8Array) => {
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(bytes.length, 1);
+    return Buffer.concat([prefix, bytes]);
+  };
+  const request = (path: string, more: Record<string, string> = {}) =>
+    session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      ...more,
+    });
+  const users = [...Array(300).keys()].map((i) => `user${i}`);
+  await once(session, "remoteSettings");
+  for (const user of users) {
+    const { path, request: codec } = SaslAuthenticationService.methods.authenticate;
+    const message = Buffer.from(`\0${user}\0x`);
+    const stream = request(path);
+    stream.write(frame(codec.encode({ authenticationScheme: 1, message, clientId: `id-${user}` })));
+    await once(stream, "data");
+  }
+  assert.equal(sasl.loginCount, users.length);
+  for (const user of users) {
+    const stream = request(fs.Exists.path, { "channel-id": `id-${user}` });
+    stream.end(frame(fs.Exists.request.encode({ path: `/${user}` })));
+    const [bytes] = await once(stream, "data");
+    assert.equal(fs.Exists.response.decode(bytes.subarray(5)).exists, true);
   }
 });
 
@@ -334,7 +396,7 @@ test("a client that vanishes ends its streams and its login", async () => {
   call.send({ chunk: { data: new Uint8Array(10) } });
   await until(() => record.received.length === 1);
   channel.close();
-  call.cancel();
+  await assert.rejects(call.responses.next(), withStatus("CANCELLED"));
   await until(() => record.ended.length === 1 && sasl.loginCount === 0);
   assert.deepEqual(record.ended, ["CANCELLED"]);
 });

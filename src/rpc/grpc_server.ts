@@ -57,8 +57,8 @@ export type GrpcServerOptions = {
 type RawCall = grpc.ServerUnaryCall<Buffer, Buffer> | grpc.ServerDuplexStream<Buffer, Buffer>;
 type Status = { readonly code: number; readonly details: string };
 
-/** Java clients refuse trailers beyond 8 KiB; a character can take 9 bytes of them. */
-const STATUS_CHARS_MAX = 4000;
+/** Java clients refuse trailers beyond 8 KiB; a character can take 12 bytes of them. */
+const STATUS_CHARS_MAX = 3500;
 /** How long connections get to end by themselves after the last call. */
 const GOODBYE_MS = 500;
 

@@ -29,6 +29,7 @@ import type {
   Leader,
   MasterSource,
   MasterStatus,
+  ProcessStatus,
   Scrape,
   TierStatus,
   WorkerSource,
@@ -54,10 +55,13 @@ function leaderLink(leader: Leader | null): Html {
   return html`${webLink(leader.web, leader.rpc)}`;
 }
 
-function processFacts(status: MasterStatus | WorkerStatus): [string, Html | string | number][] {
+function processFacts(
+  status: ProcessStatus,
+  leader: Leader | null,
+): [string, Html | string | number][] {
   return [
     ["Address", status.rpc],
-    ["Leader", leaderLink(status.leader)],
+    ["Leader", leaderLink(leader)],
     ["Started", new Date(status.startedMs).toISOString()],
     ["Uptime", duration(status.uptimeMs)],
     ["Version", status.version],
@@ -75,7 +79,7 @@ export function masterPage(status: MasterStatus): string {
     section(
       "This master",
       facts([
-        ...processFacts(status),
+        ...processFacts(status, status.leader),
         ["Term", status.term],
         ["Committed, applied", `${status.commitIndex}, ${status.appliedIndex}`],
         ["Cached", tierUsage(tiers)],
@@ -122,12 +126,12 @@ export function masterPage(status: MasterStatus): string {
   ]);
 }
 
-export function workerPage(status: WorkerStatus): string {
+export function workerPage(status: WorkerStatus, leader: Leader | null): string {
   const badge: Badge = status.isRegistered
     ? { text: "worker", mood: "good" }
     : { text: "no master knows it", mood: "bad" };
   return page(`Rockpool worker ${status.rpc}`, badge, [
-    section("This worker", facts([...processFacts(status), ["Blocks", status.blockCount]])),
+    section("This worker", facts([...processFacts(status, leader), ["Blocks", status.blockCount]])),
     section(
       "Tiers",
       table(
@@ -147,9 +151,9 @@ function leaderReply(leader: Leader | null): WebReply {
 async function commonReply(
   path: string,
   source: { readonly scrape: () => Promise<Scrape> },
-  leader: () => Leader | null,
+  leader: () => Leader | null | Promise<Leader | null>,
 ): Promise<WebReply | null> {
-  if (path === "/leader") return leaderReply(leader());
+  if (path === "/leader") return leaderReply(await leader());
   if (path === "/metrics/prometheus") return redirect("/metrics/prometheus/");
   if (path !== "/metrics/prometheus/") return null;
   const { text, contentType } = await source.scrape();
@@ -179,18 +183,15 @@ export function masterHandler(source: MasterSource): WebHandler {
 }
 
 export function workerHandler(source: WorkerSource): WebHandler {
-  return (path) => {
+  return async (path) => {
     if (path === "/")
-      return source.isPageEnabled ? htmlReply(workerPage(source.status())) : NO_PAGE;
-    if (path !== "/healthz") return commonReply(path, source, () => source.status().leader);
-    const { isRegistered, leader } = source.status();
+      return source.isPageEnabled
+        ? htmlReply(workerPage(source.status(), await source.leader()))
+        : NO_PAGE;
+    if (path !== "/healthz") return commonReply(path, source, source.leader);
+    const { isRegistered } = source.status();
     return json(
-      {
-        status: isRegistered ? "ok" : "unavailable",
-        role: "worker",
-        isRegistered,
-        leader: leader?.rpc ?? null,
-      },
+      { status: isRegistered ? "ok" : "unavailable", role: "worker", isRegistered },
       isRegistered ? 200 : 503,
     );
   };

@@ -42,7 +42,7 @@ export type MountSummary = {
   readonly isReadOnly: boolean;
 };
 
-type ProcessStatus = {
+export type ProcessStatus = {
   /** host:port by which others call this process. */
   readonly rpc: string;
   readonly version: string;
@@ -66,7 +66,6 @@ export type MasterStatus = ProcessStatus & {
 export type WorkerStatus = ProcessStatus & {
   /** A master knows it, so that clients are sent here. */
   readonly isRegistered: boolean;
-  readonly leader: Leader | null;
   readonly tiers: readonly TierStatus[];
   readonly blockCount: number;
 };
@@ -81,6 +80,7 @@ export type MasterSource = {
 };
 export type WorkerSource = {
   readonly status: () => WorkerStatus;
+  readonly leader: () => Promise<Leader | null>;
   readonly scrape: () => Promise<Scrape>;
   readonly isPageEnabled: boolean;
 };

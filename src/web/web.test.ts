@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, test } from "node:test";
 import { duration, escapeHtml } from "./html.ts";
+import { askForLeader } from "./leader_client.ts";
 import { masterHandler, masterPage, workerHandler, workerPage } from "./pages.ts";
 import { pathOf, startWebServer, type WebHandler, type WebServer } from "./server.ts";
 import type { MasterStatus, WorkerStatus } from "./status.ts";
@@ -49,7 +50,6 @@ const WORKER: WorkerStatus = {
   uptimeMs: 1,
   startedMs: 0,
   isRegistered: false,
-  leader: null,
   tiers: [{ alias: "MEM", capacityBytes: 0, usedBytes: 0 }],
   blockCount: 0,
 };
@@ -81,7 +81,7 @@ test("the master's page shows everything, escaped, and loads nothing", () => {
 });
 
 test("the worker's page says when no master knows it", () => {
-  assert.match(workerPage(WORKER), /no master knows it/);
+  assert.match(workerPage(WORKER, null), /no master knows it/);
 });
 
 test("/healthz is 200 for a serving leader and a standby with a leader, else 503", async () => {
@@ -98,7 +98,9 @@ test("/healthz is 200 for a serving leader and a standby with a leader, else 503
     assert.equal(((await response.json()) as { role: string }).role, change.role ?? "leader");
     await server?.close();
   }
-  const base = await serve(workerHandler({ status: () => WORKER, scrape, isPageEnabled: true }));
+  const base = await serve(
+    workerHandler({ status: () => WORKER, leader: async () => null, scrape, isPageEnabled: true }),
+  );
   assert.equal((await fetch(`${base}/healthz`)).status, 503);
 });
 
@@ -108,6 +110,20 @@ test("/leader names the leader's ports, and is 503 without one", async () => {
   assert.deepEqual(await response.json(), { leader: "m1:19998", web: "m1:19999" });
   await server?.close();
   assert.equal((await fetch(`${await master({ ...MASTER, leader: null })}/leader`)).status, 503);
+});
+
+test("askForLeader() believes the one that leads, then those that know it, then nobody", async () => {
+  const leader = { rpc: "m1:19998", web: "" };
+  const base = await master({ ...MASTER, leader });
+  const self = { host: "127.0.0.1", port: server?.port ?? 0 };
+  leader.web = `127.0.0.1:${self.port}`;
+  const gone = { host: "127.0.0.1", port: 1 };
+  assert.deepEqual(await askForLeader([gone, self], 5000), leader);
+  leader.web = "elsewhere:1";
+  assert.deepEqual(await askForLeader([gone, self], 5000), leader);
+  assert.equal(await askForLeader([gone], 5000), null);
+  assert.equal(await askForLeader([], 5000), null);
+  assert.ok(base.length > 0);
 });
 
 test("/metrics/prometheus redirects to the path with a slash", async () => {

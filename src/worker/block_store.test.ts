@@ -33,7 +33,12 @@ async function inFolder(work: (folder: Folder) => Promise<void>): Promise<void> 
   }
 }
 
-function open(folder: Folder, disk: Disk = nodeDisk(), quota = quotaBytes): Promise<BlockStore> {
+function open(
+  folder: Folder,
+  disk: Disk = nodeDisk(),
+  quota = quotaBytes,
+  isSynced = false,
+): Promise<BlockStore> {
   return BlockStore.open({
     options: {
       tier: {
@@ -41,7 +46,7 @@ function open(folder: Folder, disk: Disk = nodeDisk(), quota = quotaBytes): Prom
         mediumType: "MEM",
         directories: [{ path: join(folder.path, "alluxioworker"), quotaBytes: quota }],
       },
-      isSynced: false,
+      isSynced,
     },
     disk,
     kernels,
@@ -172,7 +177,7 @@ test("blocks in use, pinned or freshly written with pin-on-create are not evicte
     await write(store, id(2), pattern(SLOT_BYTES, 2));
     await write(store, id(3), pattern(SLOT_BYTES, 3), true);
     const reader = await store.openReader(id(1));
-    store.setPinned(new Set<InodeId>([fileIdOfBlock(id(2))]));
+    store.setPinned(new Set<InodeId>([fileIdOfBlock(id(2))]), folder.nowMs);
     await assert.rejects(
       write(store, id(4), pattern(10, 4)),
       (error) => isRockpoolError(error, "RESOURCE_EXHAUSTED") && /tier MEM/.test(error.message),
@@ -330,6 +335,10 @@ function failingDisk(failAt: number): { readonly disk: Disk; readonly calls: () 
         if (mode !== "read") fail(path);
         return wrap(path, await real.open(path, mode));
       },
+      syncDirectory: async (path) => {
+        fail(path);
+        await real.syncDirectory(path);
+      },
       writeAll: async (path, bytes, isSynced) => {
         fail(path);
         await real.writeAll(path, bytes, isSynced);
@@ -346,38 +355,41 @@ function failingDisk(failAt: number): { readonly disk: Disk; readonly calls: () 
   };
 }
 
-test("failing the n-th call to the disk loses no block and leaks no room, for every n", () =>
-  inFolder(async (folder) => {
-    const kept = pattern(SLOT_BYTES + 10, 1);
-    for (let failAt = 1; ; failAt++) {
-      await rm(join(folder.path, "alluxioworker"), { recursive: true, force: true });
-      const { disk, calls } = failingDisk(failAt);
-      const quota = 3 * SLOT_BYTES;
-      let store: BlockStore | null = null;
-      let committed = false;
-      try {
-        store = await open(folder, disk, quota);
-        await write(store, id(1), kept);
-        committed = true;
-        await write(store, id(2), pattern(SLOT_BYTES, 2));
-        await write(store, id(3), pattern(2 * SLOT_BYTES - 10, 3), true);
-        await store.remove(id(3));
-      } catch (error) {
-        assert.ok(isRockpoolError(error, "RESOURCE_EXHAUSTED"), String(error));
-      }
-      if (store !== null) {
-        const sum = store.blockIds().reduce((all, block) => all + (store?.lengthOf(block) ?? 0), 0);
-        assert.equal(store.usedBytes, sum, `no room leaks when call ${failAt} fails`);
-        if (committed && store.has(id(1))) assert.deepEqual(await read(store, id(1)), kept);
-        await store.close().catch(() => undefined);
-        const again = await open(folder);
-        for (const block of again.blockIds()) await read(again, block);
-        await again.close();
-      }
-      if (calls() < failAt) break;
-      assert.ok(failAt < 200);
+for (const isSynced of [false, true])
+  test(`failing the n-th call to the disk loses no block and leaks no room, for every n, ${isSynced ? "synced" : "not synced"}`, () =>
+    inFolder((folder) => failEachCall(folder, isSynced)));
+
+async function failEachCall(folder: Folder, isSynced: boolean): Promise<void> {
+  const kept = pattern(SLOT_BYTES + 10, 1);
+  for (let failAt = 1; ; failAt++) {
+    await rm(join(folder.path, "alluxioworker"), { recursive: true, force: true });
+    const { disk, calls } = failingDisk(failAt);
+    const quota = 3 * SLOT_BYTES;
+    let store: BlockStore | null = null;
+    let committed = false;
+    try {
+      store = await open(folder, disk, quota, isSynced);
+      await write(store, id(1), kept);
+      committed = true;
+      await write(store, id(2), pattern(SLOT_BYTES, 2));
+      await write(store, id(3), pattern(2 * SLOT_BYTES - 10, 3), true);
+      await store.remove(id(3));
+    } catch (error) {
+      assert.ok(isRockpoolError(error, "RESOURCE_EXHAUSTED"), String(error));
     }
-  }));
+    if (store !== null) {
+      const sum = store.blockIds().reduce((all, block) => all + (store?.lengthOf(block) ?? 0), 0);
+      assert.equal(store.usedBytes, sum, `no room leaks when call ${failAt} fails`);
+      if (committed && store.has(id(1))) assert.deepEqual(await read(store, id(1)), kept);
+      await store.close().catch(() => undefined);
+      const again = await open(folder);
+      for (const block of again.blockIds()) await read(again, block);
+      await again.close();
+    }
+    if (calls() < failAt) break;
+    assert.ok(failAt < 200);
+  }
+}
 
 test("createLocal() takes in what a client wrote by itself; lockLocal() keeps the block", () =>
   inFolder(async (folder) => {

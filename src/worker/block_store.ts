@@ -173,7 +173,7 @@ export class BlockStore {
       directories: this.#options.tier.directories.map(({ path, quotaBytes }, index) => ({
         path,
         quotaBytes,
-        usedBytes: quotaBytes - this.#books.freeBytes(index),
+        usedBytes: this.#books.chargedBytes(index),
       })),
     };
   }
@@ -222,8 +222,14 @@ export class BlockStore {
     return [...this.#books.ids()];
   }
 
-  setPinned(files: ReadonlySet<InodeId>): void {
-    this.#books.setPinned(files, this.#clock.monotonicMs());
+  /** @param askedMs when the leader was asked for the list, on the store's clock */
+  setPinned(files: ReadonlySet<InodeId>, askedMs: number): void {
+    this.#books.setPinned(files, this.#clock.monotonicMs(), askedMs);
+  }
+
+  /** A block's file is in the under store: the next pin list decides whether it may be evicted. */
+  notePersisted(id: BlockId): void {
+    this.#books.notePersisted(id, this.#clock.monotonicMs());
   }
 
   // --- Reading
@@ -246,8 +252,11 @@ export class BlockStore {
     }
     const { open, handle } = opened;
     const closed = async () => {
-      await this.#open.release(handle);
-      this.#leave(entry);
+      try {
+        await this.#open.release(handle);
+      } finally {
+        this.#leave(entry);
+      }
     };
     if (!entry.isListed) {
       // Removed while its files were being opened: they may be of two blocks by now.

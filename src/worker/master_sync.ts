@@ -83,7 +83,8 @@ export class MasterSync {
     while (!this.#isStopped) {
       this.#watch();
       try {
-        this.#store.setPinned(await this.#leader.pinnedFiles());
+        const askedMs = this.#world.clock.monotonicMs();
+        this.#store.setPinned(await this.#leader.pinnedFiles(), askedMs);
       } catch (error) {
         // The list of before stays: pinning too much loses nothing.
         if (!isRockpoolError(error)) throw error;

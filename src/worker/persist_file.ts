@@ -84,6 +84,7 @@ export class Persister {
           `The under store has ${status.lengthBytes} of ${lengthBytes} bytes of ${ufsTempPath}`,
           "The file is persisted anew",
         );
+      for (const { blockId } of blocks) this.#deps.store.notePersisted(blockId as BlockId); // the master's own ids
       this.#deps.counters.bytesPersisted += lengthBytes;
       this.#deps.onEvent({ kind: "filePersisted", fileId, ufsPath: ufsTempPath, lengthBytes });
       return { length: lengthBytes, ufsFingerprint: status.fingerprint };

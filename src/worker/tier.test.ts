@@ -40,14 +40,14 @@ test("reserve() gives null and changes nothing when all is in use, pinned or pro
   const placement = books.reserve(50, 0);
   assert.ok(placement !== null);
   books.commit({ id: id(3), directory: 0, lengthBytes: 50 }, 50, 1000);
-  books.setPinned(new Set([fileIdOfBlock(id(2))]), 0);
+  books.setPinned(new Set([fileIdOfBlock(id(2))]), 0, 0);
   assert.equal(books.reserve(1, 999), null);
   assert.equal(books.usedBytes, 150);
   assert.deepEqual(
     books.reserve(1, 1000)?.victims.map((victim) => victim.id),
     [id(3)],
   );
-  books.setPinned(new Set(), 1000);
+  books.setPinned(new Set(), 1000, 1000);
   assert.deepEqual(
     books.reserve(50, 1000)?.victims.map((victim) => victim.id),
     [id(2)],
@@ -58,12 +58,25 @@ test("setPinned() ends the protection of a block whose file it names", () => {
   const books = new TierBooks([50]);
   books.reserve(50, 0);
   books.commit({ id: id(1), directory: 0, lengthBytes: 50 }, 50, 1000);
-  books.setPinned(new Set(), 1);
+  books.setPinned(new Set(), 1, 1);
   assert.equal(books.reserve(50, 2), null);
-  books.setPinned(new Set([fileIdOfBlock(id(1))]), 3);
+  books.setPinned(new Set([fileIdOfBlock(id(1))]), 3, 3);
   assert.equal(books.reserve(50, 4), null);
-  books.setPinned(new Set(), 5);
+  books.setPinned(new Set(), 5, 5);
   assert.equal(books.reserve(50, 6)?.victims.length, 1);
+});
+
+test("setPinned() with a list asked for after the file was persisted ends the protection, an older one does not", () => {
+  const books = new TierBooks([50]);
+  books.reserve(50, 0);
+  books.commit({ id: id(1), directory: 0, lengthBytes: 50 }, 50, 1000);
+  books.notePersisted(id(1), 10);
+  books.setPinned(new Set(), 11, 10);
+  assert.equal(books.reserve(50, 12), null);
+  books.setPinned(new Set([fileIdOfBlock(id(1))]), 13, 12);
+  assert.equal(books.reserve(50, 14), null);
+  books.setPinned(new Set(), 15, 14);
+  assert.equal(books.reserve(50, 16)?.victims.length, 1);
 });
 
 test("reserve() takes no victim for what no directory can hold", () => {
@@ -172,7 +185,7 @@ test("the books balance, keep the quota, and never evict what is used or pinned,
             }
             case "pin":
               pinned = new Set(action.containers.map((number) => fileIdOfBlock(id(number))));
-              books.setPinned(pinned, 0);
+              books.setPinned(pinned, 0, 0);
               break;
           }
           const sum = [...listed.values(), ...ghosts].reduce(

@@ -21,6 +21,8 @@ export type BlockEntry = {
   isListed: boolean;
   /** Not evicted before this time: the master's pin list does not know the file yet. 0 for none. */
   protectedUntilMs: number;
+  /** When its file was copied to the under store from here; a pin list asked for later knows. Infinity: never. */
+  persistedAtMs: number;
   /** A client process was given the path: its file is never written over. */
   isExposed: boolean;
 };
@@ -68,6 +70,10 @@ export class TierBooks {
   freeBytes(directory: number): number {
     const { quotaBytes, chargedBytes, isClosed } = this.#directory(directory);
     return isClosed ? 0 : quotaBytes - chargedBytes;
+  }
+
+  chargedBytes(directory: number): number {
+    return this.#directory(directory).chargedBytes;
   }
 
   /** Lets nothing new into a directory; what is there stays. @returns false when it was closed already */
@@ -206,6 +212,7 @@ export class TierBooks {
       users: 0,
       isListed: true,
       protectedUntilMs,
+      persistedAtMs: Infinity,
       isExposed: false,
     };
     this.#entries.set(entry.id, entry);
@@ -245,14 +252,22 @@ export class TierBooks {
     this.#unlist(entry);
   }
 
+  /** The block's file is in the under store, though the master may not have taken note yet. */
+  notePersisted(id: BlockId, nowMs: number): void {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) entry.persistedAtMs = nowMs;
+  }
+
   /**
-   * The files that the master wants kept. A fresh block whose file the list names is from then on the list's
-   * business; blocks that it no longer names count as recently used.
+   * The files that the master wants kept. A fresh block is from then on the list's business when the list names its file
+   * or was asked for after the file was persisted; blocks that it no longer names count as recently used.
+   * @param askedMs when the list was asked for
    */
-  setPinned(files: ReadonlySet<InodeId>, nowMs: number): void {
+  setPinned(files: ReadonlySet<InodeId>, nowMs: number, askedMs: number): void {
     this.#pinnedFiles = files;
     for (const entry of this.#protected) {
-      if (!files.has(fileIdOfBlock(entry.id)) && entry.protectedUntilMs > nowMs) continue;
+      const isDecided = files.has(fileIdOfBlock(entry.id)) || entry.persistedAtMs < askedMs;
+      if (!isDecided && entry.protectedUntilMs > nowMs) continue;
       entry.protectedUntilMs = 0;
       this.#protected.delete(entry);
     }
