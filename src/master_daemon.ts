@@ -29,7 +29,7 @@ import { OsGroupMapping, Principals } from "./master/groups.ts";
 import { PersistScheduler } from "./master/persist_scheduler.ts";
 import { createMasterState, type MasterState } from "./master/state_machine.ts";
 import { WorkerControlClient } from "./master/worker_control.ts";
-import { masterGauges } from "./master_metrics.ts";
+import { masterReadings } from "./master_metrics.ts";
 import { masterRpcServer } from "./master_rpc.ts";
 import { MasterStatusPage } from "./master_status.ts";
 import type { RpcServer } from "./rpc/service.ts";
@@ -109,10 +109,14 @@ function openJournal(context: DaemonContext, state: MasterState): RaftJournal<Ap
   });
 }
 
-function createParts(context: DaemonContext, store: KeyValueStore): MasterParts {
+function createParts(
+  context: DaemonContext,
+  store: KeyValueStore,
+  groups: OsGroupMapping,
+  rootGroup: string,
+): MasterParts {
   const { configuration, telemetry, world } = context;
   const user = processUser(configuration);
-  const groups = new OsGroupMapping(world.clock);
   const rootUfsUri = configuration.get(MasterKeys.rootUfs);
   // Each of the two needs the other; both are there before anything calls them.
   const late: { blocks: SoftBlockMaster | null } = { blocks: null };
@@ -139,7 +143,7 @@ function createParts(context: DaemonContext, store: KeyValueStore): MasterParts 
       isRootUfsReadOnly: configuration.get(MasterKeys.rootReadonly),
       isRootUfsShared: configuration.get(MasterKeys.rootShared),
       rootOwner: user,
-      rootGroup: user,
+      rootGroup,
       loadedBlockSizeBytes: configuration.get(UserKeys.blockSize),
     },
     onEvent: telemetry.listen("namespace", { rootUfsDiffers: "warn", intentDelayed: "warn" }),
@@ -232,12 +236,15 @@ class MasterDaemon implements Daemon {
       telemetry.logger.log("warn", "main", "metadata is rebuilt from the journal", {
         reason: "the machine ended without closing it",
       });
-    const parts = createParts(this.#context, store);
+    const user = processUser(configuration);
+    const groups = new OsGroupMapping(world.clock);
+    const [rootGroup = user] = await groups.groupsOf(user);
+    const parts = createParts(this.#context, store, groups, rootGroup);
     this.#parts = parts;
     followLeadership(parts, this.#context);
     const page = new MasterStatusPage(this.#context, parts);
-    for (const { name, help, read } of masterGauges(parts))
-      telemetry.metrics.gauge(name, help, read);
+    const readings = masterReadings(parts, telemetry.metrics);
+    for (const reading of readings) telemetry.metrics.serve(reading);
     const web = await startWebServer({
       bindHost: configuration.get(MasterKeys.webBindHost),
       port: configuration.get(MasterKeys.webPort),
@@ -250,7 +257,7 @@ class MasterDaemon implements Daemon {
         telemetry.logger.log("error", "web", "page failed", { path, error }),
     });
     this.#web = web;
-    const rpc = masterRpcServer(this.#context, parts, page);
+    const rpc = masterRpcServer(this.#context, parts, page, readings);
     this.#rpc = rpc;
     const rpcPort = await rpc.listen(
       configuration.get(MasterKeys.bindHost),

@@ -21,11 +21,11 @@ import { PROTOCOL_VERSION } from "./master/services_meta.ts";
 import type { MasterFacts, MasterServicePorts } from "./master/services_ports.ts";
 import type { MasterState } from "./master/state_machine.ts";
 import type { MasterParts } from "./master_daemon.ts";
-import { masterGauges } from "./master_metrics.ts";
 import type { MasterStatusPage } from "./master_status.ts";
 import { GrpcServer, type GrpcServerOptions } from "./rpc/grpc_server.ts";
 import { SaslAuthentication, trustingAuthenticator } from "./rpc/sasl.ts";
 import type { RpcServer } from "./rpc/service.ts";
+import type { Reading } from "./telemetry/metrics.ts";
 
 /** Files that wait for the under store and are named to workers; later ones follow as these are done. */
 const PINNED_MAX = 100_000;
@@ -90,10 +90,10 @@ function servicePorts(
   context: DaemonContext,
   parts: MasterParts,
   page: MasterStatusPage,
+  readings: readonly Reading[],
 ): MasterServicePorts {
   const { configuration, world } = context;
   const { namespace, blocks, journal, principals, state } = parts;
-  const gauges = masterGauges(parts);
   return {
     fileSystem: namespace.fileSystem,
     blocks,
@@ -109,9 +109,8 @@ function servicePorts(
         "Nothing needs to be done: a restart reads only what the metadata does not hold yet",
       );
     },
-    metrics: () =>
-      new Map(gauges.map(({ name, read }) => [name, { kind: "gauge", value: read() }] as const)),
-    clearMetrics: () => {}, // gauges: there is nothing that was summed up
+    metrics: () => new Map(readings.map(({ name, kind, read }) => [name, { kind, value: read() }])),
+    clearMetrics: () => {}, // what Prometheus counts must not go back
     nowMs: () => world.clock.wallMs(),
   };
 }
@@ -121,6 +120,7 @@ export function masterRpcServer(
   context: DaemonContext,
   parts: MasterParts,
   page: MasterStatusPage,
+  readings: readonly Reading[],
 ): RpcServer {
   const { configuration, telemetry, world } = context;
   const log = telemetry.listen<Parameters<NonNullable<GrpcServerOptions["onEvent"]>>[0]>("rpc", {
@@ -130,6 +130,8 @@ export function masterRpcServer(
   const options = {
     messageBytesMax: configuration.get(MasterKeys.maxInboundMessageSize),
     keepalive: KEEPALIVE,
+    onCallEnd: (path: string, status: number, tookMs: number) =>
+      telemetry.metrics.countCall(path, status, tookMs),
     onEvent: (event: Parameters<typeof log>[0]) => {
       log(event);
       endOnBug(context, event);
@@ -145,6 +147,7 @@ export function masterRpcServer(
   const authenticator = isSimple ? sasl : trustingAuthenticator(processUser(configuration));
   const server = new GrpcServer({ ...options, authenticator });
   if (isSimple) server.addService(sasl.table());
-  for (const table of masterServices(servicePorts(context, parts, page))) server.addService(table);
+  for (const table of masterServices(servicePorts(context, parts, page, readings)))
+    server.addService(table);
   return server;
 }

@@ -23,6 +23,7 @@ import { openKernels } from "./kernels/load.ts";
 import { arenaBytesOf } from "./kernels/slot_pool.ts";
 import { OsGroupMapping } from "./master/groups.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
+import type { Reading } from "./telemetry/metrics.ts";
 import { UnderStores } from "./under_stores.ts";
 import { askForLeader } from "./web/leader_client.ts";
 import { workerHandler } from "./web/pages.ts";
@@ -112,32 +113,46 @@ function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
   };
 }
 
-function addMetrics(context: DaemonContext, worker: WorkerProcess): void {
-  const { metrics } = context.telemetry;
-  const gauges: [string, string, (status: WorkerStatus) => number][] = [
+function workerReadings(worker: WorkerProcess): readonly Reading[] {
+  const gauges: readonly [string, string, (status: WorkerStatus) => number][] = [
     ["Worker.CapacityTotal", "Bytes that may be cached", (s) => capacity(s)],
     ["Worker.CapacityUsed", "Bytes that are cached", (s) => used(s)],
     ["Worker.CapacityFree", "Bytes of room", (s) => capacity(s) - used(s)],
     ["Worker.BlocksCached", "Blocks that are cached", (s) => s.blockCount],
-    ["Worker.BytesReadDirect", "Bytes read from the cache", (s) => s.counters.bytesReadLocal],
-    ["Worker.BytesReadUfs", "Bytes read from under stores", (s) => s.counters.bytesReadUfs],
-    ["Worker.BytesWrittenAlluxio", "Bytes written to the cache", (s) => s.counters.bytesWritten],
-    ["Worker.BytesWrittenUfs", "Bytes written to under stores", (s) => s.counters.bytesWrittenUfs],
-    [
-      "Worker.BlocksEvictedTotal",
-      "Blocks evicted since the start",
-      (s) => s.counters.blocksEvicted,
-    ],
-    [
-      "Worker.BlocksQuarantined",
-      "Damaged blocks set aside since the start",
-      (s) => s.counters.blocksQuarantined,
-    ],
-    ["Worker.ActiveDataReaders", "Open reads", (s) => s.counters.readsActive],
-    ["Worker.ActiveDataWriters", "Open writes", (s) => s.counters.writesActive],
+    ["Worker.ActiveRpcReadCount", "Open reads", (s) => s.counters.readsActive],
+    ["Worker.ActiveRpcWriteCount", "Open writes", (s) => s.counters.writesActive],
     ["Worker.FreeSlots", "Chunks of kernel memory that are free", (s) => s.freeSlots],
   ];
-  for (const [name, help, read] of gauges) metrics.gauge(name, help, () => read(worker.status()));
+  const counters: readonly [string, string, (count: WorkerStatus["counters"]) => number][] = [
+    ["Worker.BytesReadCache", "Bytes read from the cache", (c) => c.bytesReadLocal],
+    ["Worker.BytesReadPerUfs", "Bytes read from under stores", (c) => c.bytesReadUfs],
+    ["Worker.BytesWrittenRemote", "Bytes written to the cache", (c) => c.bytesWritten],
+    ["Worker.BytesWrittenPerUfs", "Bytes written to under stores", (c) => c.bytesWrittenUfs],
+    ["Worker.CacheBlocksSize", "Bytes fetched to be cached", (c) => c.bytesCached],
+    ["Worker.CacheSucceededBlocks", "Blocks fetched to be cached", (c) => c.blocksCached],
+    ["Worker.BlocksEvicted", "Blocks evicted", (c) => c.blocksEvicted],
+    ["Worker.BlocksQuarantined", "Damaged blocks set aside", (c) => c.blocksQuarantined],
+    [
+      "Worker.BytesPersisted",
+      "Bytes brought to under stores in the background",
+      (c) => c.bytesPersisted,
+    ],
+  ];
+  const status = () => worker.status();
+  return [
+    ...gauges.map(([name, help, read]) => ({
+      name,
+      help,
+      kind: "gauge" as const,
+      read: () => read(status()),
+    })),
+    ...counters.map(([name, help, read]) => ({
+      name,
+      help,
+      kind: "counter" as const,
+      read: () => read(status().counters),
+    })),
+  ];
 }
 
 const capacity = (status: WorkerStatus) =>
@@ -168,6 +183,7 @@ class WorkerDaemon implements Daemon {
       kernels: openKernels({ flavour, arenaBytes: arenaBytesOf(SLOT_COUNT) }),
       world,
       ufs: (rootUri) => stores.at(rootUri),
+      onCallEnd: (path, status, tookMs) => telemetry.metrics.countCall(path, status, tookMs),
       onEvent: (event) => {
         log(event);
         endOnBug(context, event);
@@ -177,8 +193,8 @@ class WorkerDaemon implements Daemon {
 
   async start() {
     const { rpcPort } = await this.#worker.start();
-    addMetrics(this.#context, this.#worker);
     const { configuration, telemetry } = this.#context;
+    for (const reading of workerReadings(this.#worker)) telemetry.metrics.serve(reading);
     this.#web = await startWebServer({
       bindHost: configuration.get(WorkerKeys.webBindHost),
       port: configuration.get(WorkerKeys.webPort),

@@ -92,6 +92,13 @@ function replaceFile(folder: string, name: string, content: string): void {
 }
 
 function checkAddresses(address: string, addresses: readonly string[]): void {
+  const twice = addresses.find((each, at) => addresses.indexOf(each) !== at);
+  if (twice !== undefined)
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `The journal addresses name ${twice} twice`,
+      "Name each master once in alluxio.master.embedded.journal.addresses",
+    );
   if (!addresses.includes(address))
     throw new RockpoolError(
       "FAILED_PRECONDITION",

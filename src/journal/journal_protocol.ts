@@ -6,9 +6,9 @@
  * `softState` of a lost reign comes after every answer given under it.
  * @module
  */
-import type { StatusName } from "../common/errors.ts";
+import { EXIT, isRockpoolError, messageOf, type StatusName } from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
-import { invariant } from "../common/invariant.ts";
+import { InvariantError, invariant } from "../common/invariant.ts";
 import type { Entry, SoftState } from "../raft/messages.ts";
 import type { TransportEvent } from "./raft_transport.ts";
 import type { WalEvent } from "./wal.ts";
@@ -125,6 +125,23 @@ export type PlainError = {
   readonly remedy: string;
 };
 
+export function plainError(error: unknown): PlainError {
+  if (isRockpoolError(error)) {
+    const { status, message, remedy } = error;
+    return { status, message, remedy };
+  }
+  return { status: "INTERNAL", message: messageOf(error), remedy: "" };
+}
+
+/** The exit code for a journal that can't be opened: of what `start()` rejects with. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof InvariantError) return EXIT.invariant;
+  if (isRockpoolError(error, "DATA_LOSS")) return EXIT.journalDamaged;
+  if (isRockpoolError(error, "FAILED_PRECONDITION")) return EXIT.notFormatted;
+  if (isRockpoolError(error, "UNAVAILABLE")) return EXIT.cannotStart;
+  return EXIT.journalIo;
+}
+
 export type JournalEvent =
   | WalEvent
   | TransportEvent
@@ -167,7 +184,7 @@ export type FromThread =
       readonly firstIndex: LogIndex;
       readonly term: Term;
     }
-  | { readonly kind: "refused"; readonly requestId: number; readonly error: PlainError | null }
+  | { readonly kind: "refused"; readonly requestId: number }
   | { readonly kind: "committed"; readonly entries: PackedEntries }
   | { readonly kind: "readReady"; readonly context: number; readonly index: LogIndex }
   | { readonly kind: "readsAborted"; readonly contexts: readonly number[] }

@@ -9,9 +9,9 @@
  * longer than two heartbeats says nothing about the peers, so the timers start anew.
  * @module
  */
-import { EXIT, isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId } from "../common/ids.ts";
-import { InvariantError, invariant, unreachable } from "../common/invariant.ts";
+import { invariant, unreachable } from "../common/invariant.ts";
 import {
   BATCH_BYTES_MAX,
   PEER_INFLIGHT_BYTES_MAX,
@@ -31,10 +31,11 @@ import {
   readIdentityFile,
 } from "./journal_folder.ts";
 import {
+  exitCodeOf,
   type FromThread,
   type JournalEvent,
-  type PlainError,
   packEntries,
+  plainError,
   type ThreadOptions,
   type ThreadStatus,
   type ToThread,
@@ -49,6 +50,8 @@ import { isNoSpace, WalError, type WalFailure } from "./wal_failure.ts";
 const DELIVER_BYTES_MAX = 1024 * 1024;
 const DELIVERIES_MAX = 8;
 const STATUS_INTERVAL_MS = 100;
+/** A machine without a free core stalls all the time; saying so now and then is enough. */
+const STALL_EVENT_INTERVAL_MS = 1000;
 /** While the disk is full. */
 const REOPEN_INTERVAL_MS = 1000;
 
@@ -62,23 +65,6 @@ export type JournalCoreOptions = {
 /** Everything that exists while the disk can be written. */
 type Session = { readonly raft: Raft; readonly wal: Wal; readonly transport: RaftTransport };
 
-export function plainError(error: unknown): PlainError {
-  if (isRockpoolError(error)) {
-    const { status, message, remedy } = error;
-    return { status, message, remedy };
-  }
-  return { status: "INTERNAL", message: messageOf(error), remedy: "" };
-}
-
-/** The exit code for a journal that can't be opened. */
-export function exitCodeOf(error: unknown): number {
-  if (error instanceof InvariantError) return EXIT.invariant;
-  if (isRockpoolError(error, "DATA_LOSS")) return EXIT.journalDamaged;
-  if (isRockpoolError(error, "FAILED_PRECONDITION")) return EXIT.notFormatted;
-  if (isRockpoolError(error)) return EXIT.cannotStart;
-  return EXIT.journalIo;
-}
-
 export class JournalCore {
   readonly #world: World;
   readonly #fileSystem: JournalFileSystem;
@@ -90,7 +76,6 @@ export class JournalCore {
   #unlock: (() => void) | null = null;
   #session: Session | null = null;
   #state: "idle" | "running" | "readOnly" | "stopped" = "idle";
-  #readOnlyError: PlainError | null = null;
   #isPumping = false;
   #softState: SoftState = { role: "follower", term: 0, leader: null };
   #committed: LogIndex = 0;
@@ -98,6 +83,7 @@ export class JournalCore {
   /** Last indexes of the deliveries that the main thread has not applied. */
   #deliveries: LogIndex[] = [];
   #lastTickMs = 0;
+  #stallToldMs = Number.NEGATIVE_INFINITY;
   #tickTimer: Timer | null = null;
   #statusTimer: Timer | null = null;
   #reopenTimer: Timer | null = null;
@@ -174,6 +160,12 @@ export class JournalCore {
       this.#delivered = appliedIndex;
       this.#state = "running";
       const session = await this.#open();
+      if (this.#state !== "running") {
+        // The log failed already, and has told why.
+        await session.transport.close();
+        await session.wal.abandon();
+        return;
+      }
       const { commitIndex, term } = session.wal.hardState;
       const tookMs = this.#world.clock.monotonicMs() - beganMs;
       const lastIndex = session.wal.lastIndex();
@@ -289,7 +281,10 @@ export class JournalCore {
     const gapMs = nowMs - this.#lastTickMs;
     if (gapMs > 2 * heartbeatMs) {
       this.#lastTickMs = nowMs;
-      this.#event({ kind: "stalled", gapMs: Math.round(gapMs) });
+      if (nowMs - this.#stallToldMs >= STALL_EVENT_INTERVAL_MS) {
+        this.#stallToldMs = nowMs;
+        this.#event({ kind: "stalled", gapMs: Math.round(gapMs) });
+      }
       session.raft.resetTimers();
     } else
       for (; nowMs - this.#lastTickMs >= tickMs; this.#lastTickMs += tickMs) session.raft.tick();
@@ -341,7 +336,7 @@ export class JournalCore {
       const { firstIndex, term } = result;
       this.#post({ kind: "accepted", requestId, firstIndex, term }, []);
       this.#pump();
-    } else this.#post({ kind: "refused", requestId, error: this.#readOnlyError }, []);
+    } else this.#post({ kind: "refused", requestId }, []);
   }
 
   #read({ context, term }: Extract<ToThread, { kind: "read" }>): void {
@@ -437,7 +432,6 @@ export class JournalCore {
       return;
     }
     this.#state = "readOnly";
-    this.#readOnlyError = plainError(failure.error);
     this.#event({ kind: "readOnly", message, remedy });
     const ended = this.#endSession();
     void ended.then(() => this.#reopenLater()); // #endSession does not fail.
@@ -460,7 +454,6 @@ export class JournalCore {
         return;
       }
       this.#state = "running";
-      this.#readOnlyError = null;
       this.#event({ kind: "writableAgain" });
       this.#begin(session);
     } catch (error) {

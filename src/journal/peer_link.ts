@@ -28,6 +28,8 @@ const REDIAL_MIN_MS = 20;
 const REDIAL_MAX_MS = 200;
 /** After a refusal for a reason that only an operator can remove. */
 const REDIAL_REFUSED_MS = 2000;
+/** A connection that breaks sooner is not dialled at once again, or two members that disagree would spin. */
+const STABLE_MS = 1000;
 /** A host that is gone answers nothing; the kernel alone would try for minutes. */
 const DIAL_TIMEOUT_MS = 1000;
 const PING_INTERVAL_MS = 250;
@@ -63,6 +65,7 @@ export class PeerLink {
   #timer: { cancel(): void } | null = null;
   #pingTimer: { cancel(): void } | null = null;
   #heardMs = 0;
+  #readySinceMs = 0;
   #isClosed = false;
   #droppedCount = 0;
 
@@ -182,7 +185,7 @@ export class PeerLink {
       }
       this.#isReady = true;
       this.#wasReady = true;
-      this.#redialMs = REDIAL_MIN_MS;
+      this.#readySinceMs = this.#heardMs;
       this.#options.onConnected();
       this.#schedulePing();
     } else socket.destroy(new Error(`A ${frame.kind} came out of turn`));
@@ -218,8 +221,12 @@ export class PeerLink {
     if (this.#isClosed) return;
     if (hadBeenReady) {
       this.#options.onClosed(messageOf(reason));
-      this.#redialIn(0);
-      return;
+      const livedMs = this.#options.world.clock.monotonicMs() - this.#readySinceMs;
+      if (livedMs >= STABLE_MS) {
+        this.#redialMs = REDIAL_MIN_MS;
+        this.#redialIn(0);
+        return;
+      }
     }
     const code = reason instanceof Error && "code" in reason ? reason.code : undefined;
     if (DEAD.has(code) && this.#wasReady) {

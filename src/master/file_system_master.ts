@@ -471,18 +471,18 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     if (this.#isReclaiming || !this.#isLeading) return;
     if (this.#state.view.reclaimable(1).length === 0) return;
     this.#isReclaiming = true;
-    this.#reclaim()
-      .catch((error: unknown) => {
-        this.#onEvent({
-          kind: "backgroundFailed",
-          what: "free removed directories",
-          message: messageOf(error),
-        });
-        this.#world.timers.after(RETRY_MS, () => this.#reclaimInBackground());
-      })
-      .finally(() => {
+    this.#reclaim().then(
+      () => {
         this.#isReclaiming = false;
-      });
+        this.#reclaimInBackground(); // what was removed while the last entry was on its way
+      },
+      (error: unknown) => {
+        this.#isReclaiming = false;
+        const what = "free removed directories";
+        this.#onEvent({ kind: "backgroundFailed", what, message: messageOf(error) });
+        this.#world.timers.after(RETRY_MS, () => this.#reclaimInBackground());
+      },
+    );
   }
 
   async #reclaim(): Promise<void> {

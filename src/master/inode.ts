@@ -300,10 +300,20 @@ const nameEncoder = new TextEncoder();
 const nameDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const DENTRY_PREFIX_BYTES = 9;
 
+/** Most names are ASCII, for which a loop is several times faster than the encoder. */
+function writeName(name: string): void {
+  for (let i = 0; i < name.length; i++) {
+    if (name.charCodeAt(i) < 0x80) continue;
+    scratch.raw(nameEncoder.encode(name));
+    return;
+  }
+  for (let i = 0; i < name.length; i++) scratch.u8(name.charCodeAt(i));
+}
+
 export function dentryKey(parentId: InodeId, name: string): Uint8Array {
   scratch.u8(TABLE.dentry);
   scratch.orderedU64(parentId);
-  scratch.raw(nameEncoder.encode(name));
+  writeName(name);
   return scratch.take();
 }
 
@@ -329,7 +339,7 @@ export function dedupeKey(
   scratch.orderedU64(BigInt.asUintN(64, operationId.high));
   scratch.orderedU64(BigInt.asUintN(64, operationId.low));
   scratch.u8(kindTag);
-  scratch.raw(nameEncoder.encode(user.slice(0, 256)));
+  writeName(user.slice(0, 256));
   return scratch.take();
 }
 

@@ -7,6 +7,7 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
+import { ENTRY_BYTES_MAX } from "../common/limits.ts";
 import type { JournalSystem } from "../journal/journal_system.ts";
 import type { Clock } from "../world/ports.ts";
 import type { Call, Principal } from "./api.ts";
@@ -80,6 +81,12 @@ export class Proposer {
       principal: { user, groups, isSuperuser },
       command,
     });
+    if (payload.length > ENTRY_BYTES_MAX)
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `A ${command.kind} of ${payload.length} bytes is more than the journal takes (${ENTRY_BYTES_MAX})`,
+        "Use fewer or smaller extended attributes",
+      );
     const result = await this.#journal.propose(payload);
     if (!result.isOk) throw new RockpoolError(result.status, result.message, result.remedy);
     return { value: result.value, intentIds: result.intentIds };

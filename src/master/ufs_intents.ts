@@ -26,6 +26,8 @@ import type { MasterState } from "./state_machine.ts";
 
 /** Calls to under stores at the same time; more only queue up in the thread pool or in the store. */
 const RUNNING_MAX = 16;
+/** How far ahead of the oldest intent another one may be begun: those that wait for a retry must not hold up all others. */
+const SEARCH_MAX = 256;
 /** A store that did not answer is asked again after this, doubling to the maximum. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 10_000;
@@ -164,7 +166,7 @@ export class UfsIntents {
       return Promise.reject(
         row.refusal === null
           ? new RockpoolError("UNAVAILABLE", "This master leads no more", "Try again")
-          : new RockpoolError("FAILED_PRECONDITION", row.refusal, "Check the under store"),
+          : new RockpoolError("PERMISSION_DENIED", row.refusal, "Check the under store"),
       );
     }
     return new Promise((resolve, reject) => {
@@ -247,7 +249,7 @@ export class UfsIntents {
       if (isFree) void this.#run(pending); // reports to `#pending`, never rejects
       before.push(pending);
       // Beyond this many the search costs more than the concurrency gives.
-      if (before.length > 4 * RUNNING_MAX) return;
+      if (before.length > SEARCH_MAX) return;
     }
   }
 
@@ -310,12 +312,19 @@ export class UfsIntents {
 
   /** One entry at a time; what ends meanwhile goes into the next. */
   async #journalOutcomes(): Promise<void> {
-    if (this.#isJournaling || !this.#isActive) return;
-    const ended = [...this.#pending.values()].filter(({ outcome }) => outcome !== null);
-    if (ended.length === 0) return;
-    const batch = ended.slice(0, OUTCOMES_MAX);
+    if (this.#isJournaling) return;
     const reign = this.#reign;
     this.#isJournaling = true;
+    while (reign === this.#reign) {
+      const ended = [...this.#pending.values()].filter(({ outcome }) => outcome !== null);
+      if (ended.length === 0 || !(await this.#journalBatch(ended.slice(0, OUTCOMES_MAX)))) break;
+    }
+    if (reign === this.#reign) this.#isJournaling = false;
+  }
+
+  /** @returns false when it failed: it is tried again later, here or by the next leader */
+  async #journalBatch(batch: readonly Pending[]): Promise<boolean> {
+    const reign = this.#reign;
     const outcomes = batch.map(
       ({ id, outcome }): IntentOutcome => ({
         id,
@@ -326,18 +335,16 @@ export class UfsIntents {
     try {
       await this.#proposer.propose(SYSTEM, { kind: "intentsDone", outcomes });
     } catch (error) {
-      if (reign !== this.#reign) return; // the next leader does them again
-      this.#isJournaling = false;
+      if (reign !== this.#reign) return false; // the next leader does them again
       this.#onEvent({
         kind: "backgroundFailed",
         what: "journal the ends of under store changes",
         message: messageOf(error),
       });
       this.#after(RETRY_MIN_MS, () => void this.#journalOutcomes());
-      return;
+      return false;
     }
-    if (reign !== this.#reign) return;
-    this.#isJournaling = false;
+    if (reign !== this.#reign) return false;
     for (const pending of batch) {
       this.#pending.delete(pending.id);
       const refusal = pending.outcome?.refusal ?? null;
@@ -347,7 +354,7 @@ export class UfsIntents {
     }
     this.#changed();
     this.#pump();
-    await this.#journalOutcomes();
+    return true;
   }
 
   /** @returns the fingerprint of the file that it made; "" for everything else */

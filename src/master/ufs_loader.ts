@@ -26,7 +26,8 @@ import type { UfsIntents } from "./ufs_intents.ts";
 const FACTS_MAX = 500;
 /** How often a directory may change under a load before the caller is told to come again. */
 const ATTEMPTS_MAX = 5;
-const LINE_MAX = 1024;
+/** Of what a store says of owners and versions; more is cut, so that an entry stays small. */
+const LINE_MAX = 256;
 
 const utf8 = new TextEncoder();
 

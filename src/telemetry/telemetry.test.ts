@@ -53,11 +53,20 @@ test("formatLine() shows the stack of an error", () => {
 test("createMetrics() reads its values when it is scraped", async () => {
   const metrics = createMetrics();
   let paths = 1;
-  metrics.gauge("Master.TotalPaths", "Files and directories", () => paths);
+  const help = "Files and directories";
+  metrics.serve({ name: "Master.TotalPaths", help, kind: "gauge", read: () => paths });
+  metrics.serve({ name: "Master.PathsDeleted", help, kind: "counter", read: () => paths });
   paths = 42;
   metrics.countEvent("journal", "gained");
+  metrics.countCall("/alluxio.grpc.file.FileSystemMasterClientService/GetStatus", 0, 1500);
+  metrics.countCall("/alluxio.grpc.file.FileSystemMasterClientService/GetStatus", 5, 500);
+  await metrics.scrape();
   const { text } = await metrics.scrape();
   assert.match(text, /^Master_TotalPaths 42$/m);
+  assert.match(text, /^Master_PathsDeleted 42$/m);
+  assert.match(text, /^Rockpool_Calls\{method="GetStatus",status="5"\} 1$/m);
+  assert.match(text, /^Rockpool_CallSeconds\{method="GetStatus"\} 2$/m);
+  assert.equal(metrics.callCount("GetStatus"), 1);
   assert.match(text, /^Rockpool_Events\{part="journal",kind="gained"\} 1$/m);
   assert.match(text, /^process_resident_memory_bytes \d/m);
 });

@@ -124,6 +124,9 @@ export class CacheJobs {
       if (this.#isStopped)
         throw new RockpoolError("CANCELLED", `Block ${wish.blockId} is not cached: worker stops`);
       if (!this.#store.has(wish.blockId)) await this.#fetch(wish);
+    } catch (error) {
+      // Somebody else, a reader or a writer, is bringing the block already.
+      if (!isRockpoolError(error, "ALREADY_EXISTS")) throw error;
     } finally {
       this.#jobs.delete(wish.blockId);
       this.#running--;

@@ -6,7 +6,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { setTimeout } from "node:timers/promises";
 import { RockpoolError } from "../common/errors.ts";
 import { SLOT_BYTES } from "../common/limits.ts";
 import { openKernels } from "../kernels/load.ts";
@@ -195,9 +195,17 @@ export type Fixture = {
   }>;
 };
 
-/** Resolves when the condition holds; the test's own time limit is the only bound. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await setImmediate();
+/** Far beyond what any condition takes on a busy machine: a test that waits longer has failed. */
+const UNTIL_MS_MAX = 60_000;
+
+/** Resolves when the condition holds. */
+export async function until(condition: () => boolean): Promise<void> {
+  const startedMs = performance.now();
+  while (!condition()) {
+    if (performance.now() - startedMs > UNTIL_MS_MAX)
+      throw new RangeError(`What was waited for did not happen: ${condition}`);
+    await setTimeout(1);
+  }
 }
 
 export async function withWorker(

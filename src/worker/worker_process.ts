@@ -108,6 +108,8 @@ export interface WorkerProcess {
 /** One chunk of any client, its frame, and room for commands. */
 const MESSAGE_BYTES_MAX = 2 * CHUNK_BYTES_MAX;
 const STOP_GRACE_MS = 2_000;
+/** A master that vanished without a word is connected to anew after this, not after the system's quarter of an hour. */
+const KEEPALIVE = { timeMs: 5_000, timeoutMs: 5_000 };
 
 export function createWorker(options: WorkerOptions, deps: WorkerDeps): WorkerProcess {
   const counters = new WorkerCounters();
@@ -195,7 +197,7 @@ async function open(
     ({ host, port }) =>
       new MasterLink({
         ...{ store, world, onEvent },
-        channel: openChannel({ host, port, auth: options.credentials }),
+        channel: openChannel({ host, port, auth: options.credentials, keepalive: KEEPALIVE }),
         options: { ...options, address },
       }),
   );

@@ -42,7 +42,7 @@ describe("the command line", () => {
 
   /** Runs a command; `expected` is all that it prints, or a pattern for all of it. */
   async function run(line: string, expected: string | RegExp, exit = 0): Promise<void> {
-    const words = line.split(" ").map((word) => word.replace("@", `${folder}/`));
+    const words = line.split(" ").map((word) => word.replace(/^@/, `${folder}/`));
     const result = await cluster.cli(...words);
     const printed = result.stdout + result.stderr;
     if (typeof expected === "string") assert.equal(printed, expected, line);
@@ -148,7 +148,7 @@ describe("the command line", () => {
     await run("fs chgrp crew /a/f", "Changed group of /a/f to crew\n");
     await run("fs ls /a", /^-rwxr-xr-x {2}bob +crew /);
     await run("fs pin /a/f", "File '/a/f' was successfully pinned.\n");
-    await run("fs ls -p /a", /\/a\/f\n$/);
+    await run("fs ls -p /a", /\/a\/f \n$/);
     await run("fs unpin /a/f", "File '/a/f' was successfully unpinned.\n");
     await run("fs ls -p /a", "");
     await run(

@@ -9,9 +9,9 @@ import { after, before, describe, test } from "node:test";
 import { percentile } from "../../bench/harness.ts";
 import { FileSystem } from "../../src/client/file_system.ts";
 import { JavaWriter, javaToolchain } from "../interop/java_client.ts";
-import { type Acknowledged, longestGapMs } from "./gaps.ts";
-import { LocalCluster } from "./local_cluster.ts";
-import { OwnWriter } from "./own_writer.ts";
+import { type Acknowledged, longestGapMs } from "../process/gaps.ts";
+import { LocalCluster } from "../process/local_cluster.ts";
+import { OwnWriter } from "../process/own_writer.ts";
 
 const KILLS = 10;
 const STOPPED_MS = 10_000;
