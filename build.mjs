@@ -1,7 +1,8 @@
 /**
  * Builds everything into dist/: WASM kernels, generated protocol code, daemons and command line.
  * esbuild strips types and does not check them: `npm run check` does.
- * `node build.mjs` builds all; `node build.mjs gen` only what type checking and unit tests need.
+ * `node build.mjs` builds all; `node build.mjs gen` only what type checking and unit tests need;
+ * `node build.mjs package` all and the types of "rockpool/client".
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -56,9 +57,7 @@ const REQUIRE =
  * stays outside: it brings native code.
  */
 async function buildDaemons() {
-  for (const name of readdirSync("dist").filter((file) => /^chunk-.*\.js(\.map)?$/.test(file)))
-    rmSync(`dist/${name}`);
-  await build({
+  const { metafile } = await build({
     ...nodeTarget,
     packages: "bundle",
     external: ["lmdb"],
@@ -68,7 +67,11 @@ async function buildDaemons() {
     chunkNames: "chunk-[name]-[hash]",
     entryPoints: { main: "src/main.ts", journal_thread: "src/journal_thread_main.ts" },
     outdir: "dist",
+    metafile: true,
   });
+  // What earlier builds left; last, so that a daemon that starts meanwhile finds its pieces.
+  for (const name of readdirSync("dist").filter((file) => /^chunk-.*\.js(\.map)?$/.test(file)))
+    if (!(`dist/${name}` in metafile.outputs)) rmSync(`dist/${name}`);
 }
 
 /**
@@ -98,6 +101,11 @@ async function buildClient() {
   await build({ ...nodeTarget, entryPoints, outfile: "dist/client.js" });
 }
 
+/** Their types, for the package alone: everyday builds do not stop at a type error. */
+function buildClientTypes() {
+  execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.client.json"], { stdio: "inherit" });
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   buildKernels();
   generateProtocol();
@@ -105,6 +113,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     await buildDaemons();
     await buildCommandLine();
     await buildClient();
+    if (process.argv[2] === "package") buildClientTypes();
     writeFileSync("dist/built", "");
   }
 }

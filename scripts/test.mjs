@@ -30,7 +30,10 @@ if (!isQuick && hasTests("test/process"))
 if (!isQuick && hasTests("test/interop")) {
   if (hasJava)
     steps.push(["Java clients", process.execPath, ["scripts/process_tests.mjs", "test/interop/"]]);
-  else console.log("\n!!! SKIPPED: the tests with the real Java clients. They need a JDK and Maven. !!!\n");
+  else
+    console.log(
+      "\n!!! SKIPPED: the tests with the real Java clients. They need a JDK and Maven. !!!\n",
+    );
 }
 // Where the Java clients must be tested, their absence is a failure and not a skipped suite.
 if (!hasJava && process.env.ROCKPOOL_REQUIRE_JAVA === "1") process.exit(1);

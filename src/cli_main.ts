@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "./common/errors.ts";
+import { defaultHome } from "./conf/load.ts";
 import { runCli, type ShellParts } from "./shell/cli.ts";
 import type { Console } from "./shell/console.ts";
 
@@ -27,18 +28,26 @@ const aborter = new AbortController();
 // Every file of a tree that is copied listens to it: as many as there are streams, and no leak.
 setMaxListeners(0, aborter.signal);
 
+/** Resolves when standard output has room, or nobody reads it any more. */
+function roomInOutput(): Promise<void> {
+  const { stdout } = process;
+  return new Promise((resolve) => {
+    const done = () => {
+      stdout.off("drain", done);
+      aborter.signal.removeEventListener("abort", done);
+      resolve();
+    };
+    stdout.once("drain", done);
+    aborter.signal.addEventListener("abort", done);
+  });
+}
+
 function makeConsole(): Console {
   const { stdin, stdout, stderr } = process;
   const isTerminal = stdout.isTTY === true;
   return {
     out: (text) =>
-      new Promise((resolve) => {
-        if (aborter.signal.aborted || stdout.write(text)) resolve();
-        else {
-          stdout.once("drain", resolve);
-          aborter.signal.addEventListener("abort", () => resolve(), { once: true });
-        }
-      }),
+      aborter.signal.aborted || stdout.write(text) ? Promise.resolve() : roomInOutput(),
     err: (text) => stderr.write(text),
     isTerminal,
     ask:
@@ -52,7 +61,7 @@ function makeConsole(): Console {
         : null,
     env: process.env,
     cwd: process.cwd(),
-    home,
+    home: defaultHome(home, process.cwd()),
     signal: aborter.signal,
   };
 }

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { EXIT, messageOf, RockpoolError } from "./common/errors.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
-import { type Loaded, loadConfiguration } from "./conf/load.ts";
+import { defaultHome, type Loaded, loadConfiguration } from "./conf/load.ts";
 import type { Daemon, DaemonContext } from "./daemon.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
@@ -49,13 +49,9 @@ function parseWords(words: readonly string[]): Arguments {
 }
 
 function load({ kind, confDir, definitions }: Arguments): Loaded {
-  return loadConfiguration({
-    kind,
-    definitions,
-    variables: process.env,
-    home: process.cwd(),
-    confDir,
-  });
+  const packageRoot = fileURLToPath(new URL("..", import.meta.url));
+  const home = defaultHome(packageRoot, process.cwd());
+  return loadConfiguration({ kind, definitions, variables: process.env, home, confDir });
 }
 
 function openTelemetry(configuration: Configuration) {
@@ -147,6 +143,10 @@ async function run(words: readonly string[]): Promise<void> {
   });
   for (const text of [...loaded.warnings, ...configuration.warnings])
     logger.log("warn", "conf", text);
+  if (configuration.withoutEffect.length > 0)
+    logger.log("info", "conf", "set, known, and without effect in this version", {
+      names: configuration.withoutEffect,
+    });
   const startedMs = performance.now();
   try {
     const daemon = await createDaemon(given.kind, context);

@@ -109,6 +109,30 @@ function openJournal(context: DaemonContext, state: MasterState): RaftJournal<Ap
   });
 }
 
+/** What brings files to the under store in the background, by the workers. */
+function createPersists(
+  { configuration, telemetry, world }: DaemonContext,
+  namespace: NamespaceServices,
+  blocks: SoftBlockMaster,
+): Pick<MasterParts, "persists" | "control"> {
+  const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
+  const user = processUser(configuration);
+  const control = new WorkerControlClient(isSimple ? { kind: "simple", user } : { kind: "none" });
+  const persists = new PersistScheduler({
+    queue: namespace.persistQueue,
+    blocks,
+    control,
+    world,
+    options: {
+      concurrencyMax: PERSIST_CONCURRENCY,
+      perWorkerMax: PERSIST_PER_WORKER,
+      pollMs: configuration.get(MasterKeys.persistenceSchedulerInterval),
+    },
+    onEvent: telemetry.listen("persist", { filePersisted: "debug" }),
+  });
+  return { persists, control };
+}
+
 function createParts(
   context: DaemonContext,
   store: KeyValueStore,
@@ -160,20 +184,7 @@ function createParts(
     onEvent: telemetry.listen("blocks"),
   });
   late.blocks = blocks;
-  const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
-  const control = new WorkerControlClient(isSimple ? { kind: "simple", user } : { kind: "none" });
-  const persists = new PersistScheduler({
-    queue: namespace.persistQueue,
-    blocks,
-    control,
-    world,
-    options: {
-      concurrencyMax: PERSIST_CONCURRENCY,
-      perWorkerMax: PERSIST_PER_WORKER,
-      pollMs: configuration.get(MasterKeys.persistenceSchedulerInterval),
-    },
-    onEvent: telemetry.listen("persist", { filePersisted: "debug" }),
-  });
+  const { persists, control } = createPersists(context, namespace, blocks);
   const principals = new Principals(groups, {
     arePermissionsChecked: configuration.get(CommonKeys.permissionEnabled),
     superGroup: configuration.get(CommonKeys.supergroup),

@@ -130,8 +130,9 @@ export class BlockReader {
       throwIfAborted(this.#signal);
       const source = sources.find((one) => !this.#failed.has(addressKey(one.address)));
       if (source === undefined) {
-        if (performance.now() - lastProgressMs > this.#context.patience.workerSearchMs)
-          throw this.#unreadable();
+        const { workerSearchMs, workerAbsenceMs } = this.#context.patience;
+        const limitMs = sources.length === 0 ? workerAbsenceMs : workerSearchMs;
+        if (performance.now() - lastProgressMs > limitMs) throw this.#unreadable();
         await pause(pauseMs, this.#signal);
         pauseMs = Math.min(pauseMs * 2, ROUND_PAUSE_MAX_MS);
         this.#failed.clear();

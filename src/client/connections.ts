@@ -2,7 +2,7 @@
  * The ports of this library filled in with gRPC.
  * @module
  */
-import { type BidiCall, openChannel, type RpcChannel } from "../rpc/channel.ts";
+import { type BidiCall, type Credentials, openChannel, type RpcChannel } from "../rpc/channel.ts";
 import { MasterChannel } from "../rpc/master_channel.ts";
 import type { MethodShape } from "../rpc/service.ts";
 import { addressKey, connectHost } from "./block_policy.ts";
@@ -54,7 +54,7 @@ class MasterConnection implements MasterPort {
 /** @param options `addresses` are "host:port", checked before */
 export function connectMasters(options: {
   readonly addresses: readonly string[];
-  readonly user: string;
+  readonly auth: Credentials;
   readonly callTimeoutMs: number;
 }): MasterPort {
   const addresses = options.addresses.map((text) => {
@@ -65,18 +65,18 @@ export function connectMasters(options: {
   return new MasterConnection(
     new MasterChannel({
       addresses,
-      auth: { kind: "simple", user: options.user },
+      auth: options.auth,
       retry: { baseMs: 20, maxMs: RETRY_PAUSE_MAX_MS, budgetMs: options.callTimeoutMs },
     }),
   );
 }
 
 class WorkerConnections implements WorkerPort {
-  readonly #user: string;
+  readonly #auth: Credentials;
   readonly #channels = new Map<string, RpcChannel>();
 
-  constructor(user: string) {
-    this.#user = user;
+  constructor(auth: Credentials) {
+    this.#auth = auth;
   }
 
   #channel(address: WorkerAddress): RpcChannel {
@@ -86,7 +86,7 @@ class WorkerConnections implements WorkerPort {
     const channel = openChannel({
       host: connectHost(address),
       port: address.dataPort,
-      auth: { kind: "simple", user: this.#user },
+      auth: this.#auth,
       windowBytes: BLOCK_WINDOW_BYTES,
       // A worker that vanished without a word is noticed by the streams' own stall limits.
     });
@@ -118,6 +118,6 @@ class WorkerConnections implements WorkerPort {
   }
 }
 
-export function connectWorkers(options: { readonly user: string }): WorkerPort {
-  return new WorkerConnections(options.user);
+export function connectWorkers(options: { readonly auth: Credentials }): WorkerPort {
+  return new WorkerConnections(options.auth);
 }

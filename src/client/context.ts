@@ -14,8 +14,10 @@ export type Patience = {
   readonly streamStallMs: number;
   /** How long a worker may take to make a block or an under store file durable. */
   readonly commitMs: number;
-  /** How long to look for a worker that a new block fits on, or that can give a block. */
+  /** How long to go from worker to worker, all of which fail, for a new block or the bytes of one. */
   readonly workerSearchMs: number;
+  /** How long to wait when there is no worker at all that could serve: one may just be starting. */
+  readonly workerAbsenceMs: number;
 };
 
 export const DEFAULT_PATIENCE: Patience = {
@@ -24,6 +26,7 @@ export const DEFAULT_PATIENCE: Patience = {
   // A worker commits to the masters, which may be choosing a new leader.
   commitMs: 300_000,
   workerSearchMs: 60_000,
+  workerAbsenceMs: 10_000,
 };
 
 export type ClientContext = {
@@ -46,6 +49,7 @@ const LIST_AGE_MAX_MS = 30_000;
 export class WorkerDirectory {
   readonly #master: MasterClient;
   #list: readonly WorkerView[] = [];
+  #pending: Promise<readonly WorkerView[]> | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(master: MasterClient) {
@@ -53,12 +57,24 @@ export class WorkerDirectory {
   }
 
   async list(signal: Signal): Promise<readonly WorkerView[]> {
-    const now = performance.now();
     // An empty list is never kept: the first worker may register any moment.
-    if (this.#list.length > 0 && now - this.#readAtMs < LIST_AGE_MAX_MS) return this.#list;
-    this.#list = await this.#master.workers(signal);
-    this.#readAtMs = now;
-    return this.#list;
+    const isFresh = performance.now() - this.#readAtMs < LIST_AGE_MAX_MS;
+    if (isFresh && this.#list.length > 0) return this.#list;
+    throwIfAborted(signal);
+    // One question for all who ask at once; it belongs to none of their signals.
+    this.#pending ??= this.#read();
+    return this.#pending;
+  }
+
+  async #read(): Promise<readonly WorkerView[]> {
+    const askedMs = performance.now();
+    try {
+      this.#list = await this.#master.workers(null);
+      this.#readAtMs = askedMs;
+      return this.#list;
+    } finally {
+      this.#pending = null;
+    }
   }
 
   /** Forgets the list: a worker on it did not answer. */

@@ -29,7 +29,7 @@ async function setUp(
     masters: cluster.masters,
     hostName: "here",
     blockSizeBytes: 256 * KB,
-    patience: { streamStallMs: 5000, workerSearchMs: 2000, commitMs: 5000 },
+    patience: { streamStallMs: 5000, workerSearchMs: 2000, workerAbsenceMs: 2000, commitMs: 5000 },
     callTimeoutMs: 5000,
     ...options,
   });
@@ -154,7 +154,10 @@ test("a file that only the under store has is read, and its blocks are asked to 
 });
 
 test("a block that nobody has is UNAVAILABLE with a remedy", async () => {
-  const { cluster, files } = await setUp({}, { patience: { workerSearchMs: 100 } });
+  const { cluster, files } = await setUp(
+    {},
+    { patience: { workerSearchMs: 100, workerAbsenceMs: 100 } },
+  );
   await files.writeFile("/f", "hello", { writeType: "MUST_CACHE" });
   cluster.worker("w1").blocks.clear();
   await assert.rejects(
@@ -181,7 +184,10 @@ test("a small write goes to another worker when one fails at any moment up to it
 });
 
 test("CACHE_THROUGH survives the loss of its cache, and MUST_CACHE fails when no worker has room", async () => {
-  const { cluster, files } = await setUp({}, { patience: { workerSearchMs: 100 } });
+  const { cluster, files } = await setUp(
+    {},
+    { patience: { workerSearchMs: 100, workerAbsenceMs: 100 } },
+  );
   cluster.worker("w1").capacityBytes = 1000;
   const bytes = randomBytes(600 * KB);
   await files.writeFile("/kept", bytes, { writeType: "CACHE_THROUGH" });

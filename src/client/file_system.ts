@@ -17,6 +17,7 @@ import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { type Path, parsePath } from "../common/path.ts";
+import type { Credentials } from "../rpc/channel.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import { type PropertyReader, parseAuthority, parseUri, resolveMasters } from "./authority.ts";
 import { connectMasters, connectWorkers } from "./connections.ts";
@@ -64,6 +65,8 @@ export type ConnectOptions = {
   readonly masters: string | readonly string[];
   /** Who calls; the operating system's user when left out. */
   readonly user?: string;
+  /** SIMPLE names the user; NOSASL is for clusters that serve without logins. */
+  readonly authentication?: "SIMPLE" | "NOSASL";
   /** Time budget of a call to the masters, over all its retries. */
   readonly callTimeoutMs?: number;
   readonly writeType?: WriteType;
@@ -162,12 +165,14 @@ export class FileSystem {
     // A promise, so that a bad option rejects like everything else that can go wrong here.
     return Promise.resolve().then(() => {
       const user = options.user ?? userInfo().username;
+      const auth: Credentials =
+        options.authentication === "NOSASL" ? { kind: "none" } : { kind: "simple", user };
       const masterPort = connectMasters({
         addresses: addressesOf(options),
-        user,
+        auth,
         callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
       });
-      return FileSystem.over({ ...options, user }, masterPort, connectWorkers({ user }));
+      return FileSystem.over({ ...options, user }, masterPort, connectWorkers({ auth }));
     });
   }
 

@@ -35,15 +35,18 @@ export class OpenedFile {
 
   /** The bytes in order; destroying the stream or aborting the signal ends the read at the worker. */
   stream(range: ReadRange = {}): Readable {
-    const aborter = new AbortController();
     const { signal } = range;
-    const chunks = this.chunks({
-      ...range,
-      signal: signal === undefined ? aborter.signal : AbortSignal.any([signal, aborter.signal]),
-    });
+    throwIfAborted(signal ?? null);
+    const aborter = new AbortController();
+    const passOn = () => aborter.abort(signal?.reason);
+    signal?.addEventListener("abort", passOn);
+    const chunks = this.chunks({ ...range, signal: aborter.signal });
     const readable = Readable.from(chunks, { objectMode: false, highWaterMark: 1024 * 1024 });
-    // A generator that waits for a worker is only woken by its signal.
-    readable.once("close", () => aborter.abort(new Error("the stream was closed")));
+    readable.once("close", () => {
+      signal?.removeEventListener("abort", passOn);
+      // A generator that waits for a worker is only woken by its signal.
+      aborter.abort(new Error("the stream was closed"));
+    });
     return readable;
   }
 

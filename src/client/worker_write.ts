@@ -11,6 +11,7 @@ import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import {
   BlockWorker,
   RequestType,
+  WriteRequest,
   type WriteRequestCommandInit,
   type WriteRequestInit,
   type WriteResponse,
@@ -26,6 +27,35 @@ const CHUNK_BYTES = 1024 * 1024;
 const REPLAY_BYTES = 4 * CHUNK_BYTES;
 /** Pauses between two rounds over all workers. */
 const SEARCH_PAUSE_MS = 200;
+
+/** A chunk's message, made with one copy: 12 <length> 0A <length of the bytes> <bytes>. */
+function encodeChunk(bytes: Uint8Array): Uint8Array {
+  const inner = varintBytes(bytes.length);
+  const outer = varintBytes(1 + inner.length + bytes.length);
+  const message = Buffer.allocUnsafeSlow(2 + outer.length + inner.length + bytes.length);
+  message.set([0x12, ...outer, 0x0a, ...inner]);
+  message.set(bytes, message.length - bytes.length);
+  return message;
+}
+
+function varintBytes(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 0x80; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  bytes.push(rest);
+  return bytes;
+}
+
+const WRITE_BLOCK = {
+  ...BlockWorker.methods.WriteBlock,
+  request: {
+    encode: (message: WriteRequestInit) =>
+      message.chunk?.data === undefined
+        ? WriteRequest.encode(message)
+        : encodeChunk(message.chunk.data),
+    decode: WriteRequest.decode,
+  },
+};
 
 /** One stream to one worker. Every method but `cancel` throws the reason why the stream ended early. */
 export class WorkerWrite {
@@ -54,10 +84,9 @@ export class WorkerWrite {
     context: ClientContext,
     address: WorkerAddress,
     command: WriteRequestCommandInit,
-    signal: Signal,
   ): Promise<WorkerWrite> {
-    const shape = BlockWorker.methods.WriteBlock;
-    const call = await context.workerPort.bidi(address, shape, signal);
+    // No signal: an aborted write is destroyed by its stream, and must go through `cancel` below.
+    const call = await context.workerPort.bidi(address, WRITE_BLOCK, null);
     const write = new WorkerWrite(context, addressKey(address), call);
     call.send({ command });
     return write;
@@ -198,9 +227,8 @@ export class PlacedWrite {
   }
 
   async #open(address: WorkerAddress): Promise<WorkerWrite> {
-    const { command, signal } = this.#placement;
     this.#where = addressKey(address);
-    const stream = await WorkerWrite.open(this.#context, address, command, signal);
+    const stream = await WorkerWrite.open(this.#context, address, this.#placement.command);
     if (this.#isCancelled) {
       stream.cancel();
       throw this.#cancelled();
@@ -216,6 +244,7 @@ export class PlacedWrite {
   /** A worker that has not failed; waits for one when there is none. */
   async #place(deadlineMs: number, last: unknown): Promise<WorkerAddress> {
     const { spaceBytes, signal } = this.#placement;
+    const absentUntilMs = performance.now() + this.#context.patience.workerAbsenceMs;
     for (;;) {
       throwIfAborted(signal);
       if (this.#isCancelled) throw this.#cancelled();
@@ -225,7 +254,8 @@ export class PlacedWrite {
         random: this.#context.random,
       });
       if (worker !== null) return worker.address;
-      if (performance.now() >= deadlineMs) throw this.#noWorker(last);
+      const limitMs = this.#failed.size === 0 ? absentUntilMs : deadlineMs;
+      if (performance.now() >= limitMs) throw this.#noWorker(last);
       // All have failed once: a restarted one deserves another try, a full one after a pause too.
       this.#failed.clear();
       this.#context.workers.invalidate();

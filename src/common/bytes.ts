@@ -8,6 +8,7 @@
  * A reader never reads past its end: malformed input is a {@link DecodeError}.
  * @module
  */
+import { invariant } from "./invariant.ts";
 
 /** Input that is not of the format. Callers turn it into what it means to them: damage, or a bad peer. */
 export class DecodeError extends Error {
@@ -68,6 +69,8 @@ export class ByteWriter {
 
   /** A non-negative safe integer. */
   varint(value: number): void {
+    // What is written otherwise, no reader takes: in a journal it would stop every master for good.
+    invariant(value >= 0 && value <= Number.MAX_SAFE_INTEGER, "a varint is below 2^53");
     let rest = value;
     while (rest >= 0x80) {
       this.u8((rest % 128) | 0x80);

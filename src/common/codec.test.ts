@@ -18,6 +18,7 @@ import {
   uint,
   union,
 } from "./codec.ts";
+import { InvariantError } from "./invariant.ts";
 
 const sample = union({
   point: [1, struct({ x: int, y: uint, id: i64, big: u64 })],
@@ -72,4 +73,13 @@ test("decode() refuses every prefix of a value", () => {
   });
   for (let cut = 0; cut < whole.length; cut++)
     assert.throws(() => decode(sample, whole.subarray(0, cut)), DecodeError);
+});
+
+test("encode() refuses numbers that decode() would refuse", () => {
+  for (const value of [-1, 2 ** 53, 2 ** 63, Number.NaN])
+    assert.throws(() => encode(uint, value), InvariantError);
+  for (const value of [2 ** 52, -(2 ** 53)])
+    assert.throws(() => encode(int, value), InvariantError);
+  assert.equal(decode(uint, encode(uint, Number.MAX_SAFE_INTEGER)), Number.MAX_SAFE_INTEGER);
+  assert.equal(decode(int, encode(int, 2 ** 52 - 1)), 2 ** 52 - 1);
 });

@@ -2,16 +2,7 @@
  * Keys that every process reads: places, network, security, and what is Rockpool's own.
  * @module
  */
-import {
-  BOOLEAN,
-  DURATION,
-  keySpec,
-  LIST,
-  oneOf,
-  POSITIVE_DURATION,
-  STRING,
-  unsetKeySpec,
-} from "./key_spec.ts";
+import { BOOLEAN, keySpec, oneOf, STRING, unsetKeySpec } from "./key_spec.ts";
 
 export const CommonKeys = {
   home: keySpec("alluxio.home", STRING, "/opt/alluxio", {
@@ -22,12 +13,6 @@ export const CommonKeys = {
     scope: "ALL",
     doc: "The folder of alluxio-site.properties, masters and workers",
   }),
-  siteConfDir: keySpec(
-    "alluxio.site.conf.dir",
-    LIST,
-    `\${alluxio.conf.dir}/,~/.alluxio/,/etc/alluxio/`,
-    { scope: "ALL", doc: "Folders where the site file is looked for, in this order" },
-  ),
   workDir: keySpec("alluxio.work.dir", STRING, `\${alluxio.home}`, {
     scope: "SERVER",
     doc: "The folder under which journal, metastore and logs lie unless told otherwise",
@@ -35,10 +20,6 @@ export const CommonKeys = {
   logsDir: keySpec("alluxio.logs.dir", STRING, `\${alluxio.work.dir}/logs`, {
     scope: "ALL",
     doc: "The folder of the logs",
-  }),
-  userLogsDir: keySpec("alluxio.user.logs.dir", STRING, `\${alluxio.logs.dir}/user`, {
-    scope: "ALL",
-    doc: "The folder of the logs of commands",
   }),
   version: keySpec("alluxio.version", STRING, "2.9.4", {
     scope: "ALL",
@@ -78,55 +59,9 @@ export const CommonKeys = {
     scope: "ALL",
     doc: "Bits taken off the mode of what is made",
   }),
-  groupCacheTimeout: keySpec("alluxio.security.group.mapping.cache.timeout", DURATION, "1min", {
-    scope: "ALL",
-    doc: "How long a user's groups are remembered",
-    aliases: ["alluxio.security.group.mapping.cache.timeout.ms"],
-  }),
-  authTimeout: keySpec("alluxio.network.connection.auth.timeout", POSITIVE_DURATION, "30sec", {
-    scope: "ALL",
-    doc: "How long a client may take to log in",
-  }),
-  hostResolutionTimeout: keySpec(
-    "alluxio.network.host.resolution.timeout",
-    POSITIVE_DURATION,
-    "5sec",
-    {
-      scope: "ALL",
-      doc: "How long a name server may take",
-      aliases: ["alluxio.network.host.resolution.timeout.ms"],
-    },
-  ),
-  tlsEnabled: keySpec("alluxio.network.tls.enabled", BOOLEAN, "false", {
-    scope: "ALL",
-    doc: "Encrypt RPC",
-  }),
   webUiEnabled: keySpec("alluxio.web.ui.enabled", BOOLEAN, "true", {
     scope: "SERVER",
     doc: "Serve the status page; health, leader and metrics are served in any case",
-  }),
-  s3Endpoint: unsetKeySpec("alluxio.underfs.s3.endpoint", STRING, {
-    scope: "SERVER",
-    doc: "The S3 server; unset: Amazon's",
-  }),
-  s3Region: unsetKeySpec("alluxio.underfs.s3.region", STRING, {
-    scope: "SERVER",
-    doc: "The region of the buckets",
-    aliases: ["alluxio.underfs.s3.endpoint.region"],
-  }),
-  s3PathStyle: keySpec("alluxio.underfs.s3.disable.dns.buckets", BOOLEAN, "false", {
-    scope: "SERVER",
-    doc: "Name the bucket in the path rather than in the host",
-  }),
-  s3AccessKeyId: unsetKeySpec("s3a.accessKeyId", STRING, {
-    scope: "SERVER",
-    doc: "S3 key",
-    aliases: ["aws.accessKeyId"],
-  }),
-  s3SecretKey: unsetKeySpec("s3a.secretKey", STRING, {
-    scope: "SERVER",
-    doc: "S3 secret",
-    aliases: ["aws.secretKey"],
   }),
   rockpoolCore: keySpec("rockpool.core", oneOf(["wasm", "js"]), "wasm", {
     scope: "SERVER",

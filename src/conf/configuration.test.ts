@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRockpoolError } from "../common/errors.ts";
 import { electionTimes, journalMembership, masterRpcAddresses } from "./cluster.ts";
-import { CommonKeys } from "./common_keys.ts";
 import { createConfiguration, type Layer, type Source } from "./configuration.ts";
 import {
   ALL_KEYS,
@@ -120,6 +119,19 @@ test("isKnownName() knows every key, every alias and every name of Alluxio", () 
   assert.equal(isKnownName("alluxio.work.dirs"), false);
 });
 
+test("names without a table have Alluxio's default, and are said to be without effect when set", () => {
+  const configuration = site({ "alluxio.fuse.web.port": "1", "alluxio.user.app.id": "x" });
+  assert.equal(configuration.text("alluxio.master.ttl.checker.interval"), "1hour");
+  assert.equal(configuration.text("alluxio.user.logs.dir"), "/opt/alluxio/logs/user");
+  assert.equal(
+    configuration.text("alluxio.underfs.web.header.last.modified"),
+    "EEE, dd MMM yyyy HH:mm:ss zzz",
+  );
+  assert.equal(configuration.text("alluxio.fuse.web.hostname"), null);
+  assert.deepEqual(configuration.withoutEffect, ["alluxio.fuse.web.port"]);
+  assert.deepEqual(configuration.warnings, []);
+});
+
 test("every default of the tables is of its type", () => {
   const configuration = createConfiguration([]);
   for (const spec of ALL_KEYS)
@@ -130,7 +142,7 @@ test("entries() masks secrets", () => {
   const configuration = site({ "s3a.secretKey": "hush", "fs.swift.password": "hush2" });
   const shown = JSON.stringify(configuration.entries());
   assert.equal(shown.includes("hush"), false);
-  assert.equal(configuration.get(CommonKeys.s3SecretKey), "hush");
+  assert.equal(configuration.text("s3a.secretKey"), "hush");
   assert.equal(isSecretName("alluxio.web.cors.allow.credential"), false);
   assert.equal(isSecretName("fs.obs.accessKey"), true);
 });

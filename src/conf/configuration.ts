@@ -9,7 +9,15 @@
  */
 import { RockpoolError } from "../common/errors.ts";
 import type { KeySpec } from "./key_spec.ts";
-import { ALL_KEYS, isKnownName, isSecretName, keyOf, nearestName } from "./keys.ts";
+import {
+  ALL_KEYS,
+  defaultTextOf,
+  isKnownName,
+  isSecretName,
+  isWithoutEffect,
+  keyOf,
+  nearestName,
+} from "./keys.ts";
 
 /** Where a value came from; the names are those that Alluxio's tools print. */
 export type Source =
@@ -50,6 +58,8 @@ const DEPTH_MAX = 20;
 export class Configuration {
   /** About names that nobody knows, and values that were ignored. */
   readonly warnings: readonly string[];
+  /** Names of Alluxio's that were set and change nothing in our daemons. */
+  readonly withoutEffect: readonly string[];
   readonly #settings: ReadonlyMap<string, Setting>;
   readonly #values: ReadonlyMap<string, unknown>;
 
@@ -61,6 +71,8 @@ export class Configuration {
     this.#settings = parts.settings;
     this.#values = parts.values;
     this.warnings = Object.freeze([...parts.warnings]);
+    const names = [...parts.settings.keys()].filter(isWithoutEffect);
+    this.withoutEffect = Object.freeze(names.sort());
     Object.freeze(this);
   }
 
@@ -129,7 +141,7 @@ function resolve(
 ): Resolved {
   if (chain.includes(key) || chain.length >= DEPTH_MAX)
     return { kind: "bad", problem: `it refers to itself: ${[...chain, key].join(" → ")}` };
-  const raw = settings.get(key)?.text ?? keyOf(key)?.defaultText ?? null;
+  const raw = settings.get(key)?.text ?? defaultTextOf(key);
   if (raw === null) return { kind: "unset" };
   let problem: string | null = null;
   const text = raw.replace(/\$\{([^${}]*)\}/g, (whole, name: string) => {

@@ -12,15 +12,7 @@ export type Scope = "MASTER" | "WORKER" | "CLIENT" | "SERVER" | "ALL";
 
 export type ValueType<T> = {
   /** Alluxio's name of the kind of value. */
-  readonly name:
-    | "BOOLEAN"
-    | "INTEGER"
-    | "DOUBLE"
-    | "DURATION"
-    | "DATASIZE"
-    | "LIST"
-    | "ENUM"
-    | "STRING";
+  readonly name: "BOOLEAN" | "INTEGER" | "DURATION" | "DATASIZE" | "LIST" | "ENUM" | "STRING";
   /** Completes "expected …" in an error. */
   readonly expected: string;
   /** Null when the text is not of this type. */
@@ -61,17 +53,10 @@ export function integer(range: { readonly min: number; readonly max: number }): 
 }
 
 export const INTEGER = integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-export const COUNT = integer({ min: 0, max: 2 ** 31 - 1 });
 /** 0 lets the system choose a free port. */
 export const PORT: ValueType<number> = {
   ...integer({ min: 0, max: 65_535 }),
   expected: "a port from 0 to 65535",
-};
-
-export const DOUBLE: ValueType<number> = {
-  name: "DOUBLE",
-  expected: "a number",
-  parse: (text) => (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : null),
 };
 
 /** Milliseconds; -1 often means "never". */

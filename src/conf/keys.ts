@@ -26,13 +26,31 @@ export function keyOf(name: string): KeySpec<unknown> | undefined {
   return BY_NAME.get(name);
 }
 
+/** The default of any name, ours first; references not replaced. Null: it has none. */
+export function defaultTextOf(name: string): string | null {
+  const spec = keyOf(name);
+  return spec === undefined ? (ACCEPTED_NAMES.get(name) ?? null) : spec.defaultText;
+}
+
+/** Whether a name is known only because Alluxio has it: setting it changes nothing in our daemons. */
+export function isWithoutEffect(name: string): boolean {
+  return ACCEPTED_NAMES.has(name) && !BY_NAME.has(name) && !HONOURED.has(name);
+}
+
+/** Read by their text, or handed to clients: not in the tables, but not without effect. */
+const HONOURED: ReadonlySet<string> = new Set(
+  [...ACCEPTED_NAMES.keys(), "alluxio.worker.container.hostname"].filter(
+    (name) => name.startsWith("alluxio.user.") || name === "alluxio.worker.container.hostname",
+  ),
+);
+
 export function isKnownName(name: string): boolean {
   return BY_NAME.has(name) || isAcceptedName(name);
 }
 
 /** Names that somebody may mean to write: keys, aliases, and all of Alluxio's. */
 export function knownNames(): readonly string[] {
-  return [...new Set([...BY_NAME.keys(), ...ACCEPTED_NAMES])];
+  return [...new Set([...BY_NAME.keys(), ...ACCEPTED_NAMES.keys()])];
 }
 
 const SECRET = /secret|password|passwd|credential|access_?key|\btoken\b/i;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { CommonKeys } from "./common_keys.ts";
 import { applyEnvFile, environmentAssignments, javaOptions, shellWords } from "./environment.ts";
-import { type LoadOptions, loadConfiguration } from "./load.ts";
+import { defaultHome, type LoadOptions, loadConfiguration } from "./load.ts";
 import { MasterKeys } from "./master_keys.ts";
 import { TIER_KEYS } from "./worker_keys.ts";
 
@@ -81,6 +81,11 @@ test("loadConfiguration() looks in more folders after the first", () => {
     load({ moreConfDirs: [join(home, "other")] }).configuration.get(MasterKeys.rpcPort),
     19998,
   );
+});
+
+test("defaultHome() is the package's folder, but never one in node_modules", () => {
+  assert.equal(defaultHome("/opt/rockpool", "/here"), "/opt/rockpool");
+  assert.equal(defaultHome("/here/node_modules/rockpool", "/here"), "/here");
 });
 
 test("loadConfiguration() refuses a -D without a key", () => {

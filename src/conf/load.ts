@@ -8,7 +8,7 @@
  */
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { join, resolve, sep } from "node:path";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import {
   type Assignment,
@@ -28,6 +28,14 @@ import { parseProperties } from "./properties_file.ts";
 
 export const SITE_FILE = "alluxio-site.properties";
 export const ENV_FILE = "alluxio-env.sh";
+
+/**
+ * The folder that stands for ALLUXIO_HOME when nobody names one: where the package lies, as with Alluxio; but what
+ * lies in node_modules comes and goes with packages, so there it is the current folder.
+ */
+export function defaultHome(packageRoot: string, currentFolder: string): string {
+  return resolve(packageRoot).split(sep).includes("node_modules") ? currentFolder : packageRoot;
+}
 
 export type LoadOptions = {
   readonly kind: ProcessKind;

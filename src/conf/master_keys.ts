@@ -9,10 +9,8 @@
 import {
   ADDRESSES,
   BOOLEAN,
-  COUNT,
   DATASIZE,
   DURATION,
-  integer,
   keySpec,
   oneOf,
   PORT,
@@ -87,41 +85,10 @@ export const MasterKeys = {
     scope: "MASTER",
     doc: "Pace of the leader's word to its standbys; unset: a quarter of the shortest election time",
   }),
-  journalWriteTimeout: keySpec(`${JOURNAL}.write.timeout`, POSITIVE_DURATION, "30sec", {
-    scope: "MASTER",
-    doc: "How long a change may wait for a majority",
-  }),
-  journalUnsafeFlush: keySpec(`${JOURNAL}.unsafe.flush.enabled`, BOOLEAN, "false", {
-    scope: "MASTER",
-    doc: "Do not wait for the disk: fast, and loses acknowledged changes in a power failure",
-  }),
-  checkpointPeriodEntries: keySpec(
-    "alluxio.master.journal.checkpoint.period.entries",
-    integer({ min: 1, max: 2 ** 31 - 1 }),
-    "2000000",
-    { scope: "MASTER", doc: "Entries between two checkpoints" },
-  ),
-  journalLogSizeMax: keySpec("alluxio.master.journal.log.size.bytes.max", DATASIZE, "10MB", {
-    scope: "MASTER",
-    doc: "Size at which a segment of the journal is finished",
-  }),
-  initFromBackup: unsetKeySpec("alluxio.master.journal.init.from.backup", STRING, {
-    scope: "MASTER",
-    doc: "A backup to start from when the journal is empty",
-  }),
-  formatFilePrefix: keySpec("alluxio.master.format.file.prefix", STRING, "_format_", {
-    scope: "MASTER",
-    doc: "Name of the file that marks a formatted journal",
-    aliases: ["alluxio.master.format.file_prefix"],
-  }),
   zookeeperEnabled: keySpec("alluxio.zookeeper.enabled", BOOLEAN, "false", {
     scope: "ALL",
     doc: "Elect by ZooKeeper",
     aliases: ["alluxio.usezookeeper"],
-  }),
-  zookeeperAddress: unsetKeySpec("alluxio.zookeeper.address", ADDRESSES, {
-    scope: "ALL",
-    doc: "The servers of ZooKeeper",
   }),
   rootUfs: keySpec(
     "alluxio.master.mount.table.root.ufs",
@@ -146,44 +113,11 @@ export const MasterKeys = {
     doc: "Where the metadata lies: rebuilt from the journal when it is lost",
     aliases: ["alluxio.master.metastore.dir.inode"],
   }),
-  metastoreMapSizeMax: keySpec("rockpool.master.metastore.size.max", DATASIZE, "64GB", {
-    scope: "MASTER",
-    doc: "Most bytes of address space that the metadata may take",
-  }),
-  ttlCheckerInterval: keySpec("alluxio.master.ttl.checker.interval", POSITIVE_DURATION, "1hour", {
-    scope: "MASTER",
-    doc: "Pace of the search for files whose time is over",
-    aliases: ["alluxio.master.ttl.checker.interval.ms"],
-  }),
-  replicationCheckInterval: keySpec(
-    "alluxio.master.replication.check.interval",
-    POSITIVE_DURATION,
-    "1min",
-    { scope: "MASTER", doc: "Pace of the search for blocks with too few or too many copies" },
-  ),
   persistenceSchedulerInterval: keySpec(
     "alluxio.master.persistence.scheduler.interval",
     POSITIVE_DURATION,
     "1s",
     { scope: "MASTER", doc: "Pace at which files wait to be sent to the under store" },
-  ),
-  persistenceInitialInterval: keySpec(
-    "alluxio.master.persistence.initial.interval",
-    POSITIVE_DURATION,
-    "1s",
-    { scope: "MASTER", doc: "First pause after a failed try to persist" },
-  ),
-  persistenceMaxInterval: keySpec(
-    "alluxio.master.persistence.max.interval",
-    POSITIVE_DURATION,
-    "1hr",
-    { scope: "MASTER", doc: "Longest pause between tries to persist" },
-  ),
-  persistenceMaxTotalWait: keySpec(
-    "alluxio.master.persistence.max.total.wait.time",
-    DURATION,
-    "1day",
-    { scope: "MASTER", doc: "After this long a file is given up; -1 never" },
   ),
   workerTimeout: keySpec("alluxio.master.worker.timeout", POSITIVE_DURATION, "5min", {
     scope: "MASTER",
@@ -210,36 +144,14 @@ export const MasterKeys = {
       aliases: ["alluxio.master.lost.worker.deletion.timeout.ms"],
     },
   ),
-  lostWorkerFileDetectionInterval: keySpec(
-    "alluxio.master.lost.worker.file.detection.interval",
-    POSITIVE_DURATION,
-    "5min",
-    { scope: "SERVER", doc: "Pace of the search for files that were lost with a worker" },
-  ),
-  blockIntegrityCheckInterval: keySpec(
-    "alluxio.master.periodic.block.integrity.check.interval",
-    DURATION,
-    "1hr",
-    { scope: "MASTER", doc: "Pace of the search for blocks that no file has; -1 never" },
-  ),
   maxInboundMessageSize: keySpec(
     "alluxio.master.network.max.inbound.message.size",
     DATASIZE,
     "100MB",
     { scope: "MASTER", doc: "Largest message that a master takes" },
   ),
-  listMessageLength: keySpec(
-    "alluxio.master.filesystem.liststatus.result.message.length",
-    COUNT,
-    "10000",
-    { scope: "MASTER", doc: "Most entries of one message of a listing" },
-  ),
   shutdownGrace: keySpec("rockpool.shutdown.grace", DURATION, "3s", {
     scope: "SERVER",
     doc: "How long calls under way may take when the process is told to stop",
-  }),
-  auditEnabled: keySpec("alluxio.master.audit.logging.enabled", BOOLEAN, "false", {
-    scope: "MASTER",
-    doc: "Write a line for each change and who asked for it",
   }),
 } as const;

@@ -3,11 +3,8 @@
  * @module
  */
 import {
-  BOOLEAN,
-  classOf,
   DATASIZE,
   DATASIZE_LIST,
-  DOUBLE,
   integer,
   type KeySpec,
   keySpec,
@@ -52,46 +49,12 @@ export const WorkerKeys = {
     scope: "WORKER",
     doc: "The folder that is made in each tier directory; formatting removes nothing outside it",
   }),
-  dataFolderPermissions: keySpec("alluxio.worker.data.folder.permissions", STRING, "rwxrwxrwx", {
-    scope: "WORKER",
-    doc: "Mode of the data folder",
-  }),
   tierLevels: keySpec(
     "alluxio.worker.tieredstore.levels",
     integer({ min: 1, max: TIER_LEVELS_MAX }),
     "1",
     { scope: "WORKER", doc: "Number of tiers" },
   ),
-  freeAheadBytes: keySpec("alluxio.worker.tieredstore.free.ahead.bytes", DATASIZE, "0", {
-    scope: "WORKER",
-    doc: "Room made beyond what an eviction needs",
-  }),
-  annotator: keySpec(
-    "alluxio.worker.block.annotator.class",
-    classOf(["LRUAnnotator", "LRFUAnnotator"]),
-    "LRUAnnotator",
-    { scope: "WORKER", doc: "Which blocks go first when room is needed" },
-  ),
-  lrfuStepFactor: keySpec("alluxio.worker.block.annotator.lrfu.step.factor", DOUBLE, "0.25", {
-    scope: "WORKER",
-    doc: "LRFU: 0 counts uses only, 1 counts only how recent they are",
-  }),
-  lrfuAttenuationFactor: keySpec(
-    "alluxio.worker.block.annotator.lrfu.attenuation.factor",
-    DOUBLE,
-    "2.0",
-    { scope: "WORKER", doc: "LRFU: how fast old uses count less" },
-  ),
-  allocator: keySpec(
-    "alluxio.worker.allocator.class",
-    classOf(["MaxFreeAllocator", "GreedyAllocator", "RoundRobinAllocator"]),
-    "MaxFreeAllocator",
-    { scope: "WORKER", doc: "Which directory of a tier takes a new block" },
-  ),
-  promoteEnabled: keySpec("alluxio.worker.management.tier.promote.enabled", BOOLEAN, "true", {
-    scope: "WORKER",
-    doc: "Move hot blocks to higher tiers",
-  }),
   heartbeatInterval: keySpec("alluxio.worker.block.heartbeat.interval", POSITIVE_DURATION, "1sec", {
     scope: "WORKER",
     doc: "Pace of the reports to the masters",
@@ -107,43 +70,6 @@ export const WorkerKeys = {
       aliases: ["alluxio.worker.block.heartbeat.timeout.ms"],
     },
   ),
-  masterConnectRetryTimeout: keySpec(
-    "alluxio.worker.master.connect.retry.timeout",
-    POSITIVE_DURATION,
-    "1hour",
-    { scope: "WORKER", doc: "Patience at the start" },
-  ),
-  registerStreamBatchSize: keySpec(
-    "alluxio.worker.register.stream.batch.size",
-    integer({ min: 1, max: 10_000_000 }),
-    "1000000",
-    { scope: "WORKER", doc: "Blocks named in one message of a registration" },
-  ),
-  registerToAllMasters: keySpec("alluxio.worker.register.to.all.masters", BOOLEAN, "true", {
-    scope: "ALL",
-    doc: "Report to every master, so that a new leader knows all blocks at once",
-  }),
-  sessionTimeout: keySpec("alluxio.worker.session.timeout", POSITIVE_DURATION, "1min", {
-    scope: "WORKER",
-    doc: "A client that is silent for this long loses its unfinished blocks",
-    aliases: ["alluxio.worker.session.timeout.ms"],
-  }),
-  asyncCacheThreadsMax: keySpec(
-    "alluxio.worker.network.async.cache.manager.threads.max",
-    integer({ min: 1, max: 1024 }),
-    "8",
-    { scope: "WORKER", doc: "Blocks fetched in the background at a time" },
-  ),
-  asyncCacheQueueMax: keySpec(
-    "alluxio.worker.network.async.cache.manager.queue.max",
-    integer({ min: 1, max: 1_000_000 }),
-    "512",
-    { scope: "WORKER", doc: "Background fetches that may wait" },
-  ),
-  domainSocketAddress: unsetKeySpec("alluxio.worker.data.server.domain.socket.address", STRING, {
-    scope: "WORKER",
-    doc: "A local socket for clients on the same host",
-  }),
 } as const;
 
 export type TierKeys = {

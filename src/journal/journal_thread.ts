@@ -62,6 +62,11 @@ export type JournalCoreOptions = {
   readonly post: (message: FromThread, transfer: readonly ArrayBuffer[]) => void;
 };
 
+/** The disk is still full. */
+class NoRoomError extends Error {
+  override readonly name = "NoRoomError";
+}
+
 /** Everything that exists while the disk can be written. */
 type Session = { readonly raft: Raft; readonly wal: Wal; readonly transport: RaftTransport };
 
@@ -159,7 +164,7 @@ export class JournalCore {
       this.#pins = new PeerPins(folder);
       this.#delivered = appliedIndex;
       this.#state = "running";
-      const session = await this.#open();
+      const session = await this.#open("nothing");
       if (this.#state !== "running") {
         // The log failed already, and has told why.
         await session.transport.close();
@@ -185,8 +190,11 @@ export class JournalCore {
     }
   }
 
-  /** Recovers the log and joins the peers; nothing runs yet. */
-  async #open(): Promise<Session> {
+  /**
+   * Recovers the log and joins the peers; nothing runs yet.
+   * @param needs "room": it must have room for another segment, or it might lead for a moment only
+   */
+  async #open(needs: "room" | "nothing"): Promise<Session> {
     const options = this.#options;
     const identity = this.#identity;
     const pins = this.#pins;
@@ -203,10 +211,16 @@ export class JournalCore {
       crc32c: this.#crc32c,
       segmentBytes: options.segmentBytes,
       cacheBytesMax: options.cacheBytesMax,
-      onEvent: (event) => this.#event(event),
+      onEvent: (event) => {
+        // Told once; after that, a try each second finds the disk full again.
+        if (event.kind === "noSpaceForNextSegment" && this.#state === "readOnly") return;
+        this.#event(event);
+      },
       onFailure: (failure) => this.#onWalFailure(failure),
     });
     try {
+      if (needs === "room" && !(await wal.hasSpare()))
+        throw new NoRoomError("No room for a segment");
       this.#checkApplied(wal, folder);
       const raft = new RaftCore(this.#raftConfig(options), wal, this.#world.random);
       const transport = new RaftTransport({
@@ -221,7 +235,11 @@ export class JournalCore {
         world: this.#world,
         onMessage: (message) => this.#act((session) => session.raft.step(message)),
         onPeerDied: (peer) => this.#act((session) => session.raft.peerDied(peer)),
-        onEvent: (event) => this.#event(event),
+        onEvent: (event) => {
+          this.#event(event);
+          if (event.kind === "peerConnected" || event.kind === "peerDisconnected")
+            this.#postStatus();
+        },
       });
       await transport.start();
       return { raft, wal, transport };
@@ -307,7 +325,7 @@ export class JournalCore {
       const known = progress.find((peer) => peer.id === id);
       if (id === self)
         return { id, isAvailable: true, matchIndex: role === "leader" ? lastIndex : null };
-      const isAvailable = transport.silenceMs(id) <= silenceMaxMs;
+      const isAvailable = transport.isConnected(id) && transport.silenceMs(id) <= silenceMaxMs;
       return { id, isAvailable, matchIndex: known?.matchIndex ?? null };
     });
     return { lastIndex, commitIndex, members };
@@ -447,7 +465,7 @@ export class JournalCore {
   /** After the disk was full: reads the log anew, as a restart would. */
   async #reopen(): Promise<void> {
     try {
-      const session = await this.#open();
+      const session = await this.#open("room");
       if (this.#state !== "readOnly") {
         await session.transport.close();
         await session.wal.abandon();
@@ -458,7 +476,7 @@ export class JournalCore {
       this.#begin(session);
     } catch (error) {
       if (this.#state !== "readOnly") return;
-      if (isNoSpace(error)) {
+      if (isNoSpace(error) || error instanceof NoRoomError) {
         this.#reopenLater();
         return;
       }

@@ -10,6 +10,7 @@
 import { connect, type Socket } from "node:net";
 import { messageOf } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
+import { InvariantError } from "../common/invariant.ts";
 import { PEER_INFLIGHT_BYTES_MAX } from "../common/limits.ts";
 import type { Message } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
@@ -157,6 +158,7 @@ export class PeerLink {
           this.#onFrame(socket, frame);
         }
       } catch (error) {
+        if (error instanceof InvariantError) throw error;
         // Whatever is wrong with what a peer says ends its connection and nothing else.
         socket.destroy(error instanceof Error ? error : new Error(String(error)));
       }

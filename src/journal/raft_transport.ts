@@ -8,7 +8,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
-import { invariant } from "../common/invariant.ts";
+import { InvariantError, invariant } from "../common/invariant.ts";
 import type { Message } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
 import { groupIdOf, memberIdOf, type PeerPins } from "./journal_folder.ts";
@@ -130,6 +130,11 @@ export class RaftTransport {
     this.#peers.get(message.to)?.link.send(message);
   }
 
+  /** True while messages can be sent to a member. */
+  isConnected(peer: MemberId): boolean {
+    return this.#peers.get(peer)?.link.isReady ?? false;
+  }
+
   /** Milliseconds since anything came from a member; Infinity for never. */
   silenceMs(peer: MemberId): number {
     const heardMs = this.#peers.get(peer)?.heardMs ?? Number.NEGATIVE_INFINITY;
@@ -239,7 +244,7 @@ export class RaftTransport {
           } else if (frame.kind !== "hello") throw new Error("No hello came first");
         }
       } catch (error) {
-        if (inbound.isBroken(error)) throw error;
+        if (error instanceof InvariantError || inbound.isBroken(error)) throw error;
         this.#complain(remote, messageOf(error));
         socket.destroy();
       }

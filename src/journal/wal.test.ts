@@ -6,137 +6,17 @@ import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Entry, HardState } from "../raft/messages.ts";
 import { EntryIndex } from "./entry_index.ts";
-import type { JournalFile, JournalFileSystem } from "./file_system.ts";
+import type { JournalFileSystem } from "./file_system.ts";
+import { MemoryFileSystem } from "./memory_file_system.ts";
 import { openWal, type Wal, type WalEvent, type WalOptions } from "./wal.ts";
 import type { WalFailure } from "./wal_failure.ts";
 import { recoverWal } from "./wal_recovery.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
-const SECTOR_BYTES = 512;
 const SEGMENT_BYTES = 64 * 1024;
 const FOLDER = "/journal";
 const owner = { memberId: 7n as MemberId, incarnation: 0xabcdefn, groupId: 99n };
-
-type MemoryFile = {
-  durable: Uint8Array;
-  current: Uint8Array;
-  /** Sectors written since the last fdatasync. */
-  dirty: Set<number>;
-};
-
-/** Files in memory that know what is durable, and can fail at the n-th call. */
-class MemoryFileSystem implements JournalFileSystem {
-  readonly files = new Map<string, MemoryFile>();
-  calls = 0;
-  fault: { at: number; code: "EIO" | "ENOSPC" | "short" } | null = null;
-
-  /** Counts a call; throws at the chosen one and ever after, as a broken disk does. */
-  #meet(canBeShort: boolean): "short" | null {
-    this.calls += 1;
-    const { fault } = this;
-    if (fault === null) return null;
-    if (fault.code === "short") return canBeShort && this.calls === fault.at ? "short" : null;
-    if (this.calls >= fault.at) throw Object.assign(new Error(fault.code), { code: fault.code });
-    return null;
-  }
-
-  listSync(folder: string): readonly string[] {
-    return [...this.files.keys()]
-      .filter((path) => path.startsWith(`${folder}/`))
-      .map((path) => path.slice(folder.length + 1));
-  }
-
-  openSync(path: string): JournalFile {
-    const file = this.files.get(path);
-    if (file === undefined) throw Object.assign(new Error("ENOENT"), { code: "ENOENT" });
-    return this.#handle(file);
-  }
-
-  async create(path: string): Promise<JournalFile> {
-    this.#meet(false);
-    const file = {
-      durable: new Uint8Array(0),
-      current: new Uint8Array(0),
-      dirty: new Set<number>(),
-    };
-    this.files.set(path, file);
-    return this.#handle(file);
-  }
-
-  #handle(file: MemoryFile): JournalFile {
-    return {
-      write: async (bytes, at) => {
-        const isShort = this.#meet(bytes.length > 1) === "short";
-        const part = isShort ? bytes.subarray(0, bytes.length >> 1) : bytes;
-        if (at + part.length > file.current.length) {
-          const grown = new Uint8Array(at + part.length);
-          grown.set(file.current);
-          file.current = grown;
-        }
-        file.current.set(part, at);
-        const last = Math.floor((at + part.length - 1) / SECTOR_BYTES);
-        for (let sector = Math.floor(at / SECTOR_BYTES); sector <= last; sector++)
-          file.dirty.add(sector);
-        return part.length;
-      },
-      datasync: async () => {
-        this.#meet(false);
-        file.durable = file.current.slice();
-        file.dirty.clear();
-      },
-      readSync: (into, at) => {
-        const part = file.current.subarray(at, at + into.length);
-        into.set(part);
-        return part.length;
-      },
-      sizeSync: () => file.current.length,
-      close: () => {},
-    };
-  }
-
-  async rename(from: string, to: string): Promise<void> {
-    this.#meet(false);
-    const file = this.files.get(from);
-    if (file === undefined) throw new Error("No such file");
-    this.files.delete(from);
-    this.files.set(to, file);
-  }
-
-  removeSync(path: string): void {
-    this.files.delete(path);
-  }
-
-  async syncFolder(): Promise<void> {
-    this.#meet(false);
-  }
-
-  /** The power fails: of each unsynced sector the old or the new bytes are there. */
-  losePower(keeps: (sector: number) => boolean): void {
-    for (const file of this.files.values()) {
-      const after = new Uint8Array(file.current.length);
-      after.set(file.durable);
-      for (const sector of file.dirty) {
-        const start = sector * SECTOR_BYTES;
-        if (keeps(sector)) after.set(file.current.subarray(start, start + SECTOR_BYTES), start);
-      }
-      file.current = after;
-      file.durable = after.slice();
-      file.dirty.clear();
-    }
-  }
-
-  clone(): MemoryFileSystem {
-    const copy = new MemoryFileSystem();
-    for (const [path, { current, durable, dirty }] of this.files)
-      copy.files.set(path, {
-        current: current.slice(),
-        durable: durable.slice(),
-        dirty: new Set(dirty),
-      });
-    return copy;
-  }
-}
 
 type Log = { wal: Wal; events: WalEvent[]; failures: WalFailure[]; failed: Promise<void> };
 
@@ -268,6 +148,36 @@ test("Wal keeps a commit index without an fdatasync for it", async () => {
   await again.wal.close();
 });
 
+test("Wal never says that an entry is committed which a truncation under way will replace", async () => {
+  let committed = 0;
+  for (let at = 1; ; at++) {
+    const fileSystem = new MemoryFileSystem();
+    const { wal, failures, failed } = await open(fileSystem);
+    await append(
+      wal,
+      [1, 2, 3].map((index) => entry(index)),
+      state(1),
+    );
+    fileSystem.calls = 0;
+    fileSystem.fault = { at, code: "EIO" };
+    // More than one batch takes, so that the replacement goes to disk after what it replaces.
+    const old = Array.from({ length: 12 }, (_, place) => entry(4 + place, 1, "o".repeat(3000)));
+    wal.append(null, old, () => {});
+    const replaced = append(wal, [entry(4, 2)], state(2, 4));
+    await Promise.race([replaced, failed]);
+    await wal.close();
+    fileSystem.fault = null;
+    const { wal: again } = await open(fileSystem);
+    if (again.hardState.commitIndex >= 4) {
+      committed += 1;
+      assert.equal(again.termOf(4), 2);
+    }
+    await again.close();
+    if (failures.length === 0) break;
+  }
+  assert.ok(committed > 0);
+});
+
 /** A log of one segment whose last batch begins at `last` and has no descriptor. */
 async function withLastBatch(): Promise<{
   fileSystem: MemoryFileSystem;
@@ -281,7 +191,8 @@ async function withLastBatch(): Promise<{
   const file = fileSystem.files.get(`${FOLDER}/wal-0000000000000001`);
   assert.ok(file);
   const before = file.current.slice();
-  await append(wal, [entry(4), entry(5)]);
+  // More than one page, so that a part of it outlives a shorter batch in its place.
+  await append(wal, [entry(4), entry(5, 1, "5".repeat(5000))]);
   await wal.abandon();
   const last = recovered(fileSystem).end?.lastBatchOffset ?? 0;
   // What the last write changed outside of its batch is the descriptor of the batch before it.
@@ -329,6 +240,8 @@ test("Wal refuses damage in the middle, names the place, and changes nothing", a
   for (let at = dataStart; at < last; at += 97) {
     const damaged = fileSystem.clone();
     const bytes = firstSegment(damaged);
+    // Either kind of proof is enough: the descriptors, or the batches that follow.
+    if (at % 2 === 0) bytes.fill(0, identityEnd, dataStart);
     bytes[at] = (bytes[at] ?? 0) ^ 0x40;
     const copy = bytes.slice();
     await assert.rejects(open(damaged), (error) => {
@@ -348,6 +261,42 @@ test("Wal refuses a damaged last batch once its descriptor is written", async ()
   const bytes = firstSegment(fileSystem);
   bytes[last + 100] = (bytes[last + 100] ?? 0) ^ 1;
   await assert.rejects(open(fileSystem), (error) => isRockpoolError(error, "DATA_LOSS"));
+});
+
+test("Wal makes durable again what it found in the page cache only", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const { wal } = await open(fileSystem);
+  await append(wal, [entry(1)], state(1));
+  // The body and a descriptor are written; the fdatasync fails.
+  fileSystem.fault = { at: fileSystem.calls + 3, code: "EIO" };
+  wal.append(null, [entry(2)], () => assert.fail("it is not durable"));
+  await wal.close();
+  fileSystem.fault = null;
+  const { wal: after } = await open(fileSystem);
+  const found = after.lastIndex();
+  assert.equal(found, 2, "its bytes can be read, so it counts as durable from now on");
+  await after.abandon();
+  fileSystem.losePower(() => false);
+  const { wal: again } = await open(fileSystem);
+  assert.equal(again.lastIndex(), 2);
+  await again.close();
+});
+
+test("Wal opens a log whose oldest segments are gone", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const { wal } = await open(fileSystem);
+  await append(wal, [], state(7));
+  for (let index = 1; index < 60; index++) await append(wal, [entry(index, 7)]);
+  await wal.close();
+  fileSystem.removeSync(`${FOLDER}/wal-0000000000000001`);
+  const { wal: again } = await open(fileSystem);
+  assert.ok(again.firstIndex() > 1);
+  assert.equal(again.termOf(again.firstIndex() - 1), 7);
+  assert.equal(again.termOf(again.firstIndex() - 2), undefined);
+  assert.deepEqual(again.hardState, { ...state(7), commitIndex: again.firstIndex() - 1 });
+  assert.equal(again.lastIndex(), 59);
+  assert.equal(all(again).length, 60 - again.firstIndex());
+  await again.close();
 });
 
 test("Wal refuses a missing segment and one of another journal", async () => {

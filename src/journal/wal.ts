@@ -206,6 +206,7 @@ export class Wal implements RaftStorage {
   append(hardState: HardState | null, entries: readonly Entry[], done: () => void): void {
     if (this.#state !== "open") return;
     let mustWrite = false;
+    const committed = this.#hardState.commitIndex;
     if (hardState !== null) {
       const old = this.#hardState;
       invariant(hardState.term >= old.term, "the term never falls");
@@ -214,7 +215,7 @@ export class Wal implements RaftStorage {
     }
     const first = entries[0];
     if (first !== undefined && first.index <= this.#index.lastIndex) {
-      invariant(first.index > this.#hardState.commitIndex, "committed entries are never replaced");
+      invariant(first.index > committed, "committed entries are never replaced");
       this.#index.truncateFrom(first.index);
       const previousTerm = this.#index.lastTerm();
       this.#queue.push({ kind: "truncateFrom", index: first.index, previousTerm });
@@ -277,14 +278,14 @@ export class Wal implements RaftStorage {
   }
 
   async #flushDescriptor(): Promise<void> {
+    const segment = this.#current;
+    const write = this.#takeDescriptor();
+    if (write === null || segment === null) return;
     try {
-      const write = this.#takeDescriptor();
-      if (write !== null && this.#current !== null) {
-        await write;
-        await this.#datasync(this.#current);
-      }
+      await write;
+      await this.#datasync(segment);
     } catch (error) {
-      this.#handle(error);
+      this.#handle(writeFailure(error, this.#pathOf(segment.identity.sequence)));
     }
   }
 
@@ -353,9 +354,9 @@ export class Wal implements RaftStorage {
     let at = BATCH_HEAD_BYTES;
     let recordCount = batch.items.length;
     if (isStateDue) {
-      const hardState = this.#hardState;
+      const hardState = { ...this.#hardState, commitIndex: this.#safeCommitIndex() };
       at = writeRecord(bytes, at, { kind: "hardState", hardState }, crc32c);
-      this.#writtenHardState = hardState;
+      this.#writtenHardState = this.#hardState;
       recordCount += 1;
     }
     for (const item of batch.items) {
@@ -411,6 +412,14 @@ export class Wal implements RaftStorage {
     this.#index.markDurable(through);
   }
 
+  /**
+   * What may be written as committed. Behind the durable index there may still be entries on disk which a truncation in
+   * the queue replaces: after a crash they would be taken for the committed ones.
+   */
+  #safeCommitIndex(): LogIndex {
+    return Math.min(this.#hardState.commitIndex, this.#index.durableIndex);
+  }
+
   /** Writes the descriptor of the last durable batch, without waiting for the disk; null when it was written. */
   #takeDescriptor(): Promise<void> | null {
     const descriptor = this.#descriptor;
@@ -419,7 +428,7 @@ export class Wal implements RaftStorage {
     this.#descriptor = null;
     // A newer segment is proof enough for what an older one holds.
     if (descriptor.sequence !== segment.identity.sequence) return null;
-    const { commitIndex } = this.#hardState;
+    const commitIndex = this.#safeCommitIndex();
     const slot = this.#descriptorSlot++;
     const { crc32c } = this.#options;
     return writeDescriptor(
@@ -476,6 +485,12 @@ export class Wal implements RaftStorage {
   #prepare(sequence: number): Promise<JournalFile> {
     const { fileSystem, folder, segmentBytes } = this.#options;
     return prepareSegment(fileSystem, folder, sequence, segmentBytes);
+  }
+
+  /** True once the next segment is prepared; false when that failed. */
+  async hasSpare(): Promise<boolean> {
+    const [spare] = await Promise.allSettled([this.#spare]);
+    return spare.status === "fulfilled" && spare.value !== null;
   }
 
   /** Prepares the next segment in the background, so that no batch waits for it. Resolves when it is there or failed. */

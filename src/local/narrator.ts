@@ -91,9 +91,7 @@ export class Narrator {
     const diedMs = performance.now();
     const text = deathText(node, how);
     if (node.kind === "worker")
-      this.#say(
-        `${text}; what only it had cached is missing until it is back\n${hint(node)}`,
-      );
+      this.#say(`${text}; what only it had cached is missing until it is back\n${hint(node)}`);
     else if (this.#leader !== null && this.#leader !== node)
       this.#say(`${text}; it was a standby, ${title(this.#leader)} goes on leading\n${hint(node)}`);
     else {

@@ -146,7 +146,7 @@ export function setAttribute(
   const { owner, group, mode } = command;
   for (const { id } of inodes) {
     const before = editor.view.existing(id);
-    editor.put({
+    const after: Inode = {
       ...before,
       owner: owner ?? before.owner,
       group: group ?? before.group,
@@ -156,7 +156,9 @@ export function setAttribute(
       replicationMax: command.replicationMax ?? before.replicationMax,
       ttlMs: command.ttlMs ?? before.ttlMs,
       ttlAction: command.ttlAction ?? before.ttlAction,
-    });
+    };
+    editor.put(after);
+    if (after.isPinned !== before.isPinned) editor.notePin(after);
     if (command.isPersisted === true) markPersisted(context, id);
     if (!before.isInUfs || (owner === null && group === null && mode === null)) continue;
     const ufsPath = ufsPathOf(editor, id);

@@ -76,7 +76,7 @@ function addDirectory(
     owner: principal.user,
     group: principal.groups[0] ?? "",
     mode: mode & 0o777,
-    isPinned: false,
+    isPinned: editor.directory(parentId).isPinned,
     ttlMs: -1,
     ttlAction: "FREE",
     persistence: "NOT_PERSISTED",
@@ -169,7 +169,7 @@ export function createFile(
     owner: principal.user,
     group: principal.groups[0] ?? "",
     mode: command.mode & 0o777,
-    isPinned: false,
+    isPinned: editor.directory(parentId).isPinned,
     ttlMs: command.ttlMs,
     ttlAction: command.ttlAction,
     persistence: "NOT_PERSISTED",
@@ -184,6 +184,7 @@ export function createFile(
     blockCount: 0,
   };
   editor.link(parentId, file, timeMs);
+  if (file.isPinned) editor.notePin(file);
   return { value: { kind: "inode", id: file.id }, intentIds };
 }
 
@@ -315,14 +316,14 @@ export function toBePersisted(context: ChangeContext, file: FileInode): void {
 /** Lets the leader give a file that lies in the under store (null: an empty one) its name there. */
 export function bringToUfs(
   context: ChangeContext,
-  { id: fileId, owner, group, mode }: FileInode,
+  { id: fileId, lengthBytes, owner, group, mode }: FileInode,
   tempUfsPath: string | null,
 ): number[] {
   const { editor, timeMs } = context;
   const intentIds = ensureInUfs(context, editor.view.chainOf(fileId) ?? [], true);
   const ufsPath = ufsPathOf(editor, fileId);
-  const action = { kind: "commitFile", fileId, tempUfsPath, ufsPath, owner, group, mode } as const;
-  return [...intentIds, editor.addIntent(action, timeMs)];
+  const file = { fileId, tempUfsPath, ufsPath, lengthBytes, owner, group, mode };
+  return [...intentIds, editor.addIntent({ kind: "commitFile", ...file }, timeMs)];
 }
 
 /** @returns the length that the block is known to have; null when nothing is known yet */

@@ -95,7 +95,10 @@ function loadChild(
       editor.put({ ...known, isInUfs: true, persistence: "PERSISTED", isListed: false });
     return;
   }
-  editor.link(parentId, inodeOf(editor.takeContainerId(), parentId, fact, blockSizeBytes), null);
+  const found = inodeOf(editor.takeContainerId(), parentId, fact, blockSizeBytes);
+  const child = { ...found, isPinned: editor.directory(parentId).isPinned };
+  editor.link(parentId, child, null);
+  if (child.isPinned) editor.notePin(child);
 }
 
 function inodeOf(

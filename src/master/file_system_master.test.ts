@@ -95,7 +95,7 @@ test("a new cluster has a root that belongs to who runs the master", async () =>
 });
 
 test("createDirectory() makes parents only when asked, and answers as Alluxio does", async () => {
-  const { fileSystem } = createMaster();
+  const { fileSystem, journal } = createMaster();
   const once = { ...CREATE_DIRECTORY, isRecursive: false };
   await rejects(
     fileSystem.createDirectory(root, at("/a/b"), once),
@@ -108,7 +108,9 @@ test("createDirectory() makes parents only when asked, and answers as Alluxio do
     "ALREADY_EXISTS",
     /Not allowed to create directory because path already exists: \/a\/b/,
   );
+  const length = journal.log.length;
   await fileSystem.createDirectory(root, at("/a/b"), { ...CREATE_DIRECTORY, allowExists: true });
+  assert.equal(journal.log.length, length);
   assert.deepEqual(await list(fileSystem, "/", true), ["/a", "/a/b"]);
   assert.equal((await fileSystem.getStatus(root, at("/a"), STATUS)).lengthBytes, 1);
 });
@@ -334,6 +336,23 @@ test("setAttribute() changes what is named, of a whole tree when asked", async (
   await writeFile(fixture, "/t/done", [3]);
   await fileSystem.setAttribute(root, at("/t/done"), { ...NO_CHANGE, isPersisted: true });
   assert.equal((await fileSystem.getStatus(root, at("/t/done"), STATUS)).persistence, "PERSISTED");
+});
+
+test("a pin is of everything in a directory, now and in the future", async () => {
+  const fixture = createMaster();
+  const { fileSystem } = fixture;
+  const pinned = () => fixture.state.view.pinnedFiles(null, 100).length;
+  await writeFile(fixture, "/d/e/f", [10]);
+  const set = (isPinned: boolean) =>
+    fileSystem.setAttribute(root, at("/d"), { ...NO_CHANGE, isPinned });
+  await set(true);
+  await writeFile(fixture, "/d/e/g/h", [10]);
+  assert.equal(pinned(), 2);
+  assert.equal((await fileSystem.getStatus(root, at("/d/e/g/h"), STATUS)).isPinned, true);
+  await fileSystem.remove(root, at("/d/e/f"), { isRecursive: false, isAlluxioOnly: false });
+  assert.equal(pinned(), 1);
+  await set(false);
+  assert.equal(pinned(), 0);
 });
 
 test("permissions: who may do what", async () => {

@@ -7,7 +7,7 @@
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import { type BlockId, fileIdOfBlock, type InodeId, sequenceOf } from "../common/ids.ts";
-import { DELETE_BATCH, LIST_BATCH } from "../common/limits.ts";
+import { LIST_BATCH } from "../common/limits.ts";
 import type { Path } from "../common/path.ts";
 import type { JournalSystem } from "../journal/journal_system.ts";
 import type { UfsRegistry } from "../ufs/ufs_uri.ts";
@@ -42,6 +42,7 @@ import { checkAccessTo, checkTraversal, EXECUTE, mayAccess, READ, WRITE } from "
 import { JournaledPersistQueue } from "./persist_queue.ts";
 import type { PersistQueue } from "./persist_scheduler.ts";
 import { Proposer, SYSTEM } from "./proposer.ts";
+import { Reclaimer } from "./reclaimer.ts";
 import type { MasterState } from "./state_machine.ts";
 import { UfsIntents } from "./ufs_intents.ts";
 import { UfsLoader } from "./ufs_loader.ts";
@@ -66,10 +67,19 @@ export const FILE_SYSTEM_MASTER_DEFAULTS = {
   loadedBlockSizeBytes: 64 * 1024 * 1024,
 } as const;
 
+const NO_ATTRIBUTES: Omit<SetAttributeOptions, "isRecursive"> = {
+  owner: null,
+  group: null,
+  mode: null,
+  isPinned: null,
+  isPersisted: null,
+  replicationMin: null,
+  replicationMax: null,
+  ttlMs: null,
+  ttlAction: null,
+};
 /** Changes that wait for an under store; beyond it no more are taken. */
 const INTENTS_MAX = 20_000;
-/** After a failure in the background. */
-const RETRY_MS = 1000;
 
 export type FileSystemMasterParts = {
   readonly journal: JournalSystem<ApplyResult>;
@@ -121,9 +131,9 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
   readonly #proposer: Proposer;
   readonly #intents: UfsIntents;
   readonly #loader: UfsLoader;
+  readonly #reclaimer: Reclaimer;
   #initialization: Promise<void> | null = null;
   #isLeading = false;
-  #isReclaiming = false;
 
   constructor(parts: FileSystemMasterParts) {
     const { journal, state, ufs, world, onEvent } = parts;
@@ -136,7 +146,9 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     this.#onEvent = onEvent;
     const proposer = new Proposer(journal, state, world.clock);
     this.#proposer = proposer;
-    const intents = new UfsIntents({ state, proposer, ufs, timers: world.timers, onEvent });
+    const { timers } = world;
+    this.#reclaimer = new Reclaimer({ state, proposer, timers, onEvent });
+    const intents = new UfsIntents({ state, proposer, ufs, timers, onEvent });
     this.#intents = intents;
     const blockSizeBytes = this.#options.loadedBlockSizeBytes;
     this.#loader = new UfsLoader({ state, proposer, intents, ufs, blockSizeBytes, onEvent });
@@ -152,12 +164,13 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     const { view } = this.#state;
     if (view.isInitialized()) this.#checkRootUfs();
     else this.#inBackground("initialize the namespace", this.#initialize());
-    this.#reclaimInBackground();
+    this.#reclaimer.start();
   }
 
   #lost(): void {
     this.#isLeading = false;
     this.#intents.stop();
+    this.#reclaimer.stop();
   }
 
   #inBackground(what: string, work: Promise<void>): void {
@@ -404,9 +417,27 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
   // Changes
 
   async createDirectory(call: Call, path: Path, options: CreateDirectoryOptions): Promise<void> {
+    if (options.allowExists && (await this.#isDirectoryAsAsked(call, path, options))) return;
     await this.#change(call, { kind: "createDirectory", path, ...options }, () =>
       this.#prepareToMake(path),
     );
+  }
+
+  /** Hadoop asks for directories that exist before almost everything it does: those cost no entry. */
+  async #isDirectoryAsAsked(
+    call: Call,
+    path: Path,
+    { isPersisted }: CreateDirectoryOptions,
+  ): Promise<boolean> {
+    await this.#begin();
+    const holds = () => {
+      const target = targetOf(this.#state.view.walk(path));
+      return target?.kind === "directory" && (target.isInUfs || !isPersisted);
+    };
+    if (!holds()) return false;
+    await this.#journal.readBarrier();
+    checkTraversal(call.principal, this.#state.view.walk(path));
+    return holds();
   }
 
   /** What was removed from the under store must be gone before a client, or we, write there again. */
@@ -446,7 +477,7 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
       if (!options.isRecursive) await this.#loader.ensureListed(target.id, "once");
       else if (!call.principal.isSuperuser) await this.#checkMayRemoveTree(call, path, target);
     });
-    this.#reclaimInBackground();
+    this.#reclaimer.wake();
   }
 
   /** Whoever removes a tree must be allowed to change every directory in it that has something in it. */
@@ -464,34 +495,6 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
       for (const { inode, path: atPath } of batch)
         if (inode.kind === "directory") check(inode, atPath);
       await this.#journal.readBarrier(); // lets others have their turn
-    }
-  }
-
-  #reclaimInBackground(): void {
-    if (this.#isReclaiming || !this.#isLeading) return;
-    if (this.#state.view.reclaimable(1).length === 0) return;
-    this.#isReclaiming = true;
-    this.#reclaim().then(
-      () => {
-        this.#isReclaiming = false;
-        this.#reclaimInBackground(); // what was removed while the last entry was on its way
-      },
-      (error: unknown) => {
-        this.#isReclaiming = false;
-        const what = "free removed directories";
-        this.#onEvent({ kind: "backgroundFailed", what, message: messageOf(error) });
-        this.#world.timers.after(RETRY_MS, () => this.#reclaimInBackground());
-      },
-    );
-  }
-
-  async #reclaim(): Promise<void> {
-    while (this.#isLeading) {
-      const { value } = await this.#proposer.propose(SYSTEM, {
-        kind: "reclaim",
-        inodesMax: DELETE_BATCH,
-      });
-      if (value.kind !== "reclaimed" || !value.hasMore) return;
     }
   }
 
@@ -517,7 +520,22 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
       target = lastOf(walkToExisting(this.#contextOf(call), path));
     }
     await this.#change(call, { kind: "setAttribute", ids: [target.id], ...attributes });
-    if (!isRecursive || target.kind === "file") return;
+    if (target.kind === "file") return;
+    // A pin is of everything below, now and in the future.
+    if (isRecursive) await this.#setAttributeBelow(call, path, target, attributes);
+    else if (attributes.isPinned !== null)
+      await this.#setAttributeBelow(call, path, target, {
+        ...NO_ATTRIBUTES,
+        isPinned: attributes.isPinned,
+      });
+  }
+
+  async #setAttributeBelow(
+    call: Call,
+    path: Path,
+    target: DirectoryInode,
+    attributes: Omit<SetAttributeOptions, "isRecursive">,
+  ): Promise<void> {
     const parts = { ...this.#listingParts(call, "once"), mayEnter: () => true };
     const frames = [{ directoryId: target.id, path, afterName: null }];
     const walk = walkTree(parts, frames, { isRecursive: true, batchSize: LIST_BATCH });

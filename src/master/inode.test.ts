@@ -65,7 +65,14 @@ const actions: readonly IntentAction[] = [
   { kind: "makeDirectory", ufsPath: "/u/a", ...account },
   { kind: "remove", ufsPath: "/u/a", isRecursive: true },
   { kind: "rename", fromUfsPath: "/u/a", toUfsPath: "/u/b" },
-  { kind: "commitFile", fileId: file.id, tempUfsPath: null, ufsPath: "/u/f", ...account },
+  {
+    kind: "commitFile",
+    fileId: file.id,
+    tempUfsPath: null,
+    ufsPath: "/u/f",
+    lengthBytes: 300,
+    ...account,
+  },
   { kind: "setAttributes", ufsPath: "/u/f", owner: null, group: "g", mode: null },
 ];
 const state = {
@@ -79,8 +86,15 @@ const state = {
 };
 
 /** One of each row, in the order of test/fixtures/rows-v1.hex: never change them, only append. */
-type Row = readonly [encode: () => Uint8Array, decode: (bytes: Uint8Array) => unknown, value: unknown];
-function row<T>(codec: { encode(value: T): Uint8Array; decode(bytes: Uint8Array): T }, value: T): Row {
+type Row = readonly [
+  encode: () => Uint8Array,
+  decode: (bytes: Uint8Array) => unknown,
+  value: unknown,
+];
+function row<T>(
+  codec: { encode(value: T): Uint8Array; decode(bytes: Uint8Array): T },
+  value: T,
+): Row {
   return [() => codec.encode(value), (bytes) => codec.decode(bytes), value];
 }
 const ROWS: readonly Row[] = [

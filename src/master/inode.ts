@@ -14,6 +14,7 @@
  * 08 number:8                  → key of table 07              (in log order, for eviction)
  * 09 inodeId:8                 → nothing                      (removed directories whose trees are to be freed)
  * 0a                           → state: applied index, last time, counters, cluster id
+ * 0b fileId:8                  → nothing                      (pinned files)
  * ```
  * A block of a complete file needs no row: all are of the block size but the last.
  * @module
@@ -224,6 +225,7 @@ const intentAction = union({
       fileId: inodeId,
       tempUfsPath: nullable(text),
       ufsPath: text,
+      lengthBytes: uint,
       owner: text,
       group: text,
       mode: uint,
@@ -283,6 +285,7 @@ export const TABLE = {
   dedupeOrder: 8,
   reclaim: 9,
   state: 10,
+  pinned: 11,
 } as const;
 
 /** The key of a row with a 64-bit id. */

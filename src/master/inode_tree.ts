@@ -203,6 +203,12 @@ export class NamespaceView {
     }));
   }
 
+  /** Files that are pinned, in order of their ids. */
+  pinnedFiles(afterId: InodeId | null, limit: number): InodeId[] {
+    const rows = this.#range(TABLE.pinned, afterId, limit);
+    return [...rows].map(({ key }) => idOfKey(key) as InodeId);
+  }
+
   intent(id: number): IntentRow | null {
     const value = this.#rows.get(idKey(TABLE.intent, BigInt(id)));
     return value === undefined ? null : intentRow.decode(value);
@@ -286,6 +292,14 @@ export class NamespaceEditor {
     this.#countChild(parentId, 1, timeMs);
   }
 
+  /** Notes a new file, or one whose pin changed. */
+  notePin(inode: Inode): void {
+    if (inode.kind === "directory") return;
+    const key = idKey(TABLE.pinned, inode.id);
+    if (inode.isPinned) this.transaction.put(key, new Uint8Array(0));
+    else this.transaction.remove(key);
+  }
+
   /** Takes the entry of a child away; its inode stays. */
   unlink(inode: Inode, timeMs: number): void {
     this.transaction.remove(dentryKey(inode.parentId, inode.name));
@@ -312,6 +326,7 @@ export class NamespaceEditor {
     this.#inodes.set(inode.id, null);
     this.#changed.add(inode.id);
     if (inode.kind === "directory") return;
+    if (inode.isPinned) this.notePin({ ...inode, isPinned: false });
     for (const blockId of blockIdsOf(inode)) {
       this.#removedBlocks.push(blockId);
       if (!inode.isCompleted) this.removeBlockRow(blockId);

@@ -36,6 +36,9 @@ const LOST = () => new RockpoolError("UNAVAILABLE", "This master leads no more",
 export class FakeJournal implements JournalSystem<ApplyResult> {
   readonly log: CommittedEntry[] = [];
   weather: Weather = "fine";
+  /** Proposals that see fine weather before `weatherLater` sets in. */
+  proposalsUntilLater = Infinity;
+  weatherLater: Weather = "fine";
   readonly #machine: StateMachine<ApplyResult>;
   readonly #listeners: ((event: LeadershipEvent) => void)[] = [];
   #isServing = false;
@@ -50,6 +53,8 @@ export class FakeJournal implements JournalSystem<ApplyResult> {
   async propose(payload: Uint8Array): Promise<ApplyResult> {
     await null;
     if (!this.#isServing) throw LOST();
+    this.proposalsUntilLater -= 1;
+    if (this.proposalsUntilLater < 0) this.weather = this.weatherLater;
     if (this.weather === "lostBefore") {
       this.lose();
       throw LOST();

@@ -198,7 +198,7 @@ class Scene {
   }
 }
 
-test("a file is written by a worker that holds all of it, and then reported", async () => {
+test("a file is written by the worker that holds most of it, and then reported", async () => {
   const scene = new Scene();
   const task = scene.add(1, 3);
   scene.blocks.hold("half-a", { ...task, blocks: task.blocks.slice(1) });
@@ -215,7 +215,38 @@ test("a file is written by a worker that holds all of it, and then reported", as
   assert.equal(scene.control.calls.length, 1);
 });
 
-test("a file that no live worker holds completely waits until one does", async () => {
+test("a file whose blocks are spread over workers is written by the one that holds most", async () => {
+  const scene = new Scene({ perWorkerMax: 1 });
+  const [one, two] = [scene.add(1, 3), scene.add(2, 3)];
+  scene.blocks.hold("w-a", { ...one, blocks: one.blocks.slice(0, 1) }, two);
+  scene.blocks.hold("w-b", { ...one, blocks: one.blocks.slice(1) });
+  scene.scheduler.start();
+  assert.deepEqual(scene.askedHosts(), ["w-b", "w-a"]);
+  for (const call of scene.control.calls) call.succeed();
+  await scene.time.pass(0);
+  assert.deepEqual(scene.kinds, ["filePersisted", "filePersisted"]);
+});
+
+test("the queue is not read while nobody has a hand free, and only a little for one hand", async () => {
+  const scene = new Scene({ perWorkerMax: 2 });
+  const tasks = Array.from({ length: 100 }, (_, index) => scene.add(index + 1));
+  scene.blocks.hold("w-a", ...tasks);
+  const limits: number[] = [];
+  const pending = scene.queue.pending.bind(scene.queue);
+  scene.queue.pending = (limit, after) => {
+    limits.push(limit);
+    return pending(limit, after);
+  };
+  scene.scheduler.start();
+  await scene.time.pass(10 * POLL_MS);
+  assert.deepEqual(limits, [8]);
+  scene.control.last().succeed();
+  await scene.time.pass(0);
+  assert.deepEqual(limits, [8, 4]);
+  assert.equal(scene.control.calls.length, 3);
+});
+
+test("a file with a block that no live worker holds waits until one does", async () => {
   const scene = new Scene();
   const task = scene.add(1, 2);
   scene.blocks.hold("w-a", { ...task, blocks: task.blocks.slice(1) });

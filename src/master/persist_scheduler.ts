@@ -1,11 +1,11 @@
 /**
  * Persists files in the background (ASYNC_THROUGH, `fs persist`): the leader's loop over the journaled
- * intents. A worker that holds every block of a file writes it to a temporary path of the under store;
- * the namespace then moves it into place and journals that it is persisted.
+ * intents. The worker that holds most of a file writes it to a temporary path of the under store, with the blocks
+ * that it lacks from other workers (clients spread blocks); the namespace then moves it into place and journals it.
  *
  * The queue is the truth and lives in the namespace, so a new leader goes on where the old one stopped.
  * Here is only what may be lost: who works on what, and when a failed task is tried again (1 s after the
- * first failure, doubling up to 1 h). A task whose blocks no single live worker holds waits in the queue.
+ * first failure, doubling up to 1 h). A task with a block that no live worker holds waits in the queue.
  *
  * Nothing that began under one reign is reported under another: `stop` aborts what runs, and what it
  * still answers is ignored. The same file may therefore be written twice, to the same temporary path,
@@ -82,6 +82,8 @@ const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 3_600_000;
 /** Tasks looked at in one go: bounds how long the main loop is held. */
 const SCAN_MAX = 256;
+/** Tasks read at a time for each hand that is free: reading one costs some ten microseconds. */
+const READ_PER_HAND = 4;
 /** Between two such goes while the queue has more. */
 const SCAN_PAUSE_MS = 50;
 /** Failed tasks that we remember; more are tried again at each round of the queue. */
@@ -166,19 +168,33 @@ export class PersistScheduler {
     if (!this.#isLeading) return;
     const live = this.#liveWorkers();
     this.#abortLost(live);
-    const page = this.#queue.pending(SCAN_MAX, this.#cursor);
-    let looked = 0;
-    for (const task of page) {
-      if (this.#running.size >= this.#options.concurrencyMax) break;
-      this.#startIfDue(task, live);
-      this.#cursor = task.fileId;
-      looked++;
-    }
-    const hasEnded = looked === page.length && page.length < SCAN_MAX;
+    const hasEnded = this.#scan(live);
     if (hasEnded) this.#endRound();
     // When all hands are busy, the next one to finish pumps.
-    const hasMore = !hasEnded && this.#running.size < this.#options.concurrencyMax;
+    const hasMore = !hasEnded && this.#freeHands(live) > 0;
     this.#arm(hasMore ? SCAN_PAUSE_MS : this.#options.pollMs);
+  }
+
+  /** Starts what can start of the next `SCAN_MAX` tasks. @returns whether the queue ended */
+  #scan(live: ReadonlyMap<WorkerId, WorkerNetAddress>): boolean {
+    for (let left = SCAN_MAX; left > 0; ) {
+      const limit = Math.min(left, this.#freeHands(live) * READ_PER_HAND);
+      if (limit <= 0) return false;
+      const page = this.#queue.pending(limit, this.#cursor);
+      for (const task of page) {
+        if (this.#freeHands(live) <= 0) return false;
+        this.#startIfDue(task, live);
+        this.#cursor = task.fileId;
+      }
+      if (page.length < limit) return true;
+      left -= limit;
+    }
+    return false;
+  }
+
+  #freeHands(live: ReadonlyMap<WorkerId, WorkerNetAddress>): number {
+    const { concurrencyMax, perWorkerMax } = this.#options;
+    return Math.min(concurrencyMax, perWorkerMax * live.size) - this.#running.size;
   }
 
   #liveWorkers(): ReadonlyMap<WorkerId, WorkerNetAddress> {
@@ -220,27 +236,42 @@ export class PersistScheduler {
     void this.#run(task, address, abort.signal, this.#reign);
   }
 
-  /** Of the live workers that hold every block, and have a hand free, the one that writes least. */
-  #pickWorker(task: PersistTask, live: ReadonlyMap<WorkerId, WorkerNetAddress>): WorkerId | null {
-    let holders = new Set(live.keys());
-    for (const { blockId } of task.blocks) {
-      const places = this.#blocks.locationsOf(blockId);
-      holders = new Set(places.map(({ workerId }) => workerId).filter((id) => holders.has(id)));
-      if (holders.size === 0) return null;
+  /** How much of a file each live worker holds; null when a block of it is nowhere. */
+  #heldBytes(
+    { blocks }: PersistTask,
+    live: ReadonlyMap<WorkerId, WorkerNetAddress>,
+  ): Map<WorkerId, number> | null {
+    if (blocks.length === 0) return new Map([...live.keys()].map((id) => [id, 0]));
+    const held = new Map<WorkerId, number>();
+    for (const { blockId, lengthBytes } of blocks) {
+      let isSomewhere = false;
+      for (const { workerId } of this.#blocks.locationsOf(blockId)) {
+        if (!live.has(workerId)) continue;
+        isSomewhere = true;
+        held.set(workerId, (held.get(workerId) ?? 0) + lengthBytes);
+      }
+      if (!isSomewhere) return null;
     }
+    return held;
+  }
+
+  /** Of the live workers with a hand free, the one that holds most of the file; of equals, the one that writes least. */
+  #pickWorker(task: PersistTask, live: ReadonlyMap<WorkerId, WorkerNetAddress>): WorkerId | null {
+    const held = this.#heldBytes(task, live);
+    if (held === null) return null;
     const busy = new Map<WorkerId, number>();
     for (const { workerId } of this.#running.values()) {
       busy.set(workerId, (busy.get(workerId) ?? 0) + 1);
     }
-    let best: WorkerId | null = null;
-    let bestCount = this.#options.perWorkerMax;
-    for (const id of holders) {
+    let best: { readonly id: WorkerId; readonly bytes: number; readonly count: number } | null = null;
+    for (const [id, bytes] of held) {
       const count = busy.get(id) ?? 0;
-      if (count >= bestCount) continue;
-      best = id;
-      bestCount = count;
+      if (count >= this.#options.perWorkerMax) continue;
+      const isBetter =
+        best === null || bytes > best.bytes || (bytes === best.bytes && count < best.count);
+      if (isBetter) best = { id, bytes, count };
     }
-    return best;
+    return best === null ? null : best.id;
   }
 
   async #run(

@@ -297,3 +297,40 @@ test("ListStatusPartial understands all three kinds of offset", async () => {
   assert.equal(argument<{ batchSize: number }>({ calls }, 0, 2).batchSize, 3);
   assert.equal(argument<{ batchSize: number }>({ calls }, 1, 2).batchSize, 10_000);
 });
+
+test("numbers that the journal cannot hold are refused or bounded before they get there", async () => {
+  const { channel, calls } = await startMaster();
+  const refused = withStatus("INVALID_ARGUMENT", /bytes$/);
+  for (const blockSizeBytes of [-1, 2 ** 62]) {
+    const asked = channel.unary(fs.CreateFile, { path: "/a", options: { blockSizeBytes } });
+    await assert.rejects(asked, refused);
+  }
+  for (const ufsLength of [-1, 2 ** 53]) {
+    const asked = channel.unary(fs.CompleteFile, { path: "/a", options: { ufsLength } });
+    await assert.rejects(asked, refused);
+  }
+  const third = 0x100_0002n;
+  for (const length of [-1, 2 ** 62, 2 ** 51]) {
+    const block = { workerId: 7n, tierAlias: "MEM", blockId: third, length };
+    await assert.rejects(channel.unary(blockWorker.CommitBlock, block), refused);
+    const inUfs = { blockId: third, length };
+    await assert.rejects(channel.unary(blockWorker.CommitBlockInUfs, inUfs), refused);
+  }
+  assert.deepEqual(calls, []);
+  for (const [ttl, ttlMs] of [
+    [2 ** 63, 2 ** 52 - 1],
+    [-7, -1],
+  ]) {
+    await channel.unary(fs.SetAttribute, { path: "/d", options: { commonOptions: { ttl } } });
+    assert.equal(argument<{ ttlMs: number }>({ calls }, calls.length - 1, 2).ttlMs, ttlMs);
+    await channel.unary(fs.CreateDirectory, { path: "/d", options: { commonOptions: { ttl } } });
+    assert.equal(argument<{ ttlMs: number }>({ calls }, calls.length - 1, 2).ttlMs, ttlMs);
+  }
+});
+
+test("SetAttribute with empty lists of media and extended attributes is served", async () => {
+  const { channel, calls } = await startMaster();
+  const options = { pinned: true, pinnedMedia: [], xattr: new Map() };
+  await channel.unary(fs.SetAttribute, { path: "/d", options });
+  assert.equal(calls.length, 1);
+});

@@ -28,10 +28,12 @@ import {
 import {
   bitsFromWire,
   fileInfoToWire,
+  lengthFromWire,
   loadMetadataFromWire,
   modeFromWire,
   mountPointToWire,
   ttlActionFromWire,
+  ttlFromWire,
 } from "./wire_codec.ts";
 
 const { methods } = FileSystemMasterClientService;
@@ -171,7 +173,7 @@ function ttlOf(common: FileSystemMasterCommonPOptions | undefined): {
   ttlAction: TtlAction;
 } {
   return {
-    ttlMs: common?.ttl ?? NO_TTL_MS,
+    ttlMs: common?.ttl === undefined ? NO_TTL_MS : ttlFromWire(common.ttl),
     ttlAction: common?.ttlAction === undefined ? "FREE" : ttlActionFromWire(common.ttlAction),
   };
 }
@@ -199,8 +201,11 @@ function creations(ports: MasterServicePorts) {
     leaderUnary(ports, methods.CreateFile, async ({ path, options }, context) => {
       const common = options?.commonOptions;
       const call = await callOf(ports, context, common?.operationId);
-      const blockSizeBytes = options?.blockSizeBytes ?? BLOCK_SIZE_BYTES;
-      if (blockSizeBytes <= 0)
+      const blockSizeBytes = lengthFromWire(
+        options?.blockSizeBytes ?? BLOCK_SIZE_BYTES,
+        "A block's size",
+      );
+      if (blockSizeBytes === 0)
         throw new RockpoolError("INVALID_ARGUMENT", `Invalid block size ${blockSizeBytes}`);
       const info = await fileSystem.createFile(call, pathOf(path), {
         isRecursive: options?.recursive ?? false,
@@ -221,7 +226,10 @@ function creations(ports: MasterServicePorts) {
       // Not the id inside asyncPersistOptions: that one repeats the id of the file's creation.
       const call = await callOf(ports, context, options?.commonOptions?.operationId);
       await fileSystem.completeFile(call, pathOf(path), {
-        ufsLengthBytes: options?.ufsLength ?? null,
+        ufsLengthBytes:
+          options?.ufsLength === undefined
+            ? null
+            : lengthFromWire(options.ufsLength, "A file in the under store"),
         isAsyncPersist: options?.asyncPersistOptions !== undefined,
         contentHash: options?.contentHash ?? "",
       });
@@ -265,7 +273,7 @@ function attributesOf(options: SetAttributePOptions | undefined): SetAttributeOp
   if (options !== undefined && options.xattr.size > 0)
     refuse("Changing extended attributes of a path");
   if (options !== undefined && options.pinnedMedia.length > 0) refuse("Pinning to a medium");
-  const action = options?.commonOptions?.ttlAction;
+  const { ttl, ttlAction: action } = options?.commonOptions ?? {};
   return {
     isRecursive: options?.recursive ?? false,
     owner: options?.owner ?? null,
@@ -275,7 +283,7 @@ function attributesOf(options: SetAttributePOptions | undefined): SetAttributeOp
     isPersisted: options?.persisted ?? null,
     replicationMin: options?.replicationMin ?? null,
     replicationMax: options?.replicationMax ?? null,
-    ttlMs: options?.commonOptions?.ttl ?? null,
+    ttlMs: ttl === undefined ? null : ttlFromWire(ttl),
     ttlAction: action === undefined ? null : ttlActionFromWire(action),
   };
 }

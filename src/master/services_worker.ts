@@ -25,6 +25,7 @@ import { leaderUnary, type MasterServicePorts, SYSTEM_CALL } from "./services_po
 import {
   addressFromWire,
   blockIdFromWire,
+  blockLengthFromWire,
   blocksOnTiersFromWire,
   fileInfoToWire,
   workerIdFromWire,
@@ -126,17 +127,19 @@ export function blockWorkerService(ports: MasterServicePorts): ServiceTable {
         command: commandOf(heartbeat(blocks, request)),
       })),
       leaderUnary(ports, methods.CommitBlock, async (request) => {
+        const blockId = blockIdFromWire(request.blockId);
         await blocks.commitBlock(workerIdFromWire(request.workerId), {
-          blockId: blockIdFromWire(request.blockId),
-          lengthBytes: request.length ?? 0,
+          blockId,
+          lengthBytes: blockLengthFromWire(blockId, request.length ?? 0),
           tierAlias: request.tierAlias ?? "",
           mediumType: request.mediumType ?? request.tierAlias ?? "",
           usedBytesOnTier: request.usedBytesOnTier ?? 0,
         });
         return {};
       }),
-      leaderUnary(ports, methods.CommitBlockInUfs, async ({ blockId, length }) => {
-        await blocks.commitBlockInUfs(blockIdFromWire(blockId), length ?? 0);
+      leaderUnary(ports, methods.CommitBlockInUfs, async ({ blockId: id, length }) => {
+        const blockId = blockIdFromWire(id);
+        await blocks.commitBlockInUfs(blockId, blockLengthFromWire(blockId, length ?? 0));
         return {};
       }),
     ],

@@ -83,6 +83,16 @@ function describe(action: IntentAction): string {
   return `${action.kind} ${ufsPathsOf(action).join(" ")}`;
 }
 
+/** What is being made lacks nothing for good: a folder went away under it, by somebody else's doing. */
+async function keepTrying<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isRockpoolError(error, "NOT_FOUND")) throw error;
+    throw new RockpoolError("UNAVAILABLE", error.message, error.remedy, { cause: error });
+  }
+}
+
 export class UfsIntents {
   readonly #state: MasterState;
   readonly #proposer: Proposer;
@@ -362,7 +372,9 @@ export class UfsIntents {
     switch (action.kind) {
       case "makeDirectory": {
         const { ufsPath, owner, group, mode } = action;
-        await this.#ufs(ufsPath).createDirectory(pathWithinStore(ufsPath), { owner, group, mode });
+        const store = this.#ufs(ufsPath);
+        const path = pathWithinStore(ufsPath);
+        await keepTrying(store.createDirectory(path, { owner, group, mode }));
         return "";
       }
       case "remove":
@@ -395,11 +407,15 @@ export class UfsIntents {
     const { tempUfsPath, ufsPath, owner, group, mode } = action;
     const store = this.#ufs(ufsPath);
     const path = pathWithinStore(ufsPath);
-    if (tempUfsPath === null) return (await store.create(path, { owner, group, mode })).commit();
+    if (tempUfsPath === null) {
+      const writer = await keepTrying(store.create(path, { owner, group, mode }));
+      return keepTrying(writer.commit());
+    }
     await this.#rename(tempUfsPath, ufsPath);
     await this.#applyAttributes(store, path, { owner, group, mode });
     const status = await store.status(path);
-    if (status === null)
+    // It may have been done before; but what lies there may also be something else.
+    if (status === null || status.lengthBytes !== action.lengthBytes)
       throw new RockpoolError(
         "NOT_FOUND",
         `${tempUfsPath}, which was to become ${ufsPath}, is gone`,

@@ -1,129 +1,21 @@
 import assert from "node:assert/strict";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { after, test } from "node:test";
-import { isRockpoolError, RockpoolError, type StatusName } from "../common/errors.ts";
-import { LocalUnderFileSystem } from "../ufs/local_ufs.ts";
-import type { UfsCreateOptions, UnderFileSystem } from "../ufs/under_file_system.ts";
-import type { ListOptions } from "./api.ts";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { RockpoolError } from "../common/errors.ts";
 import {
   at,
   CREATE_DIRECTORY,
   CREATE_FILE,
   callBy,
   createMasterFixture,
-  LIST,
   type MasterFixture,
   ROOT_USER,
   STATUS,
   until,
 } from "./master_fixture.ts";
+import { COMPLETE, createMaster, list, REMOVE, rejects, root } from "./ufs_fixture.ts";
 import { INTENT_WAIT_MS } from "./ufs_intents.ts";
-
-const folder = mkdtempSync(join(tmpdir(), "rockpool-namespace-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
-let made = 0;
-
-/** A local store that counts, and that a test can hold up or make fail. */
-class WatchedUfs implements UnderFileSystem {
-  readonly type = "watched";
-  readonly calls: string[] = [];
-  /** Throws, or waits, in a test's name; given each call that changes something. */
-  before: (call: string) => Promise<void> | void = () => {};
-  readonly #inner: LocalUnderFileSystem;
-
-  constructor(root: string) {
-    this.#inner = new LocalUnderFileSystem(root);
-  }
-
-  async #note(call: string): Promise<void> {
-    this.calls.push(call);
-    await this.before(call);
-  }
-
-  async status(path: string) {
-    await this.#note(`status ${path}`);
-    return this.#inner.status(path);
-  }
-  async list(path: string) {
-    await this.#note(`list ${path}`);
-    return this.#inner.list(path);
-  }
-  async createDirectory(path: string, options: UfsCreateOptions) {
-    await this.#note(`mkdir ${path}`);
-    await this.#inner.createDirectory(path, options);
-  }
-  async create(path: string, options: UfsCreateOptions) {
-    await this.#note(`create ${path}`);
-    return this.#inner.create(path, options);
-  }
-  open(path: string) {
-    return this.#inner.open(path);
-  }
-  async rename(from: string, to: string) {
-    await this.#note(`rename ${from} ${to}`);
-    await this.#inner.rename(from, to);
-  }
-  async remove(path: string, isRecursive: boolean) {
-    await this.#note(`remove ${path}`);
-    return this.#inner.remove(path, isRecursive);
-  }
-  async setMode(path: string, mode: number) {
-    await this.#note(`setMode ${path}`);
-    await this.#inner.setMode(path, mode);
-  }
-  setOwner(path: string, owner: string, group: string) {
-    return this.#inner.setOwner(path, owner, group);
-  }
-  space() {
-    return this.#inner.space();
-  }
-}
-
-function createMaster() {
-  const root = join(folder, `ufs-${made++}`);
-  mkdirSync(root);
-  const ufs = new WatchedUfs(root);
-  const put = (path: string, text = "x") => {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), text);
-  };
-  return { root, ufs, put, ...createMasterFixture({ ufs, rootUfsUri: root }) };
-}
-
-const root = callBy(ROOT_USER);
-const COMPLETE = { ufsLengthBytes: null, isAsyncPersist: false, contentHash: "" };
-const REMOVE = { isRecursive: true, isAlluxioOnly: false };
-
-async function rejects(work: Promise<unknown>, status: StatusName, message?: RegExp) {
-  await assert.rejects(work, (error: unknown) => {
-    assert.ok(isRockpoolError(error), String(error));
-    assert.equal(error.status, status, error.message);
-    if (message !== undefined) assert.match(error.message, message);
-    return true;
-  });
-}
-
-async function list(
-  { fileSystem }: Pick<MasterFixture, "fileSystem">,
-  path: string,
-  options: Partial<ListOptions> = {},
-) {
-  const paths: string[] = [];
-  for await (const batch of fileSystem.listStatus(root, at(path), { ...LIST, ...options }))
-    for (const info of batch) paths.push(info.path);
-  return paths;
-}
 
 /** A file of the given blocks that waits to be persisted. */
 async function writeAsync(fixture: MasterFixture, path: string, lengths: readonly number[]) {
@@ -190,7 +82,13 @@ test("a directory is listed in the under store once, and 'always' adds what is n
 test("ten thousand children are loaded in bounded entries, concurrent loads are joined", async () => {
   const { put, ufs, ...fixture } = createMaster();
   const count = 10_000;
-  for (let i = 0; i < count; i++) put(`big/${i}`, "");
+  put("big/0");
+  ufs.list = async (path) => {
+    ufs.calls.push(`list ${path}`);
+    const status = await ufs.status(`${path}/0`);
+    assert.ok(status !== null);
+    return Array.from({ length: count }, (_, i) => ({ ...status, name: `${i}` }));
+  };
   const before = fixture.journal.log.length;
   const [first, second] = await Promise.all([list(fixture, "/big"), list(fixture, "/big")]);
   assert.equal(first.length, count);
@@ -314,6 +212,19 @@ test("a file is persisted under the name that it has when its bytes are there", 
   assert.deepEqual(fixture.persistQueue.pending(10, null), []);
   await rejects(fixture.persistQueue.persisted(task.fileId, report), "NOT_FOUND"); // told twice
   assert.equal(existsSync(join(path, "d/g")), true);
+});
+
+test("bytes that went away before they had their name are not taken for persisted", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  await writeAsync(fixture, "/f", [10]);
+  const [task] = fixture.persistQueue.pending(1, null);
+  assert.ok(task !== undefined);
+  put("f", "another"); // by somebody else
+  const report = { lengthBytes: 10, ufsFingerprint: "", tempUfsPath: task.ufsTempPath };
+  await rejects(fixture.persistQueue.persisted(task.fileId, report), "NOT_FOUND", /is gone/);
+  const info = await fixture.fileSystem.getStatus(root, at("/f"), STATUS);
+  assert.equal(info.persistence, "NOT_PERSISTED");
+  assert.equal(readFileSync(join(path, "f"), "utf8"), "another");
 });
 
 test("a file removed while it is persisted leaves nothing in the under store", async () => {
@@ -488,4 +399,12 @@ test("names that no path can have are left out of a listing and reported", async
   put("ok");
   writeFileSync(Buffer.concat([Buffer.from(`${path}/bad-`), Buffer.from([0xff, 0xfe])]), "x");
   assert.deepEqual(await list(fixture, "/"), ["/ok"]);
+});
+
+test("one operation proposed twice at the same time is done once", async () => {
+  const fixture = createMaster();
+  const call = callBy(ROOT_USER, { high: 3n, low: 3n });
+  const create = () => fixture.fileSystem.createFile(call, at("/f"), CREATE_FILE);
+  const [first, second] = await Promise.all([create(), create()]);
+  assert.equal(first.id, second.id);
 });

@@ -7,7 +7,7 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
-import type { BlockId, WorkerId } from "../common/ids.ts";
+import { type BlockId, sequenceOf, type WorkerId } from "../common/ids.ts";
 import type { WorkerInfoInit } from "../proto/gen/block_master.ts";
 import type * as wire from "../proto/gen/common.ts";
 import { Bits, TtlAction as WireTtlAction } from "../proto/gen/common.ts";
@@ -30,6 +30,11 @@ import type {
   WorkerInfo,
   WorkerNetAddress,
 } from "./api.ts";
+
+/** 4 PiB: sums and products of two such numbers are still exact. */
+const FILE_BYTES_MAX = 2 ** 52;
+/** 142,000 years; signed numbers of the journal are below 2^52. */
+const TTL_MS_MAX = 2 ** 52 - 1;
 
 /** Wire triples are the octal digit plus one. */
 const BITS: readonly Bits[] = [
@@ -75,6 +80,31 @@ export function ttlActionFromWire(action: WireTtlAction): TtlAction {
     "The TTL action DELETE_ALLUXIO is not supported by this version of Rockpool",
     "Use FREE or DELETE",
   );
+}
+
+/** Negative is for ever, and so, in practice, is more than the journal can hold. @returns -1 or more, below 2^52 */
+export function ttlFromWire(ttlMs: number): number {
+  return ttlMs < 0 ? -1 : Math.min(ttlMs, TTL_MS_MAX);
+}
+
+/**
+ * A length that goes into the journal: what is no length must not get there, since no master could read it again.
+ * @param what begins a sentence
+ * @throws RockpoolError INVALID_ARGUMENT when it is negative or beyond what a file can have
+ */
+export function lengthFromWire(lengthBytes: number, what: string): number {
+  if (lengthBytes >= 0 && lengthBytes <= FILE_BYTES_MAX) return lengthBytes;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `${what} cannot be ${lengthBytes} bytes`,
+    `Lengths go from 0 to ${FILE_BYTES_MAX} bytes`,
+  );
+}
+
+/** As {@link lengthFromWire}, of a block: its file, blocks of that length up to it, must be no longer than files can be. */
+export function blockLengthFromWire(blockId: BlockId, lengthBytes: number): number {
+  lengthFromWire(lengthBytes * (sequenceOf(blockId) + 1), `A file up to its block ${blockId}`);
+  return lengthBytes;
 }
 
 export function ttlActionToWire(action: TtlAction): WireTtlAction {

@@ -269,9 +269,16 @@ async function format(
   const tell = async (kind: string, folders: readonly string[]) => {
     for (const folder of folders) await say(console, `Formatting ${kind} folder ${folder}`);
   };
+  for (const kind of ["master", "worker"] as const)
+    if (what[kind] && new Daemon(session, kind).running() !== null)
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `The ${kind} of this host runs`,
+        `Stop it first: rockpool process stop ${kind}`,
+      );
+  if (loaded !== null) await tell("master", await parts.formatMaster(loaded));
   if (what.worker)
     await tell("worker", await parts.formatWorker(session.loadFor("worker").configuration));
-  if (loaded !== null) await tell("master", await parts.formatMaster(loaded));
   const done =
     what.master && what.worker ? "master and workers" : what.master ? "master" : "worker";
   await say(console, `Format successful on ${done}.`);

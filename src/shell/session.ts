@@ -28,11 +28,15 @@ function localConfDirs(folders: readonly string[]): string[] {
     .map((data) => join(data, "conf"));
 }
 
+/** An election takes less. */
+const NOTICE_AFTER_MS = 3000;
+
 export class Session {
   readonly console: Console;
   readonly #definitions: readonly string[];
   readonly #clients = new Map<string, Promise<FileSystem>>();
   #loaded: Loaded | null = null;
+  #notice: NodeJS.Timeout | undefined;
 
   /** @param definitions "key=value" of the command line */
   constructor(console: Console, definitions: readonly string[]) {
@@ -71,9 +75,7 @@ export class Session {
   }
 
   /** The client for a path given by the user, and the path without scheme and authority. */
-  async open(
-    argument: string,
-  ): Promise<{ readonly files: FileSystem; readonly path: string; readonly prefix: string }> {
+  async open(argument: string): Promise<{ readonly files: FileSystem; readonly path: string }> {
     const { scheme, authority, path } = parseUri(argument);
     if (scheme !== "" && scheme !== "alluxio" && scheme !== "alluxio-ft")
       throw new RockpoolError(
@@ -90,7 +92,7 @@ export class Session {
     const masters = resolveMasters(authority, this.masters(), (key) => {
       return this.configuration.text(key) ?? undefined;
     });
-    return { files: await this.#client(masters), path, prefix: argument.slice(0, -path.length) };
+    return { files: await this.#client(masters), path };
   }
 
   /** The client for the configured masters. */
@@ -108,6 +110,7 @@ export class Session {
     const client = FileSystem.connect({
       masters,
       ...(user === null || user === "" ? {} : { user }),
+      authentication: configuration.get(CommonKeys.authenticationType),
       callTimeoutMs: configuration.get(UserKeys.rpcRetryMaxDuration),
       writeType: this.writeType(),
       readType: this.readType(),
@@ -115,7 +118,17 @@ export class Session {
       property: (name) => configuration.text(name) ?? undefined,
     });
     this.#clients.set(key, client);
+    if (this.console.isTerminal) this.#tellWhenNobodyAnswers(await client, key);
     return client;
+  }
+
+  /** A call waits for a leader as long as an election may take; a person should know what for. */
+  #tellWhenNobodyAnswers(client: FileSystem, masters: string): void {
+    this.#notice = setTimeout(() => {
+      if (client.leaderAddress() === null)
+        this.console.err(`No master answers at ${masters} yet; still trying …\n`);
+    }, NOTICE_AFTER_MS);
+    this.#notice.unref();
   }
 
   writeType(): WriteType {
@@ -129,6 +142,7 @@ export class Session {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#notice);
     for (const client of this.#clients.values()) await (await client).close();
     this.#clients.clear();
   }

@@ -63,6 +63,8 @@ export function formatLine(line: {
 
 export function createLogger(options: LoggerOptions): Logger {
   const destination = pino.destination({ dest: options.fileDescriptor, sync: true });
+  // Nobody reads the log any more, or its disk is full: worse than no log would be no service.
+  destination.on("error", () => {});
   const flush = () => destination.flushSync();
   if (options.format === "json") {
     const json = pino({ level: options.level, base: { pid: process.pid } }, destination);

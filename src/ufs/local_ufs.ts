@@ -106,7 +106,7 @@ function isInside(root: string, path: string): boolean {
 }
 
 /** Names and numbers of accounts, looked up once. */
-class Accounts {
+export class Accounts {
   readonly #names = new Map<string, Promise<string>>();
 
   /** The name of a number, or the number itself where the system knows none. */
@@ -142,10 +142,14 @@ class Accounts {
 export class LocalUnderFileSystem implements UnderFileSystem {
   readonly type = "local";
   readonly #root: string;
-  readonly #accounts = new Accounts();
+  readonly #accounts: Accounts;
 
-  /** @param root absolute path of the folder; made when missing, with the first file */
-  constructor(root: string) {
+  /**
+   * @param root absolute path of the folder; made when missing, with the first file
+   * @param accounts may be shared by stores of one machine
+   */
+  constructor(root: string, accounts = new Accounts()) {
+    this.#accounts = accounts;
     this.#root = root.length > 1 ? root.replace(/\/+$/, "") || "/" : root;
     this.#check(this.#root);
   }
@@ -355,19 +359,19 @@ export class LocalUnderFileSystem implements UnderFileSystem {
       const clean = await this.#locate(path);
       if (clean === this.#root)
         throw new RockpoolError("INVALID_ARGUMENT", `${path} is the root of the under store`, "");
-      let stats: Stats;
       try {
-        stats = await lstat(clean);
+        const stats = await lstat(clean);
+        if (!stats.isDirectory()) await unlink(clean);
+        else if (isRecursive) await rm(clean, { recursive: true, force: true });
+        else await rmdir(clean);
+        await syncFolder(dirname(clean));
+        return true;
       } catch (error) {
+        // Never there, or somebody else was faster (also with its folder).
         const code = codeOf(error);
         if (code === "ENOENT" || code === "ENOTDIR") return false;
         throw error;
       }
-      if (!stats.isDirectory()) await unlink(clean);
-      else if (isRecursive) await rm(clean, { recursive: true });
-      else await rmdir(clean);
-      await syncFolder(dirname(clean));
-      return true;
     });
   }
 

@@ -21,6 +21,7 @@ import { openChannel } from "../rpc/channel.ts";
 import type { RpcServerEvent } from "../rpc/grpc_server.ts";
 import { GrpcServer } from "../rpc/grpc_server.ts";
 import { SaslAuthentication } from "../rpc/sasl.ts";
+import type { ServiceTable } from "../rpc/service.ts";
 import { bidi, unary } from "../rpc/service.ts";
 import { LocalUnderFileSystem } from "../ufs/local_ufs.ts";
 import { pathWithinStore } from "../ufs/ufs_uri.ts";
@@ -80,9 +81,7 @@ export class FakeMaster {
     this.#server = null;
   }
 
-  #tables() {
-    const blocks = BlockMasterWorkerService.methods;
-    const files = FileSystemMasterWorkerService.methods;
+  #tables(): ServiceTable[] {
     return [
       {
         name: ServiceVersionClientService.name,
@@ -94,78 +93,92 @@ export class FakeMaster {
           }),
         ],
       },
-      {
-        name: BlockMasterWorkerService.name,
-        isAuthenticated: true,
-        methods: [
-          unary(blocks.GetWorkerId, () => ({ workerId: 77n })),
-          bidi(blocks.RegisterWorkerStream, async (requests, out) => {
-            let isFirst = true;
-            for await (const request of requests) {
-              if (isFirst) this.blocks.clear();
-              isFirst = false;
-              for (const { value } of request.currentBlocks)
-                for (const id of value?.blockId ?? []) this.blocks.add(id);
-              out.send({});
-            }
-            this.isKnown = true;
-            this.registrations++;
-          }),
-          unary(blocks.BlockHeartbeat, (request) => {
-            if (!this.isKnown) return { command: { commandType: 2 as const } };
-            if (this.isDeaf) {
-              this.lost.push(request);
-              throw new RockpoolError("UNAVAILABLE", "Nothing was heard");
-            }
-            this.heartbeats.push(request);
-            for (const id of request.removedBlockIds) this.blocks.delete(id);
-            for (const { value } of request.addedBlocks)
-              for (const id of value?.blockId ?? []) this.blocks.add(id);
-            const command = this.command ?? { commandType: 1 as const };
-            this.command = null;
-            return { command };
-          }),
-          unary(blocks.CommitBlock, async ({ blockId = 0n, length = 0 }) => {
-            this.#mustLead();
-            if (!this.isKnown) throw new RockpoolError("NOT_FOUND", "No such worker");
-            await this.onCommit(blockId);
-            this.commits.push({ blockId, lengthBytes: length });
-            return {};
-          }),
-        ],
-      },
-      {
-        name: FileSystemMasterWorkerService.name,
-        isAuthenticated: true,
-        methods: [
-          unary(files.GetPinnedFileIds, () => {
-            this.#mustLead();
-            this.pinPolls++;
-            return { pinnedFileIds: this.pinned };
-          }),
-          unary(files.GetUfsInfo, ({ mountId = 0n }) => {
-            this.#mustLead();
-            const mount = this.mounts.get(mountId);
-            if (mount === undefined) throw new RockpoolError("NOT_FOUND", `No mount ${mountId}`);
-            return { ufsInfo: { uri: mount.uri, properties: { readOnly: mount.isReadOnly } } };
-          }),
-        ],
-      },
-      {
-        name: BlockMasterClientService.name,
-        isAuthenticated: true,
-        methods: [
-          unary(BlockMasterClientService.methods.GetBlockInfo, ({ blockId = 0n }) => ({
-            blockInfo: {
-              blockId,
-              locations: (this.places.get(blockId) ?? []).map(({ host, port }) => ({
-                workerAddress: { host, dataPort: port, rpcPort: port } satisfies WorkerNetAddress,
-              })),
-            },
-          })),
-        ],
-      },
+      this.#blockTable(),
+      this.#fileTable(),
+      this.#clientTable(),
     ];
+  }
+
+  #blockTable(): ServiceTable {
+    const blocks = BlockMasterWorkerService.methods;
+    return {
+      name: BlockMasterWorkerService.name,
+      isAuthenticated: true,
+      methods: [
+        unary(blocks.GetWorkerId, () => ({ workerId: 77n })),
+        bidi(blocks.RegisterWorkerStream, async (requests, out) => {
+          let isFirst = true;
+          for await (const request of requests) {
+            if (isFirst) this.blocks.clear();
+            isFirst = false;
+            for (const { value } of request.currentBlocks)
+              for (const id of value?.blockId ?? []) this.blocks.add(id);
+            out.send({});
+          }
+          this.isKnown = true;
+          this.registrations++;
+        }),
+        unary(blocks.BlockHeartbeat, (request) => {
+          if (!this.isKnown) return { command: { commandType: 2 as const } };
+          if (this.isDeaf) {
+            this.lost.push(request);
+            throw new RockpoolError("UNAVAILABLE", "Nothing was heard");
+          }
+          this.heartbeats.push(request);
+          for (const id of request.removedBlockIds) this.blocks.delete(id);
+          for (const { value } of request.addedBlocks)
+            for (const id of value?.blockId ?? []) this.blocks.add(id);
+          const command = this.command ?? { commandType: 1 as const };
+          this.command = null;
+          return { command };
+        }),
+        unary(blocks.CommitBlock, async ({ blockId = 0n, length = 0 }) => {
+          this.#mustLead();
+          if (!this.isKnown) throw new RockpoolError("NOT_FOUND", "No such worker");
+          await this.onCommit(blockId);
+          this.commits.push({ blockId, lengthBytes: length });
+          return {};
+        }),
+      ],
+    };
+  }
+
+  #fileTable(): ServiceTable {
+    const files = FileSystemMasterWorkerService.methods;
+    return {
+      name: FileSystemMasterWorkerService.name,
+      isAuthenticated: true,
+      methods: [
+        unary(files.GetPinnedFileIds, () => {
+          this.#mustLead();
+          this.pinPolls++;
+          return { pinnedFileIds: this.pinned };
+        }),
+        unary(files.GetUfsInfo, ({ mountId = 0n }) => {
+          this.#mustLead();
+          const mount = this.mounts.get(mountId);
+          if (mount === undefined) throw new RockpoolError("NOT_FOUND", `No mount ${mountId}`);
+          return { ufsInfo: { uri: mount.uri, properties: { readOnly: mount.isReadOnly } } };
+        }),
+      ],
+    };
+  }
+
+  #clientTable(): ServiceTable {
+    return {
+      name: BlockMasterClientService.name,
+      isAuthenticated: true,
+      methods: [
+        unary(BlockMasterClientService.methods.GetBlockInfo, ({ blockId = 0n }) => ({
+          blockInfo: {
+            blockId,
+            locations: (this.places.get(blockId) ?? []).map(({ host, port }) => ({
+              workerAddress: { host, dataPort: port, rpcPort: port } satisfies WorkerNetAddress,
+            })),
+          },
+        })),
+      ],
+    };
   }
 
   #mustLead(): void {

@@ -193,21 +193,7 @@ async function open(
   server.addService(workerControlTable(persister));
   const rpcPort = await server.listen(options.bindHost, options.rpcPort);
   address = addressOf(options, rpcPort);
-  const links = options.masters.map(
-    ({ host, port }) =>
-      new MasterLink({
-        ...{ store, world, onEvent },
-        channel: openChannel({ host, port, auth: options.credentials, keepalive: KEEPALIVE }),
-        options: { ...options, address },
-      }),
-  );
-  sync = new MasterSync({
-    ...{ links, leader, store, world, onEvent },
-    options: {
-      pinIntervalMs: options.pinIntervalMs,
-      silenceMs: options.blockHeartbeatTimeoutMs,
-    },
-  });
+  sync = syncWith(options, { leader, store, world, onEvent }, address);
   sync.start();
   return {
     rpcPort,
@@ -231,6 +217,24 @@ async function open(
       await store.close();
     },
   };
+}
+
+function syncWith(
+  options: WorkerOptions,
+  deps: {
+    readonly leader: Leader;
+    readonly store: BlockStore;
+    readonly world: World;
+    readonly onEvent: (event: WorkerEvent) => void;
+  },
+  address: WorkerNetAddress,
+): MasterSync {
+  const { credentials: auth, pinIntervalMs, blockHeartbeatTimeoutMs: silenceMs } = options;
+  const links = options.masters.map(({ host, port }) => {
+    const channel = openChannel({ host, port, auth, keepalive: KEEPALIVE });
+    return new MasterLink({ ...deps, channel, options: { ...options, address } });
+  });
+  return new MasterSync({ ...deps, links, options: { pinIntervalMs, silenceMs } });
 }
 
 function onlyTier({ tiers }: WorkerOptions): TierOptions {

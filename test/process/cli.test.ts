@@ -11,7 +11,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { LocalCluster } from "./local_cluster.ts";
+import { freePortOffset, LocalCluster } from "./local_cluster.ts";
 
 const TIME = String.raw`\d\d-\d\d-\d{4} \d\d:\d\d:\d\d:\d{3}`;
 const CLI = resolve("dist/cli.cjs");
@@ -288,6 +288,58 @@ describe("the command line", () => {
     assert.equal(down.exit, 0, down.stdout + down.stderr);
     assert.deepEqual(digests(join(folder, "during")), digests(tree));
     await cluster.startProcess("master", leader);
+  });
+});
+
+describe("daemons of this host", () => {
+  const home = mkdtempSync(join(tmpdir(), "rockpool-home-"));
+  after(() => rmSync(home, { recursive: true, force: true }));
+
+  test("init format, process start and stop", async () => {
+    const offset = await freePortOffset(1, 1);
+    const definitions = [
+      "alluxio.master.hostname=localhost",
+      `alluxio.master.rpc.port=${19_998 + offset}`,
+      `alluxio.master.web.port=${19_999 + offset}`,
+      `alluxio.master.embedded.journal.port=${19_200 + offset}`,
+      "alluxio.worker.hostname=localhost",
+      `alluxio.worker.rpc.port=${29_999 + offset}`,
+      `alluxio.worker.web.port=${30_000 + offset}`,
+      "alluxio.worker.ramdisk.size=64MB",
+      `alluxio.worker.tieredstore.level0.dirs.path=${home}/cache`,
+    ].map((definition) => `-D${definition}`);
+    const env = { ...process.env, ALLUXIO_HOME: home };
+    const run = async (words: readonly string[], expected: RegExp, exit = 0) => {
+      const child = spawn(process.execPath, [CLI, ...words, ...definitions], { env });
+      const [out] = await Promise.all([collect(child, "stdout"), once(child, "close")]);
+      assert.match(out, expected);
+      assert.equal(child.exitCode, exit, out);
+    };
+    await run(
+      ["process", "start", "master"],
+      /^Starting master\n\[ FAILED \][\s\S]*init format/,
+      255,
+    );
+    await run(["init", "format"], /\nFormat successful on master and workers\.\n$/);
+    try {
+      await run(
+        ["process", "start", "local"],
+        /^Starting master\n\[ OK \] The master process is in a healthy state\nStarting worker\n\[ OK \] The worker process is in a healthy state\n$/,
+      );
+      await run(["fs", "touch", "/x"], /created/);
+      await run(["init", "format"], /^The master of this host runs/, 255);
+      await run(["fs", "cat", "/x"], /^$/);
+      await run(["process", "start", "-N", "master"], /^The master process runs already\n$/);
+    } finally {
+      const stopped = "Successfully killed 1 process\\(es\\)\n";
+      await run(
+        ["process", "stop", "local"],
+        new RegExp(
+          `^Found 1 .* matching worker\n${stopped}Found 1 .* matching master\n${stopped}$`,
+        ),
+      );
+    }
+    await run(["process", "stop", "master"], /^Found 0 .*\nSuccessfully killed 0 process\(es\)\n$/);
   });
 });
 

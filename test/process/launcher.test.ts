@@ -192,7 +192,7 @@ describe("daemons that must not start", () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, kind, ...words], {
       encoding: "utf8",
       cwd: home,
-      env: environment,
+      env: { ...environment, ALLUXIO_HOME: home },
       timeout: PATIENCE_MS,
     });
     return { status, text: `${stdout}${stderr}` };

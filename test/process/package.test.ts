@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -59,6 +59,13 @@ test("npm pack, npm install, npx rockpool local start, put and cat a file", asyn
     return;
   }
   assert.equal(installed.status, 0, installed.text);
+
+  const formatted = run("npx", "alluxio", "journal", "format");
+  assert.equal(formatted.status, 0, formatted.text);
+  assert.ok(
+    existsSync(join(folder, "journal")),
+    "data lies where the user is, not in node_modules",
+  );
 
   const offset = await freePortOffset(1, 1);
   const shape = ["--masters", "1", "--workers", "1", "--port-offset", String(offset)];

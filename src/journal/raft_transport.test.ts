@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { MemberId } from "../common/ids.ts";
+import { openFallbackKernels } from "../kernels/fallback.ts";
+import type { Message } from "../raft/messages.ts";
+import { nodeWorld } from "../world/node_world.ts";
+import type { World } from "../world/ports.ts";
+import { memberIdOf, PeerPins } from "./journal_folder.ts";
+import { RaftTransport, type TransportEvent } from "./raft_transport.ts";
+
+const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
+const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+const root = mkdtempSync(join(tmpdir(), "rockpool-transport-"));
+const closers: (() => Promise<void>)[] = [];
+after(async () => {
+  for (const close of closers) await close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** The real world, in which time-outs come twenty times as fast. */
+function hastyWorld(): World {
+  const world = nodeWorld();
+  return { ...world, timers: { after: (ms, act) => world.timers.after(ms / 20, act) } };
+}
+
+/** A listener of the test's own, which holds its port until the end. */
+async function listener(
+  onSocket: (socket: Socket) => void,
+): Promise<{ server: Server; port: number }> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    onSocket(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const bound = server.address();
+  assert.ok(bound !== null && typeof bound === "object");
+  return { server, port: bound.port };
+}
+
+type Member = {
+  readonly transport: RaftTransport;
+  readonly messages: Message[];
+  readonly events: TransportEvent[];
+  readonly died: MemberId[];
+};
+
+async function member(options: {
+  readonly address: string;
+  readonly addresses: readonly string[];
+  readonly world?: World;
+  readonly incarnation?: bigint;
+}): Promise<Member> {
+  const messages: Message[] = [];
+  const events: TransportEvent[] = [];
+  const died: MemberId[] = [];
+  const folder = mkdtempSync(join(root, "member-"));
+  const transport = new RaftTransport({
+    address: options.address,
+    addresses: options.addresses,
+    incarnation: options.incarnation ?? 1n,
+    folder,
+    bindHost: "127.0.0.1",
+    bindPort: Number(options.address.split(":")[1]),
+    pins: new PeerPins(folder),
+    crc32c,
+    world: options.world ?? nodeWorld(),
+    onMessage: (message) => messages.push(message),
+    onPeerDied: (peer) => died.push(peer),
+    onEvent: (event) => events.push(event),
+  });
+  closers.push(() => transport.close());
+  await transport.start();
+  return { transport, messages, events, died };
+}
+
+/** Ports that were free a moment ago, below those of outgoing connections. */
+async function freeAddress(): Promise<string> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return `127.0.0.1:${port}`;
+  }
+}
+
+async function until(what: string, isTrue: () => boolean): Promise<void> {
+  const endMs = Date.now() + 10_000;
+  while (!isTrue()) {
+    if (Date.now() > endMs) throw new Error(`Waited in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+const heartbeat = (from: string, to: string, term: number): Message => ({
+  kind: "heartbeat",
+  from: memberIdOf(from),
+  to: memberIdOf(to),
+  term,
+  commitIndex: 0,
+  readContext: 0,
+});
+
+test("RaftTransport carries messages in order, and drops those for a peer that is not there", async () => {
+  const addresses = [await freeAddress(), await freeAddress()];
+  const [a = "", b = ""] = addresses;
+  const one = await member({ address: a, addresses });
+  one.transport.send(heartbeat(a, b, 1));
+  const other = await member({ address: b, addresses });
+  await until("they are connected", () =>
+    [one, other].every(({ events }) => events.some(({ kind }) => kind === "peerConnected")),
+  );
+  for (let term = 2; term < 50; term++) one.transport.send(heartbeat(a, b, term));
+  await until("all came", () => other.messages.length >= 48);
+  assert.deepEqual(
+    other.messages.map(({ term }) => term),
+    Array.from({ length: 48 }, (_, at) => at + 2),
+  );
+  assert.ok(one.transport.silenceMs(memberIdOf(b)) < 10_000);
+  assert.ok(one.transport.isConnected(memberIdOf(b)));
+  await other.transport.close();
+  await until("its death is noticed", () => one.died.includes(memberIdOf(b)));
+  assert.ok(!one.transport.isConnected(memberIdOf(b)));
+});
+
+test("RaftTransport does not take silence for a death", async () => {
+  let count = 0;
+  const silent = await listener((socket) => {
+    count += 1;
+    socket.resume();
+  });
+  closers.push(async () => {
+    silent.server.close();
+  });
+  const address = await freeAddress();
+  const addresses = [address, `127.0.0.1:${silent.port}`];
+  const { died, transport } = await member({ address, addresses, world: hastyWorld() });
+  await until("it has dialled again and again", () => count >= 3);
+  assert.deepEqual(died, []);
+  await transport.close();
+});
+
+test("RaftTransport keeps out members of other groups, and those who answer in another's name", async () => {
+  const [a, b, c] = [await freeAddress(), await freeAddress(), await freeAddress()];
+  const one = await member({ address: a, addresses: [a, b] });
+  const other = await member({ address: b, addresses: [a, b, c] });
+  for (const { events } of [one, other])
+    await until("both are told why", () =>
+      events.some((event) => event.kind === "refusedByPeer" && event.reason === "otherGroup"),
+    );
+  one.transport.send(heartbeat(a, b, 1));
+  assert.deepEqual(other.messages, []);
+  assert.ok(!one.transport.isConnected(memberIdOf(b)));
+});
+
+test("RaftTransport counts and closes a connection whose messages bear another's name", async () => {
+  const addresses = [await freeAddress(), await freeAddress(), await freeAddress()];
+  const [a = "", b = "", c = ""] = addresses;
+  const one = await member({ address: a, addresses });
+  const other = await member({ address: b, addresses });
+  await until("they are connected", () => one.transport.isConnected(memberIdOf(b)));
+  one.transport.send(heartbeat(c, b, 1));
+  await until("it is told", () => other.events.some(({ kind }) => kind === "badConnection"));
+  assert.deepEqual(other.messages, []);
+});
