@@ -3,7 +3,6 @@
  * @module
  */
 import { RockpoolError } from "./common/errors.ts";
-import type { InodeId } from "./common/ids.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { parseHostPort } from "./conf/key_spec.ts";
@@ -16,10 +15,10 @@ import {
   LOGIN_STALE_MS,
   processUser,
 } from "./daemon.ts";
+import { pinnedFileIds } from "./master/pinned_files.ts";
 import { masterServices } from "./master/services.ts";
 import { PROTOCOL_VERSION } from "./master/services_meta.ts";
 import type { MasterFacts, MasterServicePorts } from "./master/services_ports.ts";
-import type { MasterState } from "./master/state_machine.ts";
 import type { MasterParts } from "./master_daemon.ts";
 import type { MasterStatusPage } from "./master_status.ts";
 import { GrpcServer, type GrpcServerOptions } from "./rpc/grpc_server.ts";
@@ -27,8 +26,6 @@ import { SaslAuthentication, trustingAuthenticator } from "./rpc/sasl.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import type { Reading } from "./telemetry/metrics.ts";
 
-/** Files that wait for the under store and are named to workers; later ones follow as these are done. */
-const PINNED_MAX = 100_000;
 /** Clients that vanished without a word are noticed by pings. */
 const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 };
 
@@ -48,17 +45,12 @@ const CLIENT_ADVICE: readonly (readonly [string, string])[] = [
 function clusterDefaults(configuration: Configuration): ReadonlyMap<string, string> {
   const defaults = new Map(CLIENT_ADVICE);
   const keys = [...Object.values(UserKeys), CommonKeys.umask, CommonKeys.permissionEnabled];
-  const names = [...keys.map(({ key }) => key), "alluxio.user.network.rpc.keepalive.time"];
+  const names = new Set([...keys.map(({ key }) => key), ...defaults.keys()]);
   for (const name of names) {
     const text = configuration.source(name) === "DEFAULT" ? null : configuration.text(name);
     if (text !== null) defaults.set(name, text);
   }
   return defaults;
-}
-
-/** Files that only workers have: they may not be evicted before they are in the under store. */
-function pinnedFileIds({ view }: MasterState): readonly InodeId[] {
-  return view.persistRows(null, PINNED_MAX).map(({ fileId }) => fileId);
 }
 
 function masterFacts(
@@ -99,7 +91,7 @@ function servicePorts(
     blocks,
     isServing: () => journal.isServing(),
     principalOf: ({ user }) => principals.principalOf(user),
-    pinnedFileIds: () => pinnedFileIds(state),
+    pinnedFileIds: () => pinnedFileIds(state.view),
     clusterDefaults: clusterDefaults(configuration),
     masterFacts: () => masterFacts(context, parts, page),
     checkpoint: () => {

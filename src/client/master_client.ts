@@ -261,7 +261,7 @@ export class MasterClient {
   async newBlockId(path: string, signal: Signal): Promise<bigint> {
     const { id } = await this.#port.unary(
       FILES.GetNewBlockIdForFile,
-      { path, options: {} },
+      { path, options: { commonOptions: commonOptions() } },
       signal,
     );
     if (id === undefined)

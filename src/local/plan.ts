@@ -38,6 +38,8 @@ export type LocalNode = {
 };
 
 export const HOST = "localhost";
+/** A cluster to try things out has no passwords: it listens for this machine alone. */
+const LOOPBACK = "127.0.0.1";
 const STEP = 1000;
 /** Beyond these, ports of masters would meet those of workers, or leave the range. */
 const MASTERS_MAX = 9;
@@ -126,6 +128,8 @@ function nodeProperties(node: LocalNode, shape: ClusterShape, dir: string): [str
   if (node.kind === "worker")
     return [
       ["alluxio.worker.hostname", HOST],
+      ["alluxio.worker.bind.host", LOOPBACK],
+      ["alluxio.worker.web.bind.host", LOOPBACK],
       ["alluxio.worker.rpc.port", String(node.rpcPort)],
       ["alluxio.worker.web.port", String(node.webPort)],
       ["alluxio.worker.tieredstore.level0.alias", "MEM"],
@@ -134,6 +138,9 @@ function nodeProperties(node: LocalNode, shape: ClusterShape, dir: string): [str
     ];
   return [
     ["alluxio.master.hostname", HOST],
+    ["alluxio.master.bind.host", LOOPBACK],
+    ["alluxio.master.web.bind.host", LOOPBACK],
+    ["rockpool.master.journal.bind.host", LOOPBACK],
     ["alluxio.master.rpc.port", String(node.rpcPort)],
     ["alluxio.master.web.port", String(node.webPort)],
     ["alluxio.master.embedded.journal.port", String(node.journalPort)],

@@ -263,7 +263,8 @@ export class PersistScheduler {
     for (const { workerId } of this.#running.values()) {
       busy.set(workerId, (busy.get(workerId) ?? 0) + 1);
     }
-    let best: { readonly id: WorkerId; readonly bytes: number; readonly count: number } | null = null;
+    let best: { readonly id: WorkerId; readonly bytes: number; readonly count: number } | null =
+      null;
     for (const [id, bytes] of held) {
       const count = busy.get(id) ?? 0;
       if (count >= this.#options.perWorkerMax) continue;

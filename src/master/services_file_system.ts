@@ -219,9 +219,11 @@ function creations(ports: MasterServicePorts) {
       });
       return { fileInfo: fileInfoToWire(info) };
     }),
-    leaderUnary(ports, methods.GetNewBlockIdForFile, async ({ path }, context) => ({
-      id: await fileSystem.newBlockId(await callOf(ports, context), pathOf(path)),
-    })),
+    leaderUnary(ports, methods.GetNewBlockIdForFile, async ({ path, options }, context) => {
+      // Alluxio's own clients send no operation id here; ours do.
+      const call = await callOf(ports, context, options?.commonOptions?.operationId);
+      return { id: await fileSystem.newBlockId(call, pathOf(path)) };
+    }),
     leaderUnary(ports, methods.CompleteFile, async ({ path, options }, context) => {
       // Not the id inside asyncPersistOptions: that one repeats the id of the file's creation.
       const call = await callOf(ports, context, options?.commonOptions?.operationId);

@@ -19,9 +19,15 @@ import {
   type GetFileInfoPRequest,
   type GetUfsInfoPRequest,
 } from "../proto/gen/file_system_master.ts";
-import { bidi, type ServiceTable, unary } from "../rpc/service.ts";
+import { bidi, type MessageCodec, type ServiceTable, unary } from "../rpc/service.ts";
+import { SharedAnswer } from "../rpc/shared_answer.ts";
 import type { BlockMaster, HeartbeatReply, WorkerRegistration } from "./api.ts";
-import { leaderUnary, type MasterServicePorts, SYSTEM_CALL } from "./services_ports.ts";
+import {
+  leaderUnary,
+  type MasterServicePorts,
+  requireServing,
+  SYSTEM_CALL,
+} from "./services_ports.ts";
 import {
   addressFromWire,
   blockIdFromWire,
@@ -30,6 +36,9 @@ import {
   fileInfoToWire,
   workerIdFromWire,
 } from "./wire_codec.ts";
+
+/** An answer that is encoded already. */
+const ENCODED: MessageCodec<Uint8Array> = { encode: (bytes) => bytes, decode: (bytes) => bytes };
 
 /** Registrations are cheap here: every worker may come at once. */
 const LEASE_MS = 60_000;
@@ -58,13 +67,21 @@ async function ufsInfoOf(ports: MasterServicePorts, { mountId }: GetUfsInfoPRequ
 
 export function fileSystemWorkerService(ports: MasterServicePorts): ServiceTable {
   const { methods, name } = FileSystemMasterWorkerService;
+  const { GetPinnedFileIds: pinnedShape } = methods;
+  // All workers ask each second: the list, which can be long, is read and encoded once for all who wait for it.
+  const pinned = new SharedAnswer(async () =>
+    pinnedShape.response.encode({ pinnedFileIds: await ports.pinnedFileIds() }),
+  );
   return {
     name,
     isAuthenticated: true,
     methods: [
-      leaderUnary(ports, methods.GetPinnedFileIds, async () => ({
-        pinnedFileIds: await ports.pinnedFileIds(),
-      })),
+      leaderUnary(ports, { ...pinnedShape, response: ENCODED }, async () => {
+        const bytes = await pinned.get();
+        // A master that was deposed meanwhile knows nothing of the files of the next one's reign.
+        requireServing(ports);
+        return bytes;
+      }),
       leaderUnary(ports, methods.GetFileInfo, (request) => fileInfoOf(ports, request)),
       leaderUnary(ports, methods.GetUfsInfo, (request) => ufsInfoOf(ports, request)),
       // Persisting is ordered by other means; Alluxio's workers still ask.
