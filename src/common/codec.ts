@@ -28,7 +28,8 @@ export const text: Codec<string> = { write: (w, v) => w.text(v), read: (r) => r.
 /** Owned by the reader: a copy, so that a value may outlive the input buffer. */
 export const bytes: Codec<Uint8Array> = {
   write: (w, v) => w.bytes(v),
-  read: (r) => r.bytes().slice(),
+  // Not slice(): on a Buffer that is a view.
+  read: (r) => new Uint8Array(r.bytes()),
 };
 
 /** A codec under a branded type. The caller vouches that every value of `T` is one of `B`. */
