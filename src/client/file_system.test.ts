@@ -166,9 +166,17 @@ test("a block that nobody has is UNAVAILABLE with a remedy", async () => {
   );
 });
 
+test("a worker that ends a read early with OK is not taken for the end of the file", async () => {
+  const { cluster, files } = await setUp({}, { patience: { workerSearchMs: 100 } });
+  await files.writeFile("/f", randomBytes(100 * KB), { writeType: "MUST_CACHE" });
+  cluster.worker("w1").endReadAfterBytes = 0;
+  await assert.rejects(files.readFile("/f"), isError("UNAVAILABLE"));
+});
+
 test("a small write goes to another worker when one fails at any moment up to its commit", async () => {
   for (const fault of ["early", "commit", "stopped"] as const) {
-    const { cluster, files } = await setUp({ workers: ["w1", "w2"] });
+    // The failing worker is the local one: it is asked first, and must not be asked for ever.
+    const { cluster, files } = await setUp({ workers: ["w1", "w2"] }, { hostName: "w1" });
     const w1 = cluster.worker("w1");
     if (fault === "early") w1.failWriteAfterBytes = 1000;
     if (fault === "commit") w1.failCommit = true;

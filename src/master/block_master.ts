@@ -272,6 +272,9 @@ class BlockMasterOfReports implements SoftBlockMaster {
     await this.#namespace.commitBlock(blockId, lengthBytes);
     const holding = this.#holdings.get(workerId);
     const open = this.#open.get(workerId);
+    // It may have passed for an orphan while its commit was on the way.
+    holding?.pendingFrees.delete(blockId);
+    open?.holding.pendingFrees.delete(blockId);
     if (holding !== undefined) {
       this.#registry.measured(holding.worker, { [tierAlias]: usedBytesOnTier }, {});
       this.#place(blockId, holding.holder, tier, open);

@@ -44,6 +44,8 @@ const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o644;
 const NO_TTL_MS = -1;
 const NO_REPLICATION_MAX = -1;
+/** A message of a listing ends with the file that makes it this many blocks: 2 MB with one place each. */
+const MESSAGE_BLOCKS_MAX = 10_000;
 /** Longest page of a partial listing: about 4 MB of the client's 100. */
 const PAGE_ENTRIES_MAX = 10 * LIST_BATCH;
 
@@ -143,13 +145,21 @@ function listings(ports: MasterServicePorts) {
   ];
 }
 
+/** In messages of up to `LIST_BATCH` entries; of fewer when they have many blocks, as clients take 100 MB at a time. */
 async function sendBatch(
   batch: readonly FileInfo[],
   out: Outbound<ListStatusPResponseInit>,
 ): Promise<void> {
-  for (let at = 0; at < batch.length; at += LIST_BATCH) {
-    const fileInfos = batch.slice(at, at + LIST_BATCH).map(fileInfoToWire);
-    if (!out.send({ fileInfos })) await out.drained();
+  let from = 0;
+  let blockCount = 0;
+  for (const [at, { blocks }] of batch.entries()) {
+    blockCount += blocks.length;
+    const isLast = at === batch.length - 1;
+    if (!isLast && at - from < LIST_BATCH - 1 && blockCount < MESSAGE_BLOCKS_MAX) continue;
+    if (!out.send({ fileInfos: batch.slice(from, at + 1).map(fileInfoToWire) }))
+      await out.drained();
+    from = at + 1;
+    blockCount = 0;
   }
 }
 

@@ -19,7 +19,7 @@ import {
   type GetFileInfoPRequest,
   type GetUfsInfoPRequest,
 } from "../proto/gen/file_system_master.ts";
-import { bidi, type MessageCodec, type ServiceTable, unary } from "../rpc/service.ts";
+import { bidi, ENCODED, type ServiceTable, unary } from "../rpc/service.ts";
 import { SharedAnswer } from "../rpc/shared_answer.ts";
 import type { BlockMaster, HeartbeatReply, WorkerRegistration } from "./api.ts";
 import {
@@ -37,9 +37,6 @@ import {
   workerIdFromWire,
 } from "./wire_codec.ts";
 
-/** An answer that is encoded already. */
-const ENCODED: MessageCodec<Uint8Array> = { encode: (bytes) => bytes, decode: (bytes) => bytes };
-
 /** Registrations are cheap here: every worker may come at once. */
 const LEASE_MS = 60_000;
 
@@ -50,6 +47,8 @@ async function fileInfoOf(ports: MasterServicePorts, { fileId }: GetFileInfoPReq
   const path = await ports.fileSystem.getFilePath(SYSTEM_CALL, fileId as InodeId);
   const options = { loadMetadata: "never", accessBits: 0 } as const;
   const info = await ports.fileSystem.getStatus(SYSTEM_CALL, path, options);
+  if (info.id !== fileId)
+    throw new RockpoolError("UNAVAILABLE", `File ${fileId} was moved while it was looked up`);
   return { fileInfo: fileInfoToWire(info) };
 }
 

@@ -18,7 +18,7 @@ import {
 import { pause } from "./pause.ts";
 import { PrimaryFinder } from "./primary_finder.ts";
 import { DEFAULT_RETRY_POLICY, Retries, type RetryPolicy } from "./retry.ts";
-import type { MessageCodec, MethodShape } from "./service.ts";
+import { ENCODED, type MethodShape } from "./service.ts";
 
 export type MasterChannelOptions = {
   /** Every master; at least one. */
@@ -31,9 +31,6 @@ export type MasterChannelOptions = {
 /** A master that hangs is given up by pings after three seconds, not by the call. */
 const KEEPALIVE = { timeMs: 2000, timeoutMs: 1000 };
 const PROBE_TIMEOUT_MS = 2000;
-
-/** A request that is encoded already. */
-const ENCODED: MessageCodec<Uint8Array> = { encode: (bytes) => bytes, decode: (bytes) => bytes };
 
 export class MasterChannel {
   readonly #channels: readonly RpcChannel[];

@@ -15,6 +15,12 @@ export interface MessageCodec<T, Init = T> {
   decode(bytes: Uint8Array): T;
 }
 
+/** Of a message that is encoded already: made once, sent many times. */
+export const ENCODED: MessageCodec<Uint8Array> = {
+  encode: (bytes) => bytes,
+  decode: (bytes) => bytes,
+};
+
 /** `Q` and `S` are request and response as they are received, `QInit` and `SInit` as they are sent. */
 export type MethodShape<Q, S, QInit = Q, SInit = S> = {
   /** "/package.Service/Method", exactly as on the wire. */

@@ -2,8 +2,10 @@
  * The books of one tier: quota of each directory, which block lies where, and what goes first when room is needed.
  *
  * Pure. Invariants: `charged` of a directory is the sum of its blocks, of its reservations and of blocks that were
- * dropped from the books while somebody still reads them; a block that is in use, pinned, or freshly written
- * by a client is never a victim. Order of eviction: least recently used, where use ends when the last reader lets go.
+ * dropped from the books while somebody still reads them; a block that is in use, pinned, freshly written
+ * by a client, or perhaps the only copy of its bytes is never a victim. Order of eviction: least recently used, where use
+ * ends when the last reader lets go. The books do not know which files are in the under store: they ask, by giving questions
+ * back instead of room, and are told with `noteExpendable` and `noteNeeded`.
  * @module
  */
 import type { BlockId, InodeId } from "../common/ids.ts";
@@ -25,9 +27,32 @@ export type BlockEntry = {
   persistedAtMs: number;
   /** A client process was given the path: its file is never written over. */
   isExposed: boolean;
+  /** Its bytes are in the under store, or its file is gone: known for ever, since neither is ever undone. */
+  isExpendable: boolean;
+  /** When somebody was told last that it is not. -1: nobody asked. */
+  neededAtMs: number;
 };
 
-export type Placement = { readonly directory: number; readonly victims: readonly BlockEntry[] };
+/** The caller deletes the victims' files before it writes. */
+export type Placement = {
+  readonly kind: "placed";
+  readonly directory: number;
+  readonly victims: readonly BlockEntry[];
+};
+/** Room there may be: find out whether these blocks are expendable, and ask again. */
+export type Questions = { readonly kind: "asking"; readonly blocks: readonly BlockEntry[] };
+
+/** What takes the room of a tier, in bytes. */
+export type Usage = {
+  readonly neededBytes: number;
+  /** Nobody has asked yet, or nobody could answer. */
+  readonly undecidedBytes: number;
+  readonly pinnedBytes: number;
+  readonly usedBytes: number;
+};
+
+/** Blocks asked about in one go: one round of calls to the master. */
+export const QUESTIONS_MAX = 64;
 
 type Directory = { readonly quotaBytes: number; chargedBytes: number; isClosed: boolean };
 
@@ -108,67 +133,121 @@ export class TierBooks {
 
   /**
    * Charges room for a new block, in the directory with most room; else where the least recently used blocks give
-   * way first. Victims are out of the books when this returns: the caller deletes their files before it writes.
+   * way first. Victims are out of the books when this returns.
+   * @param askBeforeMs blocks called needed at this time or later are not asked about again; -Infinity: none is asked about
    * @returns null, and nothing changed, when no directory can have that much free
    */
-  reserve(sizeBytes: number, nowMs: number): Placement | null {
+  reserve(sizeBytes: number, nowMs: number, askBeforeMs: number): Placement | Questions | null {
     let best = 0;
     for (let index = 1; index < this.#directories.length; index++)
       if (this.freeBytes(index) > this.freeBytes(best)) best = index;
     if (this.#canTake(best, sizeBytes)) {
       this.#directory(best).chargedBytes += sizeBytes;
-      return { directory: best, victims: [] };
+      return { kind: "placed", directory: best, victims: [] };
     }
     const candidates = this.#directories.map((_, index) => index);
-    return this.#evictFor(candidates, sizeBytes, nowMs);
+    return this.#evictFor(candidates, sizeBytes, { nowMs, askBeforeMs });
   }
 
-  /** Charges more room in a directory where a block is already being written. @returns victims, or null */
-  extend(directory: number, moreBytes: number, nowMs: number): readonly BlockEntry[] | null {
+  /** Charges more room in a directory where a block is already being written; else as `reserve`. */
+  extend(
+    directory: number,
+    moreBytes: number,
+    nowMs: number,
+    askBeforeMs: number,
+  ): Placement | Questions | null {
     if (this.#canTake(directory, moreBytes)) {
       this.#directory(directory).chargedBytes += moreBytes;
-      return [];
+      return { kind: "placed", directory, victims: [] };
     }
-    return this.#evictFor([directory], moreBytes, nowMs)?.victims ?? null;
+    return this.#evictFor([directory], moreBytes, { nowMs, askBeforeMs });
   }
 
-  #evictFor(directories: readonly number[], sizeBytes: number, nowMs: number): Placement | null {
-    const gains = new Map<number, { bytes: number; victims: BlockEntry[] }>();
-    // What the quota can never hold is not worth a single victim.
+  #evictFor(
+    directories: readonly number[],
+    sizeBytes: number,
+    times: { readonly nowMs: number; readonly askBeforeMs: number },
+  ): Placement | Questions | null {
+    const gains = new Map<number, { bytes: number; isSure: boolean; victims: BlockEntry[] }>();
     for (const directory of directories) {
       const { quotaBytes, isClosed } = this.#directory(directory);
       // What the quota can never hold is not worth a single victim.
       if (!isClosed && quotaBytes >= sizeBytes)
-        gains.set(directory, { bytes: this.freeBytes(directory), victims: [] });
+        gains.set(directory, { bytes: this.freeBytes(directory), isSure: true, victims: [] });
     }
     if (gains.size === 0) return null;
     for (const entry of this.#idle.values()) {
       const gain = gains.get(entry.directory);
-      if (gain === undefined) continue;
-      if (this.#pinnedFiles.has(fileIdOfBlock(entry.id))) {
-        this.#idle.delete(entry.id);
-        this.#parked.set(entry.id, entry);
-        continue;
-      }
-      if (entry.protectedUntilMs > nowMs) continue;
-      gain.victims.push(entry);
+      if (gain === undefined || this.#park(entry) || entry.protectedUntilMs > times.nowMs) continue;
+      if (!entry.isExpendable && entry.neededAtMs >= times.askBeforeMs) continue;
+      if (entry.isExpendable) gain.victims.push(entry);
+      else gain.isSure = false;
       gain.bytes += entry.lengthBytes;
       if (gain.bytes < sizeBytes) continue;
+      if (!gain.isSure)
+        return { kind: "asking", blocks: this.undecided(times, [entry.directory]) };
       for (const victim of gain.victims) this.#unlist(victim);
       const { chargedBytes } = this.#directory(entry.directory);
       const freed = gain.victims.reduce((sum, victim) => sum + victim.lengthBytes, 0);
       this.#directory(entry.directory).chargedBytes = chargedBytes - freed + sizeBytes;
-      return { directory: entry.directory, victims: gain.victims };
+      return { kind: "placed", directory: entry.directory, victims: gain.victims };
     }
     return null;
+  }
+
+  /** Sets an idle block aside if it is pinned. */
+  #park(entry: BlockEntry): boolean {
+    if (!this.#pinnedFiles.has(fileIdOfBlock(entry.id))) return false;
+    this.#idle.delete(entry.id);
+    this.#parked.set(entry.id, entry);
+    return true;
+  }
+
+  /** Blocks that could be victims if they were expendable, least recently used first, some at a time. */
+  undecided(
+    times: { readonly nowMs: number; readonly askBeforeMs: number },
+    directories: readonly number[] = [...this.#directories.keys()],
+  ): BlockEntry[] {
+    const found: BlockEntry[] = [];
+    for (const entry of this.#idle.values()) {
+      if (entry.isExpendable || entry.neededAtMs >= times.askBeforeMs) continue;
+      if (!directories.includes(entry.directory) || entry.protectedUntilMs > times.nowMs) continue;
+      if (this.#pinnedFiles.has(fileIdOfBlock(entry.id))) continue;
+      found.push(entry);
+      if (found.length === QUESTIONS_MAX) break;
+    }
+    return found;
   }
 
   /** Blocks that could be victims now. */
   evictable(nowMs: number): BlockEntry[] {
     return [...this.#idle.values()].filter(
-      ({ id, protectedUntilMs }) =>
-        protectedUntilMs <= nowMs && !this.#pinnedFiles.has(fileIdOfBlock(id)),
+      ({ id, protectedUntilMs, isExpendable }) =>
+        isExpendable && protectedUntilMs <= nowMs && !this.#pinnedFiles.has(fileIdOfBlock(id)),
     );
+  }
+
+  /** The block's bytes are in the under store, or its file is gone. */
+  noteExpendable(entry: BlockEntry): void {
+    entry.isExpendable = true;
+  }
+
+  /** The block may be the only copy: it is not asked about again for a while. */
+  noteNeeded(entry: BlockEntry, nowMs: number): void {
+    entry.neededAtMs = nowMs;
+  }
+
+  usage(nowMs: number): Usage {
+    const usage = { neededBytes: 0, undecidedBytes: 0, pinnedBytes: 0, usedBytes: 0 };
+    for (const entry of this.#entries.values()) {
+      const { id, isExpendable, neededAtMs, lengthBytes, users } = entry;
+      if (!isExpendable)
+        usage[neededAtMs >= 0 ? "neededBytes" : "undecidedBytes"] += lengthBytes;
+      else if (this.#pinnedFiles.has(fileIdOfBlock(id)) || entry.protectedUntilMs > nowMs)
+        usage.pinnedBytes += lengthBytes;
+      else if (users > 0) usage.usedBytes += lengthBytes;
+    }
+    return usage;
   }
 
   /** Gives back room that was reserved, or that a removed block had. */
@@ -214,6 +293,8 @@ export class TierBooks {
       protectedUntilMs,
       persistedAtMs: Infinity,
       isExposed: false,
+      isExpendable: false,
+      neededAtMs: -1,
     };
     this.#entries.set(entry.id, entry);
     this.#idle.set(entry.id, entry);
@@ -255,7 +336,9 @@ export class TierBooks {
   /** The block's file is in the under store, though the master may not have taken note yet. */
   notePersisted(id: BlockId, nowMs: number): void {
     const entry = this.#entries.get(id);
-    if (entry !== undefined) entry.persistedAtMs = nowMs;
+    if (entry === undefined) return;
+    entry.persistedAtMs = nowMs;
+    entry.neededAtMs = -1; // worth another question
   }
 
   /**

@@ -16,6 +16,7 @@ export interface LeaderCalls {
   unary<Q, S, QInit, SInit>(
     shape: MethodShape<Q, S, QInit, SInit>,
     request: NoInfer<QInit>,
+    options?: { readonly signal?: AbortSignal },
   ): Promise<S>;
   close(): void;
 }

@@ -272,6 +272,25 @@ describe("the command line", () => {
     assert.equal(await err, "");
   });
 
+  test("Ctrl-C during a copy leaves no file, and exit code 130", async () => {
+    await writeFile(join(folder, "huge"), randomBytes(64 * 1024 * 1024));
+    const env = { ...process.env, ALLUXIO_CONF_DIR: join(cluster.dir, "conf") };
+    const words = ["fs", "copyFromLocal", join(folder, "huge"), "/interrupted"];
+    const child = spawn(process.execPath, [CLI, ...words], { env });
+    const out = collect(child, "stdout");
+    await cluster.until("the copy begins", async () => {
+      const { exit } = await cluster.cli("fs", "test", "-f", "/interrupted");
+      return exit === 0 || child.exitCode !== null;
+    });
+    child.kill("SIGINT");
+    await once(child, "close");
+    // A fast machine may have been done before.
+    if (child.exitCode === 0) return;
+    assert.equal(child.exitCode, 130);
+    assert.equal(await out, "");
+    await run("fs test -e /interrupted", "", 3);
+  });
+
   test("killing the leader during a copy is not noticed", async () => {
     const leader = await cluster.leader();
     const tree = join(folder, "tree");
