@@ -38,12 +38,18 @@ export type Started = { readonly child: ChildProcess; readonly identity: Process
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
+/**
+ * Threads for a daemon's file system calls. With libuv's four, a few slow calls to the under store hold up the
+ * journal's syncs, which use the same pool.
+ */
+const FILE_THREADS = "16";
+
 /** Where daemons look for their configuration must not depend on who starts them. */
 function daemonEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("ALLUXIO_") || name.endsWith("JAVA_OPTS"),
   );
-  return Object.fromEntries(kept);
+  return { UV_THREADPOOL_SIZE: FILE_THREADS, ...Object.fromEntries(kept) };
 }
 
 /** The identity of the node's process if it runs now. */

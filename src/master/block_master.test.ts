@@ -288,6 +288,16 @@ test("heartbeat() takes over usage, and blocks that came, went, moved, and went 
   assert.deepEqual([hostsOf(master, B), hostsOf(master, C)], [[], ["w1"]]);
 });
 
+test("heartbeat() takes tiers of any name for what they are", () => {
+  const { master } = new Scene();
+  const id = master.workerIdOf(address("w1"));
+  const tiers = [{ alias: "constructor", capacityBytes: 10, usedBytes: 1 }];
+  const build = { buildVersion: "", buildRevision: "", vcpuCount: 1 };
+  master.beginRegistration(id, { tiers, ...build }).finish();
+  master.heartbeat(id, { ...report(), capacityBytesOnTiers: {}, usedBytesOnTiers: {} });
+  assert.deepEqual(master.workers()[0]?.tiers, tiers);
+});
+
 test("a silent worker is lost: listed last, with no blocks, until it is forgotten", () => {
   const scene = new Scene();
   const { master, clock } = scene;
@@ -465,6 +475,20 @@ test("an orphan is freed only after it was unknown for the whole grace period", 
   scene.pass(3 * GRACE_MS, id);
   assert.deepEqual(sortedFrees(master, id), []);
   assert.equal(scene.kinds().filter((kind) => kind === "orphansFound").length, 1);
+});
+
+test("a block whose commit came late is not freed as an orphan", async () => {
+  const scene = new Scene();
+  const { master } = scene;
+  const id = register(master, "w1", inMemory(A));
+  scene.pass(2 * GRACE_MS, id);
+  assert.deepEqual(sortedFrees(master, id), [A]);
+  await master.commitBlock(id, commit(A));
+  scene.known(A);
+  assert.deepEqual(sortedFrees(master, id), []);
+  scene.pass(2 * GRACE_MS, id);
+  assert.deepEqual(sortedFrees(master, id), []);
+  assert.deepEqual(hostsOf(master, A), ["w1"]);
 });
 
 test("the grace of orphans counts only while the master serves", () => {

@@ -334,3 +334,17 @@ test("SetAttribute with empty lists of media and extended attributes is served",
   await channel.unary(fs.SetAttribute, { path: "/d", options });
   assert.equal(calls.length, 1);
 });
+
+test("a message of a listing is shorter when its files have many blocks", async () => {
+  const fake = await startMaster();
+  const [block] = FILE.blocks;
+  const large = { ...FILE, blocks: Array.from({ length: 6000 }, () => block ?? assert.fail()) };
+  fake.listed.batches = [
+    [large, large, large, FILE, FILE],
+    Array.from({ length: 2500 }, () => FILE),
+  ];
+  const sizes: number[] = [];
+  for await (const { fileInfos } of fake.channel.serverStream(fs.ListStatus, { path: "/d" }))
+    sizes.push(fileInfos.length);
+  assert.deepEqual(sizes, [2, 3, 1000, 1000, 500]);
+});

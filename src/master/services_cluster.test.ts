@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { FILE, startMaster, stopMasters, withStatus } from "../../test/fakes/masters.ts";
-import type { BlockId } from "../common/ids.ts";
+import { RockpoolError } from "../common/errors.ts";
+import type { BlockId, InodeId } from "../common/ids.ts";
+import { parsePath } from "../common/path.ts";
 import { BlockMasterClientService, BlockMasterWorkerService } from "../proto/gen/block_master.ts";
 import { CommandType } from "../proto/gen/common.ts";
 import { FileSystemMasterWorkerService } from "../proto/gen/file_system_master.ts";
@@ -165,4 +167,25 @@ test("administrators see masters, versions and metrics", async () => {
   const { metrics } = await channel.unary(MetricsMasterClientService.methods.GetMetrics, {});
   assert.equal(metrics.get("Cluster.Workers")?.doubleValue, 1);
   assert.equal(metrics.get("Master.Role")?.stringValue, "PRIMARY");
+});
+
+test("GetFileInfo of a file that is renamed while it is looked up never takes it for gone or for another", async () => {
+  const paths = ["/left", "/taken", "/d/f"];
+  const { channel } = await startMaster(true, {
+    getFilePath: async () => {
+      const path = paths.shift();
+      if (path === undefined) throw new RockpoolError("NOT_FOUND", "inodeId 1 does not exist");
+      return parsePath(path);
+    },
+    getStatus: async (_call, path) => {
+      if (path === "/left") throw new RockpoolError("NOT_FOUND", 'Path "/left" does not exist.');
+      return path === "/taken" ? { ...FILE, id: (FILE.id + 0x100_0000n) as InodeId } : FILE;
+    },
+  });
+  const ask = () => channel.unary(fsWorker.GetFileInfo, { fileId: FILE.id });
+  assert.equal((await ask()).fileInfo?.fileId, FILE.id);
+  paths.push("/left");
+  await assert.rejects(ask(), withStatus("NOT_FOUND", /inodeId 1/));
+  paths.push(...Array.from({ length: 9 }, () => "/left"));
+  await assert.rejects(ask(), withStatus("UNAVAILABLE"));
 });

@@ -5,8 +5,9 @@
  * all blocks are. Commits are journaled, so only the leader takes them.
  * @module
  */
-import { RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { InodeId } from "../common/ids.ts";
+import type { Path } from "../common/path.ts";
 import {
   type BlockHeartbeatPRequest,
   BlockMasterWorkerService,
@@ -21,7 +22,7 @@ import {
 } from "../proto/gen/file_system_master.ts";
 import { bidi, ENCODED, type ServiceTable, unary } from "../rpc/service.ts";
 import { SharedAnswer } from "../rpc/shared_answer.ts";
-import type { BlockMaster, HeartbeatReply, WorkerRegistration } from "./api.ts";
+import type { BlockMaster, FileInfo, HeartbeatReply, WorkerRegistration } from "./api.ts";
 import {
   leaderUnary,
   type MasterServicePorts,
@@ -37,19 +38,37 @@ import {
   workerIdFromWire,
 } from "./wire_codec.ts";
 
+/** A file can be renamed between the lookup of its path and that of its status. */
+const LOOKUPS_MAX = 5;
 /** Registrations are cheap here: every worker may come at once. */
 const LEASE_MS = 60_000;
 
+/** Null when nothing is there. */
+async function infoAt(ports: MasterServicePorts, path: Path): Promise<FileInfo | null> {
+  try {
+    const options = { loadMetadata: "never", accessBits: 0 } as const;
+    return await ports.fileSystem.getStatus(SYSTEM_CALL, path, options);
+  } catch (error) {
+    if (isRockpoolError(error, "NOT_FOUND")) return null;
+    throw error;
+  }
+}
+
+/** Workers give up bytes of files that are gone: only the id's own absence says that, not that of a path it had. */
 async function fileInfoOf(ports: MasterServicePorts, { fileId }: GetFileInfoPRequest) {
   if (fileId === undefined)
     throw new RockpoolError("INVALID_ARGUMENT", "The request has no file id");
-  // Any number can be asked for; unknown ones are not found.
-  const path = await ports.fileSystem.getFilePath(SYSTEM_CALL, fileId as InodeId);
-  const options = { loadMetadata: "never", accessBits: 0 } as const;
-  const info = await ports.fileSystem.getStatus(SYSTEM_CALL, path, options);
-  if (info.id !== fileId)
-    throw new RockpoolError("UNAVAILABLE", `File ${fileId} was moved while it was looked up`);
-  return { fileInfo: fileInfoToWire(info) };
+  for (let tries = 0; tries < LOOKUPS_MAX; tries++) {
+    // Any number can be asked for; unknown ones are not found.
+    const path = await ports.fileSystem.getFilePath(SYSTEM_CALL, fileId as InodeId);
+    const info = await infoAt(ports, path);
+    if (info?.id === fileId) return { fileInfo: fileInfoToWire(info) };
+  }
+  throw new RockpoolError(
+    "UNAVAILABLE",
+    `File ${fileId} is renamed faster than it can be looked up`,
+    "Ask again",
+  );
 }
 
 async function ufsInfoOf(ports: MasterServicePorts, { mountId }: GetUfsInfoPRequest) {

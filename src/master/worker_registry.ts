@@ -52,6 +52,11 @@ export function workerIdOf(address: WorkerNetAddress): WorkerId {
   return (id === 0n ? 1n : id) as WorkerId; // the one place that makes worker ids
 }
 
+/** A tier may have any name, also that of something which every object inherits. */
+function bytesOf(byTier: Readonly<Record<string, number>>, alias: string): number | undefined {
+  return Object.hasOwn(byTier, alias) ? byTier[alias] : undefined;
+}
+
 export class WorkerRegistry {
   readonly #workers = new Map<WorkerId, Worker>();
   readonly #clock: Clock;
@@ -134,8 +139,8 @@ export class WorkerRegistry {
       const before = worker.tiers.find((tier) => tier.alias === alias);
       return {
         alias,
-        capacityBytes: capacityBytes[alias] ?? before?.capacityBytes ?? 0,
-        usedBytes: usedBytes[alias] ?? before?.usedBytes ?? 0,
+        capacityBytes: bytesOf(capacityBytes, alias) ?? before?.capacityBytes ?? 0,
+        usedBytes: bytesOf(usedBytes, alias) ?? before?.usedBytes ?? 0,
       };
     });
   }

@@ -150,3 +150,16 @@ test("logins that nobody used for long are ended when others come", async () => 
   assert.equal(sasl.loginCount, 2);
   assert.equal(sasl.callerOf("busy").user, "alice");
 });
+
+test("a stream on which nobody logs in is ended", async () => {
+  const sasl = new SaslAuthentication({
+    impersonation: new Map(),
+    groupsOf: async () => [],
+    staleMs: 1000,
+    handshakeMs: 1,
+    nowMs: () => 0,
+  });
+  const silent = login(sasl);
+  await silent.done;
+  assert.deepEqual(silent.sent, []);
+});

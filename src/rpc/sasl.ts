@@ -32,9 +32,12 @@ export type SaslOptions = {
   readonly groupsOf: (user: string) => Promise<readonly string[]>;
   /** A login unused for so long is ended: `alluxio.security.stale.channel.purge.interval`. */
   readonly staleMs: number;
+  /** How long a stream may stay without a login; 30 s, as Alluxio's client waits, when left out. */
+  readonly handshakeMs?: number;
   readonly nowMs: () => number;
 };
 
+const HANDSHAKE_MS = 30_000;
 const ID_CHARS_MAX = 128;
 const NAME_CHARS_MAX = 256;
 
@@ -103,11 +106,13 @@ export class SaslAuthentication implements Authenticator {
     let channelId: string | null = null;
     const end = new AbortController();
     let login: Login | null = null;
+    const patience = setTimeout(() => end.abort(), this.#options.handshakeMs ?? HANDSHAKE_MS);
     try {
       for await (const message of endedBy(requests, end.signal)) {
         if (channelId !== null) throw unauthenticated(`Channel: ${channelId} is logged in already`);
         const id = loginId(message);
         login = { caller: await this.#admit(message), usedMs: this.#options.nowMs(), end };
+        clearTimeout(patience);
         channelId = id;
         // Known before the client hears of it: its next call may come on the heels of the answer.
         this.#logins.get(id)?.end.abort();
@@ -116,6 +121,7 @@ export class SaslAuthentication implements Authenticator {
         out.send({ messageType: SaslMessageType.SUCCESS });
       }
     } finally {
+      clearTimeout(patience);
       if (channelId !== null && this.#logins.get(channelId) === login)
         this.#logins.delete(channelId);
     }

@@ -40,10 +40,10 @@ async function all(session: Session, given: ParsedArguments): Promise<number> {
   const lines: string[] = [];
   if (given.has("master"))
     for (const [key, { value, source }] of await (await session.files()).configuration())
-      lines.push(`${key}=${value}${given.has("source") ? ` (${source})` : ""}`);
+      lines.push(`${key}=${value} (${source})`);
   else
     for (const { key, value, source } of session.configuration.entries())
-      lines.push(`${key}=${value ?? ""}${given.has("source") ? ` (${source})` : ""}`);
+      lines.push(`${key}=${value ?? ""} (${source})`);
   await say(console, lines.sort().join("\n"));
   return EXIT_OK;
 }

@@ -75,7 +75,10 @@ export async function entryOf(place: Place): Promise<Entry | null> {
   }
 }
 
-async function* childrenOf(place: Place): AsyncGenerator<{ name: string; entry: Entry }> {
+/** @returns entries of a directory; null for a file that went away meanwhile, or a link to nowhere */
+async function* childrenOf(
+  place: Place,
+): AsyncGenerator<{ readonly name: string; readonly entry: Entry | null }> {
   if (place.kind === "cluster") {
     for await (const status of place.files.listStatus(place.path)) {
       const { isDirectory, lengthBytes: sizeBytes, mode } = status;
@@ -83,16 +86,8 @@ async function* childrenOf(place: Place): AsyncGenerator<{ name: string; entry: 
     }
     return;
   }
-  for (const name of (await readdir(place.path)).sort()) {
-    const entry = await entryOf(child(place, name));
-    // A file that went away meanwhile, or a link to nowhere.
-    if (entry === null)
-      throw new RockpoolError(
-        "NOT_FOUND",
-        `Path "file://${join(place.path, name)}" does not exist.`,
-      );
-    yield { name, entry };
-  }
+  for (const name of (await readdir(place.path)).sort())
+    yield { name, entry: await entryOf(child(place, name)) };
 }
 
 export type CopyOptions = {
@@ -186,7 +181,7 @@ export class TreeCopy {
 
   /**
    * Copies a file, or a tree when asked to.
-   * @throws RockpoolError when nothing could be copied; PartialFailure-like text when some files were not
+   * @throws RockpoolError when nothing could be copied, or, after all others were, for those that were not
    */
   async copy(from: Place, to: Place): Promise<void> {
     const entry = await entryOf(from);
@@ -255,6 +250,10 @@ export class TreeCopy {
     try {
       for await (const { name, entry } of childrenOf(from)) {
         const [source, target] = [child(from, name), child(to, name)];
+        if (entry === null) {
+          queue.fail(`Failed to copy ${shown(source)}: Path "${shown(source)}" does not exist.`);
+          continue;
+        }
         if (!entry.isDirectory) {
           this.#progress.expect(entry.sizeBytes);
           await queue.add({ from: source, to: target, entry });

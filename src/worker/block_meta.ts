@@ -28,7 +28,9 @@ const SPARES_MAX = 16;
 const QUARANTINED_MAX = 4;
 /** Side files read at a time at start-up: keeps an SSD busy without exhausting descriptors. */
 const RECOVERY_PARALLEL = 16;
-const BLOCK_NAME = /^[0-9]{1,19}$/;
+/** As `dataPath` writes them: another spelling of the same number would be a second file of the block. */
+const BLOCK_NAME = /^(0|[1-9][0-9]{0,18})$/;
+const BLOCK_ID_MAX = 2n ** 63n - 1n;
 
 export type RecoveredBlock = { readonly id: BlockId; readonly lengthBytes: number };
 export type DroppedFile = { readonly path: string; readonly reason: string };
@@ -96,7 +98,10 @@ export class BlockDirectory {
     this.#quarantined.push(...quarantined.map((name) => join(this.root, "quarantine", name)));
 
     const names = (await disk.files(this.root)).filter((name) => BLOCK_NAME.test(name));
-    const ids = names.map((name) => BigInt(name) as BlockId).sort((a, b) => (a < b ? -1 : 1)); // BLOCK_NAME: a block's id
+    const ids = names
+      .map((name) => BigInt(name) as BlockId) // BLOCK_NAME: a block's id
+      .filter((id) => id <= BLOCK_ID_MAX)
+      .sort((a, b) => (a < b ? -1 : 1));
     const known = new Set(names);
     for (const name of await disk.files(join(this.root, "checksums")))
       if (!known.has(name)) await disk.remove(join(this.root, "checksums", name));
@@ -171,16 +176,28 @@ export class BlockDirectory {
       return { path, file, staleBytes: 0 };
     }
     this.#spareBytes -= spare.lengthBytes;
-    await this.#disk.rename(spare.path, path);
-    const file = await this.#disk.open(path, "reuse");
     const staleBytes = Math.min(spare.lengthBytes, reservedBytes);
     try {
-      if (staleBytes < spare.lengthBytes) await file.truncate(staleBytes);
+      await this.#disk.rename(spare.path, path);
+      const file = await this.#openSpare(path, staleBytes < spare.lengthBytes ? staleBytes : null);
+      return { path, file, staleBytes };
+    } catch (error) {
+      // It is in no books any more: nobody else would delete it.
+      for (const left of [spare.path, path]) await this.#removeQuietly(left);
+      throw error;
+    }
+  }
+
+  /** @param lengthBytes to cut it to; null for as it is */
+  async #openSpare(path: string, lengthBytes: number | null): Promise<DiskFile> {
+    const file = await this.#disk.open(path, "reuse");
+    try {
+      if (lengthBytes !== null) await file.truncate(lengthBytes);
+      return file;
     } catch (error) {
       await file.close();
       throw error;
     }
-    return { path, file, staleBytes };
   }
 
   /** An empty file that a client process of any user may write. Never a spare one: that holds another's bytes. */

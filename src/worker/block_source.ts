@@ -19,6 +19,8 @@ import type { DataEvent, WorkerCounters } from "./worker_api.ts";
 
 /** How long the end of a stream waits for the master to learn of the block that it cached. */
 const COMMIT_WAIT_MS = 500;
+/** Clients may ask for chunks of one byte: a batch is bounded by its messages too. */
+const BATCH_MESSAGES_MAX = 64;
 
 export type ReadDeps = {
   readonly store: BlockStore;
@@ -92,7 +94,8 @@ function localSource(reader: BlockReader, range: BlockRange, deps: ReadDeps): Bl
     async read(positionBytes) {
       const slot = slots.take() ?? (await slots.whenFree());
       try {
-        const verified = await reader.read(slot, positionBytes, endBytes - positionBytes);
+        const wanted = Math.min(endBytes - positionBytes, range.chunkBytes * BATCH_MESSAGES_MAX);
+        const verified = await reader.read(slot, positionBytes, wanted);
         const messages: Batch["messages"][number][] = [];
         for (let at = 0; at < verified.length; at += range.chunkBytes) {
           const data = verified.subarray(at, at + range.chunkBytes);

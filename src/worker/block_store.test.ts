@@ -1,107 +1,31 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
-import type { BlockId, InodeId } from "../common/ids.ts";
-import { blockIdOf, fileIdOfBlock } from "../common/ids.ts";
+import type { InodeId } from "../common/ids.ts";
+import { fileIdOfBlock } from "../common/ids.ts";
 import { PAGE_BYTES, SLOT_BYTES } from "../common/limits.ts";
-import { openKernels } from "../kernels/load.ts";
-import { arenaBytesOf, SlotPool } from "../kernels/slot_pool.ts";
-import type { BlockStoreEvent } from "./block_store.ts";
 import { BlockStore, PIN_GRACE_MS } from "./block_store.ts";
 import type { Disk, DiskFile } from "./disk.ts";
 import { nodeDisk } from "./disk.ts";
-
-const kernels = openKernels({ flavour: "wasm", arenaBytes: arenaBytesOf(3) });
-const slots = new SlotPool(kernels);
-const id = (container: number, sequence = 0): BlockId => blockIdOf(BigInt(container), sequence);
-const quotaBytes = 8 * SLOT_BYTES;
-
-type Folder = { readonly path: string; readonly events: BlockStoreEvent[]; nowMs: number };
-
-async function inFolder(work: (folder: Folder) => Promise<void>): Promise<void> {
-  const path = await mkdtemp(join(tmpdir(), "rockpool-blocks-"));
-  try {
-    await work({ path, events: [], nowMs: 1 });
-    assert.equal(slots.freeCount, slots.slotCount, "every slot is free after the test");
-  } finally {
-    await rm(path, { recursive: true, force: true });
-  }
-}
-
-function open(
-  folder: Folder,
-  disk: Disk = nodeDisk(),
-  quota = quotaBytes,
-  isSynced = false,
-): Promise<BlockStore> {
-  return BlockStore.open({
-    options: {
-      tier: {
-        alias: "MEM",
-        mediumType: "MEM",
-        directories: [{ path: join(folder.path, "alluxioworker"), quotaBytes: quota }],
-      },
-      isSynced,
-    },
-    disk,
-    kernels,
-    slots,
-    clock: { monotonicMs: () => folder.nowMs, wallMs: () => 0 },
-    onEvent: (event) => folder.events.push(event),
-  });
-}
-
-function pattern(lengthBytes: number, seed: number): Buffer {
-  const bytes = Buffer.allocUnsafe(lengthBytes);
-  for (let i = 0; i < lengthBytes; i++) bytes[i] = (i >> 8) ^ (i * seed);
-  return bytes;
-}
-
-async function write(
-  store: BlockStore,
-  block: BlockId,
-  bytes: Uint8Array,
-  isPinned = false,
-  reserveBytes = 1,
-) {
-  const writer = await store.createWriter(block, { reserveBytes, isPinned });
-  try {
-    await writer.append(bytes);
-    await writer.commit();
-  } finally {
-    await writer.abort();
-  }
-}
-
-async function read(store: BlockStore, block: BlockId, from = 0, to = Infinity): Promise<Buffer> {
-  const reader = await store.openReader(block);
-  assert.ok(reader !== null, `block ${block} is here`);
-  const slot = await slots.whenFree();
-  try {
-    const pieces: Buffer[] = [];
-    for (let at = from; at < Math.min(to, reader.lengthBytes); ) {
-      const piece = await reader.read(slot, at, Math.min(to, reader.lengthBytes) - at);
-      assert.ok(piece.length > 0);
-      pieces.push(Buffer.from(piece));
-      at += piece.length;
-    }
-    return Buffer.concat(pieces);
-  } finally {
-    slots.release(slot);
-    await reader.close();
-  }
-}
-
-const dataFile = (folder: Folder, block: BlockId) => join(folder.path, "alluxioworker", `${block}`);
-const sideFile = (folder: Folder, block: BlockId) =>
-  join(folder.path, "alluxioworker", "checksums", `${block}`);
-const listing = (folder: Folder, ...names: string[]) =>
-  readdirSync(join(folder.path, "alluxioworker", ...names));
+import type { Folder } from "./store_fixture.ts";
+import {
+  allSafe,
+  dataFile,
+  id,
+  inFolder,
+  kernels,
+  listing,
+  open,
+  pattern,
+  read,
+  sideFile,
+  slots,
+  write,
+} from "./store_fixture.ts";
 
 test("a block is read back as it was written, also in parts and after a restart", () =>
   inFolder(async (folder) => {
@@ -549,7 +473,7 @@ test("a device that fails again and again takes its directory out of the tier; t
         },
         isSynced: true,
       },
-      ...{ disk, kernels, slots },
+      ...{ disk, kernels, slots, files: allSafe },
       clock: { monotonicMs: () => folder.nowMs, wallMs: () => 0 },
       onEvent: (event) => folder.events.push(event),
     });

@@ -2,14 +2,13 @@
  * The worker's blocks: one tier of directories, with quota, eviction, checksums and quarantine.
  *
  * Promises: bytes that do not match their checksum are never handed out; a block appears complete or not at
- * all, also over kill -9; a block that is in use, pinned or not yet known to the pin list is not evicted; no room is
- * RESOURCE_EXHAUSTED and leaves everything readable. Only this module changes the books and the directories.
+ * all, also over kill -9; a block that is in use, pinned, not yet known to the pin list, or perhaps the only copy of its
+ * bytes is not evicted; no room is RESOURCE_EXHAUSTED and leaves everything readable. Only this module changes the books and the directories.
  * @module
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import type { BlockId, InodeId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
-import { SLOT_BYTES } from "../common/limits.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { SlotPool } from "../kernels/slot_pool.ts";
 import type { Clock } from "../world/ports.ts";
@@ -19,11 +18,15 @@ import { BlockReader } from "./block_reader.ts";
 import { BlockWriter } from "./block_writer.ts";
 import type { Disk } from "./disk.ts";
 import { watchedDisk } from "./disk_watch.ts";
+import type { FileStatePort } from "./file_states.ts";
+import { checksumsOfFile } from "./local_checksums.ts";
 import { OpenBlocks } from "./open_blocks.ts";
 import type { PageChecksums } from "./page_checksums.ts";
 import { PageChecksumBuilder } from "./page_checksums.ts";
-import type { BlockEntry } from "./tier.ts";
+import { noRoom, RoomSearch } from "./room.ts";
+import type { BlockEntry, Placement, Questions } from "./tier.ts";
 import { TierBooks } from "./tier.ts";
+import type { BlockChange, BlockStoreEvent } from "./worker_api.ts";
 
 export type TierOptions = {
   /** "MEM", "SSD" or "HDD". */
@@ -39,23 +42,6 @@ export type BlockStoreOptions = {
   readonly isSynced: boolean;
 };
 
-export type BlockStoreEvent =
-  | { readonly kind: "blockFileDropped"; readonly path: string; readonly reason: string }
-  | {
-      readonly kind: "blockQuarantined";
-      readonly blockId: BlockId;
-      readonly path: string;
-      readonly reason: string;
-    }
-  | { readonly kind: "blocksEvicted"; readonly blockIds: readonly BlockId[] }
-  /** Files stay until the next start. */
-  | { readonly kind: "blockCleanupFailed"; readonly blockId: BlockId; readonly message: string }
-  | { readonly kind: "spareCleanupFailed"; readonly message: string }
-  /** Its device failed several times: nothing new is written there until the worker is restarted. */
-  | { readonly kind: "directoryLost"; readonly path: string; readonly reason: string };
-
-export type BlockChange = { readonly kind: "added" | "removed"; readonly blockId: BlockId };
-
 export type BlockStoreStatus = {
   readonly tierAlias: string;
   readonly mediumType: string;
@@ -67,6 +53,13 @@ export type BlockStoreStatus = {
     readonly quotaBytes: number;
     readonly usedBytes: number;
   }[];
+};
+
+export type WriterOptions = {
+  readonly reserveBytes: number;
+  readonly isPinned: boolean;
+  /** Its bytes come from the under store: it is never the only copy. False when left out. */
+  readonly isInUfs?: boolean;
 };
 
 export type BlockHold = { readonly path: string; release(): void };
@@ -92,6 +85,7 @@ export class BlockStore {
   readonly #options: BlockStoreOptions;
   readonly #kernels: Kernels;
   readonly #slots: SlotPool;
+  readonly #files: FileStatePort;
   readonly #clock: Clock;
   readonly #onEvent: (event: BlockStoreEvent) => void;
   readonly #books: TierBooks;
@@ -110,6 +104,7 @@ export class BlockStore {
     this.#options = deps.options;
     this.#kernels = deps.kernels;
     this.#slots = deps.slots;
+    this.#files = deps.files;
     this.#clock = deps.clock;
     this.#onEvent = deps.onEvent;
     this.#books = new TierBooks(tier.directories.map(({ quotaBytes }) => quotaBytes));
@@ -314,10 +309,7 @@ export class BlockStore {
    * @param reserveBytes room to take at once; more is taken as needed
    * @throws RockpoolError ALREADY_EXISTS, RESOURCE_EXHAUSTED
    */
-  async createWriter(
-    blockId: BlockId,
-    options: { readonly reserveBytes: number; readonly isPinned: boolean },
-  ): Promise<BlockWriter> {
+  async createWriter(blockId: BlockId, options: WriterOptions): Promise<BlockWriter> {
     const reservation = await this.#reserve(blockId, options);
     const directory = this.#directoryOf(reservation.directory);
     try {
@@ -357,10 +349,7 @@ export class BlockStore {
   }
 
   /** Begins a block that a client process writes by itself, into the file whose path this gives. */
-  async createLocal(
-    blockId: BlockId,
-    options: { readonly reserveBytes: number; readonly isPinned: boolean },
-  ): Promise<LocalBlock> {
+  async createLocal(blockId: BlockId, options: WriterOptions): Promise<LocalBlock> {
     const reservation = await this.#reserve(blockId, options);
     const directory = this.#directoryOf(reservation.directory);
     let path: string;
@@ -399,33 +388,14 @@ export class BlockStore {
       const missing = lengthBytes - reservation.bytes;
       if (missing > 0) await this.#extend(reservation, missing);
       if (this.#options.isSynced) await file.sync();
-      const builder = new PageChecksumBuilder(this.#kernels);
-      const slot = await this.#slots.whenFree();
-      try {
-        while (builder.lengthBytes < lengthBytes) {
-          const wanted = Math.min(SLOT_BYTES, lengthBytes - builder.lengthBytes);
-          const got = await file.read(slot.bytes.subarray(0, wanted), builder.lengthBytes);
-          if (got < wanted)
-            throw new RockpoolError(
-              "ABORTED",
-              `Block ${reservation.blockId} was cut short in ${path} while it was committed`,
-              "Write the file again",
-            );
-          builder.append(slot.offsetBytes, got);
-        }
-      } finally {
-        this.#slots.release(slot);
-      }
-      return builder.finish(reservation.blockId);
+      const deps = { kernels: this.#kernels, slots: this.#slots };
+      return await checksumsOfFile(reservation.blockId, file, lengthBytes, deps);
     } finally {
       await file.close();
     }
   }
 
-  async #reserve(
-    blockId: BlockId,
-    options: { readonly reserveBytes: number; readonly isPinned: boolean },
-  ): Promise<Reservation> {
+  async #reserve(blockId: BlockId, options: WriterOptions): Promise<Reservation> {
     for (;;) {
       if (this.#books.get(blockId) !== undefined || this.#writing.has(blockId))
         throw new RockpoolError(
@@ -437,39 +407,55 @@ export class BlockStore {
       if (leaving === undefined) break;
       await leaving;
     }
-    const bytes = options.reserveBytes;
-    const placement = this.#books.reserve(bytes, this.#clock.monotonicMs());
-    if (placement === null) throw this.#noRoom(blockId, bytes);
     this.#writing.add(blockId);
-    const reservation: Reservation = {
-      blockId,
-      directory: placement.directory,
-      bytes,
-      isPinned: options.isPinned,
-      isExposed: false,
-    };
-    await this.#evict(placement.victims);
-    return reservation;
+    const bytes = options.reserveBytes;
+    try {
+      const directory = await this.#makeRoom({ blockId, bytes }, (nowMs, askBeforeMs) =>
+        this.#books.reserve(bytes, nowMs, askBeforeMs),
+      );
+      const { isPinned, isInUfs = false } = options;
+      return { blockId, directory, bytes, isPinned, isInUfs, isExposed: false };
+    } catch (error) {
+      this.#writing.delete(blockId);
+      throw error;
+    }
   }
 
   async #extend(reservation: Reservation, moreBytes: number): Promise<void> {
     const { blockId, directory } = reservation;
-    const victims = this.#books.extend(directory, moreBytes, this.#clock.monotonicMs());
-    if (victims === null) throw this.#noRoom(blockId, moreBytes);
-    reservation.bytes += moreBytes;
-    await this.#evict(victims);
+    await this.#makeRoom(
+      { blockId, bytes: moreBytes },
+      (nowMs, askBeforeMs) => this.#books.extend(directory, moreBytes, nowMs, askBeforeMs),
+      () => {
+        reservation.bytes += moreBytes;
+      },
+    );
     await this.#trim(directory);
   }
 
-  #noRoom(blockId: BlockId, bytes: number): RockpoolError {
-    const { alias, directories } = this.#options.tier;
-    const { usedBytes, capacityBytes } = this.#books;
-    return new RockpoolError(
-      "RESOURCE_EXHAUSTED",
-      `Cannot reserve ${bytes} bytes for block ${blockId} in tier ${alias} (${usedBytes} of ${capacityBytes} bytes used in ${directories.length} directories): ` +
-        "the blocks there are in use, pinned or not yet persisted",
-      "Free or unpin files with the fs free and unpin commands, wait until files are persisted, or give the tier a larger quota",
-    );
+  /** @param onCharged called at once when the books have charged the room. @returns the directory */
+  async #makeRoom(
+    wish: { readonly blockId: BlockId; readonly bytes: number },
+    charge: (nowMs: number, askBeforeMs: number) => Placement | Questions | null,
+    onCharged: () => void = () => {},
+  ): Promise<number> {
+    const search = new RoomSearch(this.#books, this.#files, this.#clock);
+    for (;;) {
+      const nowMs = this.#clock.monotonicMs();
+      const outcome = charge(nowMs, search.askBeforeMs);
+      if (outcome === null) {
+        const { alias, directories } = this.#options.tier;
+        const tier = { alias, directoryCount: directories.length, books: this.#books };
+        throw noRoom(wish, tier, { nowMs, isAnswered: search.isAnswered });
+      }
+      if (outcome.kind === "asking") await search.ask(outcome.blocks);
+      else {
+        onCharged();
+        // Nothing may come between: what left the books must be known to be leaving.
+        await this.#evict(outcome.victims);
+        return outcome.directory;
+      }
+    }
   }
 
   #commit(reservation: Reservation, lengthBytes: number): void {
@@ -479,6 +465,7 @@ export class BlockStore {
     const block = { id: blockId, directory, lengthBytes };
     const entry = this.#books.commit(block, reservation.bytes, until);
     entry.isExposed = reservation.isExposed;
+    if (reservation.isInUfs) this.#books.noteExpendable(entry);
     this.#tell("added", blockId);
   }
 
@@ -496,7 +483,7 @@ export class BlockStore {
     this.#books.remove(entry);
     this.#tell("removed", blockId);
     const isIdle = entry.users === 0;
-    await this.#takeAway(entry, (directory) =>
+    await this.#takeAway([entry], (directory) =>
       directory.retire(blockId, entry.lengthBytes, isIdle && !entry.isExposed),
     );
     if (isIdle) {
@@ -508,20 +495,32 @@ export class BlockStore {
 
   /** Removes every block that may be evicted. @returns how many */
   async removeAll(): Promise<number> {
-    const entries = this.#books.evictable(this.#clock.monotonicMs());
-    for (const { id } of entries) await this.remove(id);
-    return entries.length;
+    const search = new RoomSearch(this.#books, this.#files, this.#clock);
+    for (;;) {
+      const nowMs = this.#clock.monotonicMs();
+      const blocks = this.#books.undecided({ nowMs, askBeforeMs: search.askBeforeMs });
+      if (blocks.length === 0) break;
+      await search.ask(blocks);
+    }
+    let count = 0;
+    for (const entry of this.#books.evictable(this.#clock.monotonicMs())) {
+      // Meanwhile it may have been evicted, and written anew, or somebody may read it.
+      if (!entry.isListed || entry.users > 0) continue;
+      await this.remove(entry.id);
+      count++;
+    }
+    return count;
   }
 
   /** Takes victims away. What becomes spare files is for the caller to `#trim`, once it took one to write over. */
   async #evict(victims: readonly BlockEntry[]): Promise<void> {
+    if (victims.length === 0) return;
+    const gone = this.#takeAway(victims, (files, victim) =>
+      files.retire(victim.id, victim.lengthBytes, !victim.isExposed),
+    );
     for (const victim of victims) this.#tell("removed", victim.id);
-    if (victims.length > 0)
-      this.#onEvent({ kind: "blocksEvicted", blockIds: victims.map(({ id }) => id) });
-    for (const victim of victims)
-      await this.#takeAway(victim, (files) =>
-        files.retire(victim.id, victim.lengthBytes, !victim.isExposed),
-      );
+    this.#onEvent({ kind: "blocksEvicted", blockIds: victims.map(({ id }) => id) });
+    await gone;
   }
 
   /** Spare files never take more than the room that the books call free. */
@@ -539,7 +538,7 @@ export class BlockStore {
     if (!entry.isListed) return;
     this.#books.remove(entry);
     this.#tell("removed", entry.id);
-    await this.#takeAway(entry, async (directory) => {
+    await this.#takeAway([entry], async (directory) => {
       const path = await directory.quarantine(entry.id);
       this.#onEvent({ kind: "blockQuarantined", blockId: entry.id, path, reason });
     });
@@ -547,23 +546,30 @@ export class BlockStore {
     invariant(entry.users > 0, "a block is quarantined by one of its readers");
   }
 
-  /** Runs what takes a block's files away; a new block of that id waits. Its failure leaves files to the next start. */
+  /**
+   * Takes the files of blocks away that just left the books, one after the other. New blocks of all these ids wait from the
+   * first moment on. A failure leaves files to the next start.
+   */
   async #takeAway(
-    entry: BlockEntry,
-    work: (directory: BlockDirectory) => Promise<void>,
+    entries: readonly BlockEntry[],
+    work: (directory: BlockDirectory, entry: BlockEntry) => Promise<void>,
   ): Promise<void> {
-    const { id } = entry;
     const run = async () => {
-      await this.#open.drop(id);
-      try {
-        await work(this.#directoryOf(entry.directory));
-      } catch (error) {
-        if (!isRockpoolError(error)) throw error;
-        this.#onEvent({ kind: "blockCleanupFailed", blockId: id, message: error.message });
+      for (const entry of entries) {
+        await this.#open.drop(entry.id);
+        try {
+          await work(this.#directoryOf(entry.directory), entry);
+        } catch (error) {
+          if (!isRockpoolError(error)) throw error;
+          const { message } = error;
+          this.#onEvent({ kind: "blockCleanupFailed", blockId: entry.id, message });
+        }
       }
     };
-    const leaving = run().finally(() => this.#leaving.delete(id));
-    this.#leaving.set(id, leaving);
+    const leaving = run().finally(() => {
+      for (const { id } of entries) this.#leaving.delete(id);
+    });
+    for (const { id } of entries) this.#leaving.set(id, leaving);
     await leaving;
   }
 
@@ -579,6 +585,7 @@ export type BlockStoreDeps = {
   readonly disk: Disk;
   readonly kernels: Kernels;
   readonly slots: SlotPool;
+  readonly files: FileStatePort;
   readonly clock: Clock;
   readonly onEvent: (event: BlockStoreEvent) => void;
 };
@@ -588,5 +595,6 @@ type Reservation = {
   readonly directory: number;
   bytes: number;
   readonly isPinned: boolean;
+  readonly isInUfs: boolean;
   isExposed: boolean;
 };

@@ -36,6 +36,10 @@ export function isInUfs(
   return options?.ufsPath !== undefined && options.ufsPath !== "" && !options.blockInUfsTier;
 }
 
+function stopping(blockId: BlockId): RockpoolError {
+  return new RockpoolError("CANCELLED", `Block ${blockId} is not cached: the worker stops`);
+}
+
 export class CacheJobs {
   readonly #store: BlockStore;
   readonly #committer: Committer;
@@ -69,8 +73,16 @@ export class CacheJobs {
    * @throws RockpoolError RESOURCE_EXHAUSTED when too many wait; whatever kept the block from coming
    */
   cache(wish: CacheWish): Promise<void> {
-    const { blockId } = wish;
+    const { blockId, lengthBytes } = wish;
     if (this.#store.has(blockId)) return Promise.resolve();
+    // No file has an empty block: one would be taken for the whole of it.
+    if (lengthBytes <= 0)
+      return Promise.reject(
+        new RockpoolError(
+          "INVALID_ARGUMENT",
+          `Cannot cache block ${blockId}: its length is said to be ${lengthBytes}`,
+        ),
+      );
     const known = this.#jobs.get(blockId);
     if (known !== undefined) return known.done;
     if (this.#isStopped || this.#queue.length >= QUEUED_MAX)
@@ -121,8 +133,7 @@ export class CacheJobs {
 
   async #run(wish: CacheWish): Promise<void> {
     try {
-      if (this.#isStopped)
-        throw new RockpoolError("CANCELLED", `Block ${wish.blockId} is not cached: worker stops`);
+      if (this.#isStopped) throw stopping(wish.blockId);
       if (!this.#store.has(wish.blockId)) await this.#fetch(wish);
     } catch (error) {
       // Somebody else, a reader or a writer, is bringing the block already.
@@ -140,7 +151,7 @@ export class CacheJobs {
       throw new RockpoolError("NOT_FOUND", `No source to cache block ${blockId} from`);
     if (source !== null) {
       try {
-        await this.#fill(wish, (writer) =>
+        await this.#fill(wish, false, (writer) =>
           this.#peers.readBlock(source, { ...wish, offsetBytes: 0 }, (bytes) =>
             writer.append(bytes),
           ),
@@ -152,12 +163,17 @@ export class CacheJobs {
         if (error.status === "RESOURCE_EXHAUSTED" || error.status === "ALREADY_EXISTS") throw error;
       }
     }
-    if (isInUfs(ufs)) await this.#fill(wish, (writer) => this.#copyFromUfs(ufs, wish, writer));
+    if (isInUfs(ufs))
+      await this.#fill(wish, true, (writer) => this.#copyFromUfs(ufs, wish, writer));
   }
 
-  async #fill(wish: CacheWish, copy: (writer: BlockWriter) => Promise<void>): Promise<void> {
+  async #fill(
+    wish: CacheWish,
+    isInUfs: boolean,
+    copy: (writer: BlockWriter) => Promise<void>,
+  ): Promise<void> {
     const { blockId, lengthBytes } = wish;
-    const options = { reserveBytes: lengthBytes, isPinned: false };
+    const options = { reserveBytes: lengthBytes, isPinned: false, isInUfs };
     const writer = await this.#store.createWriter(blockId, options);
     try {
       await copy(writer);
@@ -188,6 +204,7 @@ export class CacheJobs {
       const offset = options.offsetInFile ?? 0;
       const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(CHUNK_BYTES_MAX, wish.lengthBytes)));
       while (writer.lengthBytes < wish.lengthBytes) {
+        if (this.#isStopped) throw stopping(wish.blockId);
         const wanted = Math.min(buffer.length, wish.lengthBytes - writer.lengthBytes);
         const got = await reader.read(buffer.subarray(0, wanted), offset + writer.lengthBytes);
         if (got === 0) return;

@@ -500,6 +500,7 @@ test("Cache fetches from another worker or the UFS, in the background and once",
     );
     await channel.unary(methods.RemoveBlock, { blockId: id(4) });
     await assert.rejects(read(channel, whole(id(4), 10)), { status: "NOT_FOUND" });
+    master.persistenceOf = () => "PERSISTED";
     await channel.unary(methods.FreeWorker, {});
     assert.equal(worker.status().blockCount, 0);
   }));

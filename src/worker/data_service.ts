@@ -37,7 +37,7 @@ function wishOf(request: CacheRequest | AsyncCacheRequest, deps: DataServiceDeps
       ? null
       : { host: sourceHost, port: sourcePort };
   const lengthBytes = request.length ?? ufs?.blockSize;
-  if (lengthBytes === undefined || lengthBytes < 0)
+  if (lengthBytes === undefined || lengthBytes <= 0)
     throw new RockpoolError(
       "INVALID_ARGUMENT",
       `Cannot cache block ${request.blockId ?? "(none)"}: its length is not given`,

@@ -9,6 +9,7 @@
 import { isRockpoolError } from "../common/errors.ts";
 import type { BlockId, InodeId } from "../common/ids.ts";
 import { fileIdOfBlock } from "../common/ids.ts";
+import type { FileInfo } from "../proto/gen/file_system_master.ts";
 import { FileSystemMasterWorkerService } from "../proto/gen/file_system_master.ts";
 import type { Clock, Timers } from "../world/ports.ts";
 import type { LeaderCalls } from "./worker_api.ts";
@@ -121,7 +122,7 @@ export class FileStates implements FileStatePort {
   }
 
   /** Null when the master knows no such file. */
-  async #infoOf(fileId: InodeId, signal: AbortSignal) {
+  async #infoOf(fileId: InodeId, signal: AbortSignal): Promise<Partial<FileInfo> | null> {
     try {
       const { fileInfo } = await this.#calls.unary(
         FileSystemMasterWorkerService.methods.GetFileInfo,

@@ -13,9 +13,9 @@ import type { Command, WorkerNetAddress } from "../proto/gen/common.ts";
 import { CommandType } from "../proto/gen/common.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
 import type { World } from "../world/ports.ts";
-import type { BlockChange, BlockStore } from "./block_store.ts";
+import type { BlockStore } from "./block_store.ts";
 import { Pause } from "./pause.ts";
-import type { MasterEvent, MasterState } from "./worker_api.ts";
+import type { BlockChange, MasterEvent, MasterState } from "./worker_api.ts";
 
 /** Ids in one registration message: about 100 KB. */
 const REGISTER_BATCH = 10_000;

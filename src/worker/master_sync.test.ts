@@ -122,6 +122,7 @@ test("a restarted worker registers the blocks that it still has", () =>
 test("the pin list keeps blocks in a full tier", () =>
   withWorker(
     async ({ master, channel, worker }) => {
+      master.persistenceOf = () => "PERSISTED";
       await write(channel, 1, 400);
       master.pinned = [fileIdOfBlock(id(1))];
       const polls = master.pinPolls;

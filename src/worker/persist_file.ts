@@ -6,12 +6,13 @@
  * @module
  */
 import { messageOf, RockpoolError } from "../common/errors.ts";
-import type { BlockId } from "../common/ids.ts";
+import type { BlockId, InodeId } from "../common/ids.ts";
 import { SLOT_BYTES } from "../common/limits.ts";
 import type { SlotPool } from "../kernels/slot_pool.ts";
 import type { PersistFileRequest, PersistFileResponse } from "../proto/gen/rockpool_internal.ts";
 import type { UfsWriter } from "../ufs/under_file_system.ts";
 import type { BlockStore } from "./block_store.ts";
+import type { FileStates } from "./file_states.ts";
 import type { Mounts } from "./mounts.ts";
 import type { DataEvent, LeaderPort, PeerPort, WorkerCounters } from "./worker_api.ts";
 
@@ -23,6 +24,7 @@ export type PersistDeps = {
   readonly store: BlockStore;
   readonly slots: SlotPool;
   readonly mounts: Mounts;
+  readonly files: FileStates;
   readonly leader: LeaderPort;
   readonly peers: PeerPort;
   readonly counters: WorkerCounters;
@@ -85,6 +87,7 @@ export class Persister {
           "The file is persisted anew",
         );
       for (const { blockId } of blocks) this.#deps.store.notePersisted(blockId as BlockId); // the master's own ids
+      this.#deps.files.forget(fileId as InodeId); // the master's own id
       this.#deps.counters.bytesPersisted += lengthBytes;
       this.#deps.onEvent({ kind: "filePersisted", fileId, ufsPath: ufsTempPath, lengthBytes });
       return { length: lengthBytes, ufsFingerprint: status.fingerprint };

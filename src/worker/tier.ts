@@ -29,7 +29,7 @@ export type BlockEntry = {
   isExposed: boolean;
   /** Its bytes are in the under store, or its file is gone: known for ever, since neither is ever undone. */
   isExpendable: boolean;
-  /** When somebody was told last that it is not. -1: nobody asked. */
+  /** When somebody was told last that it is not. -Infinity: nobody asked. */
   neededAtMs: number;
 };
 
@@ -184,8 +184,7 @@ export class TierBooks {
       else gain.isSure = false;
       gain.bytes += entry.lengthBytes;
       if (gain.bytes < sizeBytes) continue;
-      if (!gain.isSure)
-        return { kind: "asking", blocks: this.undecided(times, [entry.directory]) };
+      if (!gain.isSure) return { kind: "asking", blocks: this.undecided(times, [entry.directory]) };
       for (const victim of gain.victims) this.#unlist(victim);
       const { chargedBytes } = this.#directory(entry.directory);
       const freed = gain.victims.reduce((sum, victim) => sum + victim.lengthBytes, 0);
@@ -242,7 +241,7 @@ export class TierBooks {
     for (const entry of this.#entries.values()) {
       const { id, isExpendable, neededAtMs, lengthBytes, users } = entry;
       if (!isExpendable)
-        usage[neededAtMs >= 0 ? "neededBytes" : "undecidedBytes"] += lengthBytes;
+        usage[neededAtMs > -Infinity ? "neededBytes" : "undecidedBytes"] += lengthBytes;
       else if (this.#pinnedFiles.has(fileIdOfBlock(id)) || entry.protectedUntilMs > nowMs)
         usage.pinnedBytes += lengthBytes;
       else if (users > 0) usage.usedBytes += lengthBytes;
@@ -278,7 +277,10 @@ export class TierBooks {
     readonly lengthBytes: number;
   }): BlockEntry {
     this.#directory(block.directory).chargedBytes += block.lengthBytes;
-    return this.#list(block, 0);
+    const entry = this.#list(block, 0);
+    // A client that got the path before the worker was restarted may still have the file mapped.
+    entry.isExposed = true;
+    return entry;
   }
 
   #list(
@@ -294,7 +296,7 @@ export class TierBooks {
       persistedAtMs: Infinity,
       isExposed: false,
       isExpendable: false,
-      neededAtMs: -1,
+      neededAtMs: -Infinity,
     };
     this.#entries.set(entry.id, entry);
     this.#idle.set(entry.id, entry);
@@ -338,7 +340,7 @@ export class TierBooks {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     entry.persistedAtMs = nowMs;
-    entry.neededAtMs = -1; // worth another question
+    entry.neededAtMs = -Infinity; // worth another question
   }
 
   /**

@@ -52,7 +52,7 @@ export class UfsBlock {
     let writer: BlockWriter | null = null;
     if (fillBytes !== null)
       try {
-        const room = { reserveBytes: fillBytes, isPinned: false };
+        const room = { reserveBytes: fillBytes, isPinned: false, isInUfs: true };
         writer = await deps.store.createWriter(blockId, room);
       } catch (error) {
         if (!(error instanceof RockpoolError)) {

@@ -6,7 +6,6 @@
 import type { BlockId } from "../common/ids.ts";
 import type { MethodShape } from "../rpc/service.ts";
 import type { UnderFileSystem } from "../ufs/under_file_system.ts";
-import type { BlockStoreEvent } from "./block_store.ts";
 
 /** Where a worker serves blocks. */
 export type BlockAddress = { readonly host: string; readonly port: number };
@@ -59,6 +58,23 @@ export type MountedUfs = (
   rootUri: string,
   properties: ReadonlyMap<string, string>,
 ) => UnderFileSystem;
+
+export type BlockStoreEvent =
+  | { readonly kind: "blockFileDropped"; readonly path: string; readonly reason: string }
+  | {
+      readonly kind: "blockQuarantined";
+      readonly blockId: BlockId;
+      readonly path: string;
+      readonly reason: string;
+    }
+  | { readonly kind: "blocksEvicted"; readonly blockIds: readonly BlockId[] }
+  /** Files stay until the next start. */
+  | { readonly kind: "blockCleanupFailed"; readonly blockId: BlockId; readonly message: string }
+  | { readonly kind: "spareCleanupFailed"; readonly message: string }
+  /** Its device failed several times: nothing new is written there until the worker is restarted. */
+  | { readonly kind: "directoryLost"; readonly path: string; readonly reason: string };
+
+export type BlockChange = { readonly kind: "added" | "removed"; readonly blockId: BlockId };
 
 export type DataEvent =
   | { readonly kind: "blockCached"; readonly blockId: BlockId; readonly lengthBytes: number }

@@ -58,6 +58,12 @@ export class FakeMaster {
   onCommit: (blockId: bigint) => void | Promise<void> = () => {};
   readonly mounts = new Map<bigint, { readonly uri: string; readonly isReadOnly: boolean }>();
   readonly places = new Map<bigint, readonly { readonly host: string; readonly port: number }[]>();
+  /** What the master says of files; null for one that is gone. */
+  persistenceOf: (fileId: bigint) => string | null = () => "NOT_PERSISTED";
+  /** Called before a question about a file is answered. */
+  beforeFileInfo: () => Promise<void> = async () => {};
+  /** Files that were asked about. */
+  readonly questions: bigint[] = [];
   #server: GrpcServer | null = null;
   port = 0;
 
@@ -153,6 +159,14 @@ export class FakeMaster {
           this.#mustLead();
           this.pinPolls++;
           return { pinnedFileIds: this.pinned };
+        }),
+        unary(files.GetFileInfo, async ({ fileId = 0n }) => {
+          this.#mustLead();
+          this.questions.push(fileId);
+          await this.beforeFileInfo();
+          const persistenceState = this.persistenceOf(fileId);
+          if (persistenceState === null) throw new RockpoolError("NOT_FOUND", `No file ${fileId}`);
+          return { fileInfo: { fileId, persistenceState } };
         }),
         unary(files.GetUfsInfo, ({ mountId = 0n }) => {
           this.#mustLead();

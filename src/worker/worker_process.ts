@@ -25,6 +25,7 @@ import { CacheJobs } from "./cache_jobs.ts";
 import { Committer } from "./committer.ts";
 import { blockWorkerTable, workerControlTable } from "./data_service.ts";
 import { nodeDisk } from "./disk.ts";
+import { FileStates } from "./file_states.ts";
 import { Leader } from "./leader.ts";
 import { MasterLink } from "./master_link.ts";
 import type { MasterStatus } from "./master_sync.ts";
@@ -110,6 +111,8 @@ const MESSAGE_BYTES_MAX = 2 * CHUNK_BYTES_MAX;
 const STOP_GRACE_MS = 2_000;
 /** A master that vanished without a word is connected to anew after this, not after the system's quarter of an hour. */
 const KEEPALIVE = { timeMs: 5_000, timeoutMs: 5_000 };
+/** Alluxio's `alluxio.worker.network.keepalive.time` and `.timeout`: a client that vanished gives back room and locks. */
+const CLIENT_KEEPALIVE = { timeMs: 30_000, timeoutMs: 30_000 };
 
 export function createWorker(options: WorkerOptions, deps: WorkerDeps): WorkerProcess {
   const counters = new WorkerCounters();
@@ -167,13 +170,14 @@ async function open(
   const { clock, timers } = world;
   const startedMs = clock.wallMs();
   const slots = new SlotPool(kernels);
+  const leaderCalls = new MasterChannel({ addresses: options.masters, auth: options.credentials });
+  const files = new FileStates({ calls: leaderCalls, clock, timers });
   const store = await BlockStore.open({
     options: { tier: onlyTier(options), isSynced: options.isSynced },
-    ...{ disk: nodeDisk(), kernels, slots, clock, onEvent },
+    ...{ disk: nodeDisk(), kernels, slots, files, clock, onEvent },
   });
   let address = addressOf(options, options.rpcPort);
   let sync: MasterSync | null = null;
-  const leaderCalls = new MasterChannel({ addresses: options.masters, auth: options.credentials });
   const leader = new Leader({
     ...{ calls: leaderCalls, store },
     address: () => address,
@@ -184,7 +188,7 @@ async function open(
   const committer = new Committer(store, leader, onEvent);
   const shared = { store, slots, mounts, peers, committer, counters, onEvent };
   const jobs = new CacheJobs(shared);
-  const persister = new Persister({ ...shared, leader });
+  const persister = new Persister({ ...shared, leader, files });
   const isOwn = (other: { readonly host: string; readonly port: number }) =>
     other.port === address.dataPort &&
     (other.host === address.host || other.host === address.containerHost);
@@ -254,6 +258,7 @@ function openServer(options: WorkerOptions, deps: WorkerDeps): GrpcServer {
   const shared = {
     messageBytesMax: MESSAGE_BYTES_MAX,
     windowBytes: Math.max(windowBytes, 2 * SLOT_BYTES),
+    keepalive: CLIENT_KEEPALIVE,
     onEvent,
     ...(onCallEnd === undefined ? {} : { onCallEnd }),
   };

@@ -180,7 +180,11 @@ function fakeMasters(
   return { fileSystem, blocks };
 }
 
-export async function startMaster(isServing = true): Promise<Fake> {
+/** @param own what the namespace shall do in its own way */
+export async function startMaster(
+  isServing = true,
+  own: Partial<FileSystemMaster> = {},
+): Promise<Fake> {
   const fake = {
     calls: [],
     isServing,
@@ -195,8 +199,10 @@ export async function startMaster(isServing = true): Promise<Fake> {
   });
   const server = new GrpcServer({ authenticator: sasl, messageBytesMax: 1e6 });
   cleanups.push(() => server.close(0));
+  const { fileSystem, blocks } = fakeMasters(fake);
   const ports: MasterServicePorts = {
-    ...fakeMasters(fake),
+    fileSystem: { ...fileSystem, ...own },
+    blocks,
     isServing: () => fake.isServing,
     principalOf: ({ user }) => ({ user, groups: [`${user}s`], isSuperuser: user === "root" }),
     pinnedFileIds: () => [FILE.id],

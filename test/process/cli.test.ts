@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -28,12 +28,24 @@ function digests(folder: string): Record<string, string> {
   return found;
 }
 
+/** Three levels, 200 files from nothing to 63 KB, 45 directories of which 20 are empty. */
+async function makeTree(tree: string): Promise<void> {
+  for (let a = 0; a < 5; a++)
+    for (let b = 0; b < 4; b++) {
+      const below = join(tree, `a${a}`, `b ${b}`);
+      await mkdir(join(below, "empty"), { recursive: true });
+      for (let c = 0; c < 10; c++) await writeFile(join(below, `f${c}`), randomBytes(c * 7001));
+    }
+}
+
 describe("the command line", () => {
   let cluster: LocalCluster;
   const folder = mkdtempSync(join(tmpdir(), "rockpool-cli-"));
+  const tree = join(folder, "tree");
   before(async () => {
     cluster = await LocalCluster.start({ masters: 3, workers: 2 });
     await writeFile(join(folder, "small"), "hello world\n");
+    await makeTree(tree);
   });
   after(async () => {
     await cluster?.stop();
@@ -184,6 +196,8 @@ describe("the command line", () => {
       "getConf -Dalluxio.user.block.size.bytes.default=1MB alluxio.user.block.size.bytes.default --source",
       "SYSTEM_PROPERTY\n",
     );
+    await run("conf get", /\nalluxio\.user\.block\.size\.bytes\.default=64MB \(DEFAULT\)\n/);
+    await run("conf get --master", /^alluxio\..*=.* \([A-Z_]+\)\n/);
     await run("conf get alluxio.nope", "alluxio.nope is not a valid configuration key\n", 1);
     await run("version", /^\d+\.\d+\.\d+\n$/);
     await run("fs help ls", /^ls: .*\nUsage: ls \[-d/);
@@ -227,13 +241,6 @@ describe("the command line", () => {
   });
 
   test("a tree goes up and comes back byte for byte", async () => {
-    const tree = join(folder, "tree");
-    for (let a = 0; a < 5; a++)
-      for (let b = 0; b < 4; b++) {
-        const below = join(tree, `a${a}`, `b ${b}`);
-        await mkdir(join(below, "empty"), { recursive: true });
-        for (let c = 0; c < 10; c++) await writeFile(join(below, `f${c}`), randomBytes(c * 7001));
-      }
     const up = await cluster.cli("fs", "copyFromLocal", "--thread", "16", tree, "/tree");
     assert.equal(up.exit, 0, up.stdout + up.stderr);
     assert.equal(up.stdout.split("\n").length - 1, 200);
@@ -252,9 +259,16 @@ describe("the command line", () => {
     for (const name of ["a", "b", "c"]) await writeFile(join(broken, name), name);
     await run("fs mkdir /taken/broken", /created/);
     await run("fs copyFromLocal @broken /taken", /^\/taken\/broken already exists\./, 255);
-    await writeFile(join(broken, "x".repeat(255)), "");
-    await mkdir(join(broken, "d".repeat(200), "e".repeat(200)), { recursive: true });
-    await run("fs copyFromLocal @broken /whole", /Copied/);
+    await symlink(join(folder, "nowhere"), join(broken, "b2"));
+    const { exit, stdout } = await cluster.cli("fs", "copyFromLocal", broken, "/whole");
+    assert.equal(exit, 255);
+    const lines = stdout.trimEnd().split("\n").sort();
+    const link = `file://${broken}/b2`;
+    assert.deepEqual(lines, [
+      "1 not copied, 3 copied",
+      ...["a", "b", "c"].map((name) => `Copied file://${broken}/${name} to /whole/${name}`),
+      `Failed to copy ${link}: Path "${link}" does not exist.`,
+    ]);
   });
 
   test("a reader that goes away ends `fs cat` without a word", async () => {
@@ -273,17 +287,18 @@ describe("the command line", () => {
   });
 
   test("Ctrl-C during a copy leaves no file, and exit code 130", async () => {
-    await writeFile(join(folder, "huge"), randomBytes(64 * 1024 * 1024));
+    await writeFile(join(folder, "huge"), Buffer.alloc(256 * 1024 * 1024));
     const env = { ...process.env, ALLUXIO_CONF_DIR: join(cluster.dir, "conf") };
     const words = ["fs", "copyFromLocal", join(folder, "huge"), "/interrupted"];
     const child = spawn(process.execPath, [CLI, ...words], { env });
     const out = collect(child, "stdout");
+    const closed = once(child, "close");
     await cluster.until("the copy begins", async () => {
       const { exit } = await cluster.cli("fs", "test", "-f", "/interrupted");
       return exit === 0 || child.exitCode !== null;
     });
     child.kill("SIGINT");
-    await once(child, "close");
+    await closed;
     // A fast machine may have been done before.
     if (child.exitCode === 0) return;
     assert.equal(child.exitCode, 130);
@@ -293,7 +308,6 @@ describe("the command line", () => {
 
   test("killing the leader during a copy is not noticed", async () => {
     const leader = await cluster.leader();
-    const tree = join(folder, "tree");
     const copy = cluster.cli("fs", "copyFromLocal", tree, "/during");
     await cluster.until("the copy goes on", async () => {
       const { stdout } = await cluster.cli("fs", "count", "/during");
