@@ -23,8 +23,8 @@ const core = new JournalCore({
   fileSystem: nodeFileSystem(),
   crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
   world: nodeWorld(),
-  post(message, transfer) {
-    port.postMessage(message, transfer);
+  post(message) {
+    port.postMessage(message);
     // Nothing follows it: without the port, nothing holds the thread.
     if (message.kind === "closed") port.close();
   },

@@ -35,7 +35,7 @@ const ENTRY_POINTS = /^src\/[a-z_]+\.ts$/;
 
 /** Code that decides and never touches the world: the simulator runs it under its own. */
 const PURE =
-  /^src\/(common|raft)\/|^src\/world\/ports\.ts$|^src\/kv\/(kv|memory_kv)\.ts$|^src\/journal\/(record|journal_system)\.ts$|^src\/master\/(api|command|inode|inode_tree|state_machine|permissions|mount_table|apply\w*)\.ts$|^src\/conf\/(?!load\.)/;
+  /^src\/(common|raft)\/|^src\/world\/ports\.ts$|^src\/kv\/(kv|memory_kv)\.ts$|^src\/journal\/(record|journal_system)\.ts$|^src\/master\/(api|command|file_blocks|inode|inode_tree|state_machine|permissions|mount_table|apply\w*)\.ts$|^src\/conf\/(?!load\.)/;
 const WORLD =
   /\bDate\.now\(|new Date\(\)|Math\.random\(|\bperformance\.now\(|\bset(Timeout|Interval|Immediate)\(|from "node:|\bprocess\./;
 const COMMENT = /^\s*(\*|\/\/|\/\*)/;

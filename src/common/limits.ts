@@ -37,6 +37,8 @@ export const PEER_INFLIGHT_BYTES_MAX = 8 * MiB;
 export const MASTER_MESSAGE_BYTES_MAX = 100 * MiB;
 /** Entries of one listing message; a complete FileInfo is about 400 B. */
 export const LIST_BATCH = 1000;
+/** Blocks of one file: what is told of them fills a message, and freeing them holds the main loop for half a second. */
+export const FILE_BLOCKS_MAX = 1_000_000;
 /** Children removed by one entry of a recursive delete: keeps one entry's apply below ~20 ms. */
 export const DELETE_BATCH = 1000;
 /** Alluxio's retry cache size; also the least that a client's 2 min of retries can need. */

@@ -338,12 +338,12 @@ export class PeerPins {
   check(address: string, incarnation: bigint): "known" | "wiped" {
     const pinned = this.#pins.get(address);
     if (pinned !== undefined) return pinned === incarnation ? "known" : "wiped";
-    this.#pins.set(address, incarnation);
-    const incarnations = Object.fromEntries(
-      [...this.#pins].map(([key, value]) => [key, hex(value)]),
-    );
+    const pins = new Map(this.#pins).set(address, incarnation);
+    const incarnations = Object.fromEntries([...pins].map(([key, value]) => [key, hex(value)]));
     const content = JSON.stringify({ formatVersion: FORMAT_VERSION, incarnations }, null, 2);
     replaceFile(this.#folder, PEERS_FILE, `${content}\n`);
+    // Only now: a pin that the disk did not take would be forgotten with the next restart.
+    this.#pins.set(address, incarnation);
     return "known";
   }
 }

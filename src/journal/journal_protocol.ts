@@ -1,8 +1,9 @@
 /**
  * What the main thread and the journal thread say to each other, and what the journal tells its operator.
  *
- * Messages are plain values that survive a structured clone; bulk travels as one packed buffer that is transferred. Each
- * direction is ordered. Of the thread's messages: `accepted` comes before the `committed` that holds its entries, and the
+ * Messages are plain values that survive a structured clone; bulk travels as one packed buffer, and is copied: from the
+ * first buffer that is transferred on, V8 slows every access to a typed array in the sending thread. Each direction is
+ * ordered. Of the thread's messages: `accepted` comes before the `committed` that holds its entries, and the
  * `softState` of a lost reign comes after every answer given under it.
  * @module
  */
@@ -39,9 +40,11 @@ export type ThreadOptions = {
   readonly segmentBytes: number;
   readonly cacheBytesMax: number;
   readonly timings: JournalTimings;
+  /** Shared. The main thread counts its turns in it, some each second. */
+  readonly mainTurns: Int32Array;
 };
 
-/** Byte strings end to end, so that one transfer carries them all. */
+/** Byte strings end to end, so that one copy carries them all. */
 export type Packed = {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly lengths: Uint32Array<ArrayBuffer>;
@@ -162,6 +165,13 @@ export type JournalEvent =
     }
   /** This thread did not run for so long. Its own timers start anew. */
   | { readonly kind: "stalled"; readonly gapMs: number }
+  /** This leader's disk or main thread hangs: another member is asked to lead. */
+  | {
+      readonly kind: "steppingAside";
+      readonly part: "disk" | "mainThread";
+      readonly stillMs: number;
+      readonly heirAddress: string;
+    }
   /** The disk is full: this member neither leads nor votes until there is room. It tries every second. */
   | { readonly kind: "readOnly"; readonly message: string; readonly remedy: string }
   | { readonly kind: "writableAgain" }
@@ -196,7 +206,7 @@ export type FromThread =
 
 /** The way to the journal thread. */
 export interface ThreadPort {
-  post(message: ToThread, transfer?: readonly ArrayBuffer[]): void;
+  post(message: ToThread): void;
   /** Ends the thread at once, as a crash would. */
   abandon(): Promise<void>;
 }

@@ -6,7 +6,8 @@
  * the main thread when they are committed and durable here, at the pace at which it applies them.
  *
  * It runs in a thread of its own so that a long turn of the main loop costs no election. A turn of this one that took
- * longer than two heartbeats says nothing about the peers, so the timers start anew.
+ * longer than two heartbeats says nothing about the peers, so the timers start anew. A leader whose disk or main thread
+ * hangs steps aside: its heartbeats alone would keep the others from taking over.
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
@@ -41,6 +42,7 @@ import {
   type ToThread,
   unpack,
 } from "./journal_protocol.ts";
+import { type Ailment, LeaderHealth } from "./leader_health.ts";
 import { RaftTransport } from "./raft_transport.ts";
 import type { Crc32c } from "./record.ts";
 import { openWal, type Wal } from "./wal.ts";
@@ -59,7 +61,7 @@ export type JournalCoreOptions = {
   readonly fileSystem: JournalFileSystem;
   readonly crc32c: Crc32c;
   readonly world: World;
-  readonly post: (message: FromThread, transfer: readonly ArrayBuffer[]) => void;
+  readonly post: (message: FromThread) => void;
 };
 
 /** The disk is still full. */
@@ -88,6 +90,9 @@ export class JournalCore {
   /** Last indexes of the deliveries that the main thread has not applied. */
   #deliveries: LogIndex[] = [];
   #lastTickMs = 0;
+  /** Without a stall, since the timers last started anew because of one. */
+  #steadyMs = Number.POSITIVE_INFINITY;
+  readonly #health = new LeaderHealth();
   #stallToldMs = Number.NEGATIVE_INFINITY;
   #tickTimer: Timer | null = null;
   #statusTimer: Timer | null = null;
@@ -127,7 +132,7 @@ export class JournalCore {
         break;
       case "transfer": {
         const isBegun = this.#session?.raft.transferLeadership(message.to) ?? false;
-        this.#post({ kind: "transferAnswer", requestId: message.requestId, isBegun }, []);
+        this.#post({ kind: "transferAnswer", requestId: message.requestId, isBegun });
         this.#pump();
         break;
       }
@@ -145,7 +150,7 @@ export class JournalCore {
   }
 
   #event(event: JournalEvent): void {
-    this.#post({ kind: "event", event }, []);
+    this.#post({ kind: "event", event });
   }
 
   // — opening —
@@ -177,16 +182,13 @@ export class JournalCore {
       this.#event({ kind: "journalOpened", folder, lastIndex, commitIndex, term, tookMs });
       const { role, leader } = session.raft.status();
       const softState = { role, term, leader };
-      this.#post({ kind: "started", status: this.#statusOf(session), softState }, []);
+      this.#post({ kind: "started", status: this.#statusOf(session), softState });
       this.#begin(session);
     } catch (error) {
       this.#state = "stopped";
       this.#unlock?.();
       this.#unlock = null;
-      this.#post(
-        { kind: "startFailed", error: plainError(error), exitCode: exitCodeOf(error) },
-        [],
-      );
+      this.#post({ kind: "startFailed", error: plainError(error), exitCode: exitCodeOf(error) });
     }
   }
 
@@ -297,17 +299,54 @@ export class JournalCore {
     const { tickMs, heartbeatMs } = options.timings;
     const nowMs = this.#world.clock.monotonicMs();
     const gapMs = nowMs - this.#lastTickMs;
-    if (gapMs > 2 * heartbeatMs) {
-      this.#lastTickMs = nowMs;
-      if (nowMs - this.#stallToldMs >= STALL_EVENT_INTERVAL_MS) {
-        this.#stallToldMs = nowMs;
-        this.#event({ kind: "stalled", gapMs: Math.round(gapMs) });
+    if (gapMs > 2 * heartbeatMs) this.#onStall(session, options, gapMs);
+    else
+      for (; nowMs - this.#lastTickMs >= tickMs; this.#lastTickMs += tickMs) {
+        this.#steadyMs += tickMs;
+        session.raft.tick();
       }
-      session.raft.resetTimers();
-    } else
-      for (; nowMs - this.#lastTickMs >= tickMs; this.#lastTickMs += tickMs) session.raft.tick();
+    this.#checkHealth(session, options, nowMs);
     this.#scheduleTick();
     this.#pump();
+  }
+
+  /**
+   * Nobody was heard because nobody listened, which is forgiven once. Where stalls follow one another, that would put off
+   * every election, and every look for a quorum, for ever; so there a stall counts for two heartbeats. What waited in the
+   * sockets comes before the next one, and outweighs them if a leader is there.
+   */
+  #onStall({ raft }: Session, { timings }: ThreadOptions, gapMs: number): void {
+    const nowMs = this.#world.clock.monotonicMs();
+    this.#lastTickMs = nowMs;
+    this.#health.forgive(nowMs);
+    if (nowMs - this.#stallToldMs >= STALL_EVENT_INTERVAL_MS) {
+      this.#stallToldMs = nowMs;
+      this.#event({ kind: "stalled", gapMs: Math.round(gapMs) });
+    }
+    if (this.#steadyMs >= timings.electionMaxMs) {
+      this.#steadyMs = 0;
+      raft.resetTimers();
+    } else for (let ms = 0; ms < 2 * timings.heartbeatMs; ms += timings.tickMs) raft.tick();
+  }
+
+  #checkHealth({ raft, wal, transport }: Session, { mainTurns }: ThreadOptions, nowMs: number) {
+    const progress = { disk: wal.progress, mainThread: Atomics.load(mainTurns, 0) };
+    const isLeader = this.#softState.role === "leader";
+    const ailment = this.#health.ailment(progress, isLeader, nowMs);
+    if (ailment === null) return;
+    const [heir] = raft
+      .status()
+      .progress.filter(({ id, isActive }) => isActive && transport.isConnected(id))
+      .sort((a, b) => b.matchIndex - a.matchIndex);
+    // Without a quorum this reign is about to end anyhow.
+    if (heir === undefined || !raft.transferLeadership(heir.id)) return;
+    this.#health.handingOver(nowMs);
+    this.#tellAilment(ailment, heir.id);
+  }
+
+  #tellAilment({ part, stillMs }: Ailment, heir: MemberId): void {
+    const heirAddress = this.#addressOf(heir) ?? "";
+    this.#event({ kind: "steppingAside", part, stillMs: Math.round(stillMs), heirAddress });
   }
 
   #scheduleStatus(): void {
@@ -339,7 +378,7 @@ export class JournalCore {
       .join()}`;
     if (key === this.#statusKey) return;
     this.#statusKey = key;
-    this.#post({ kind: "status", status }, []);
+    this.#post({ kind: "status", status });
   }
 
   // — requests —
@@ -352,16 +391,16 @@ export class JournalCore {
       raft !== undefined && isOfTerm ? raft.propose(unpack(message.payloads)) : undefined;
     if (result?.kind === "accepted") {
       const { firstIndex, term } = result;
-      this.#post({ kind: "accepted", requestId, firstIndex, term }, []);
+      this.#post({ kind: "accepted", requestId, firstIndex, term });
       this.#pump();
-    } else this.#post({ kind: "refused", requestId }, []);
+    } else this.#post({ kind: "refused", requestId });
   }
 
   #read({ context, term }: Extract<ToThread, { kind: "read" }>): void {
     const raft = this.#session?.raft;
     const isOfTerm = this.#softState.term === term;
     if (raft === undefined || !isOfTerm || raft.readIndex(context) === "notLeader")
-      this.#post({ kind: "readsAborted", contexts: [context] }, []);
+      this.#post({ kind: "readsAborted", contexts: [context] });
     else this.#pump();
   }
 
@@ -405,16 +444,16 @@ export class JournalCore {
         if (last !== undefined) raft.persisted({ index: last.index, term: last.term });
         this.#pump();
       });
-    this.#committed = ready.committed.at(-1)?.index ?? this.#committed;
+    this.#committed = ready.applyThrough ?? this.#committed;
     for (const { context, index } of ready.readStates)
-      this.#post({ kind: "readReady", context, index }, []);
+      this.#post({ kind: "readReady", context, index });
     if (ready.abortedReads.length > 0)
-      this.#post({ kind: "readsAborted", contexts: ready.abortedReads }, []);
+      this.#post({ kind: "readsAborted", contexts: ready.abortedReads });
   }
 
   #onSoftState(softState: SoftState): void {
     this.#softState = softState;
-    this.#post({ kind: "softState", softState }, []);
+    this.#post({ kind: "softState", softState });
     const { role, term, leader } = softState;
     this.#event({ kind: "roleChanged", role, term, leaderAddress: this.#addressOf(leader) });
     if (this.#session !== null) this.#postStatus();
@@ -432,17 +471,16 @@ export class JournalCore {
       const entries = wal.entries(this.#delivered + 1, this.#committed + 1, DELIVER_BYTES_MAX);
       this.#delivered = entries.at(-1)?.index ?? this.#delivered;
       this.#deliveries.push(this.#delivered);
-      const packed = packEntries(entries);
-      const { bytes, lengths, terms, isCommand } = packed;
-      const buffers = [bytes.buffer, lengths.buffer, terms.buffer, isCommand.buffer];
-      this.#post({ kind: "committed", entries: packed }, buffers);
+      this.#post({ kind: "committed", entries: packEntries(entries) });
     }
   }
 
   // — the end —
 
   #onWalFailure(failure: WalFailure): void {
-    if (this.#state !== "running") return;
+    // While the disk is full another try fails as `#reopen` sees; but a disk that is broken by now is broken.
+    const isNews = this.#state === "running" || failure.kind === "fatal";
+    if (!isNews || this.#state === "stopped") return;
     const { message, remedy } = failure.error;
     if (failure.kind === "fatal") {
       void this.#stop(); // Nobody waits for it: the process is about to end.
@@ -488,6 +526,12 @@ export class JournalCore {
 
   /** Stops taking part: the peers see the connections close, and the main thread loses its reign. */
   async #endSession(): Promise<void> {
+    const wal = this.#session?.wal;
+    await this.#leave();
+    await wal?.abandon();
+  }
+
+  async #leave(): Promise<void> {
     const session = this.#session;
     this.#session = null;
     this.#tickTimer?.cancel();
@@ -496,7 +540,6 @@ export class JournalCore {
     if (session === null) return;
     this.#onSoftState({ role: "follower", term: this.#softState.term, leader: null });
     await session.transport.close();
-    await session.wal.abandon();
   }
 
   /** Drops everything as it is, as a crash would: nothing more is written or sent. */
@@ -513,9 +556,11 @@ export class JournalCore {
 
   async #close(): Promise<void> {
     const wal = this.#session?.wal;
-    this.#tickTimer?.cancel();
+    // First nothing new may come: the log of a busy member would never be done.
+    const left = this.#leave();
     await wal?.close();
+    await left;
     await this.#stop();
-    this.#post({ kind: "closed" }, []);
+    this.#post({ kind: "closed" });
   }
 }

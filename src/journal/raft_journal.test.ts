@@ -1,195 +1,27 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { EXIT, isRockpoolError } from "../common/errors.ts";
-import type { LogIndex } from "../common/ids.ts";
-import { openFallbackKernels } from "../kernels/fallback.ts";
 import { nodeWorld } from "../world/node_world.ts";
-import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
 import { inspectJournal } from "./inspect_journal.ts";
+import {
+  Cluster,
+  crc32c,
+  encoder,
+  faulty,
+  Memory,
+  rest,
+  root,
+  SEGMENT_BYTES,
+  until,
+} from "./journal_fixture.ts";
 import { formatJournal, memberIdOf } from "./journal_folder.ts";
-import type { ConnectThread, JournalEvent } from "./journal_protocol.ts";
-import type { CommittedEntry, LeadershipEvent, StateMachine } from "./journal_system.ts";
 import { RaftJournal } from "./raft_journal.ts";
 import { inProcess, workerThread } from "./thread_port.ts";
-
-const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
-const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
-const SEGMENT_BYTES = 256 * 1024;
-
-const root = mkdtempSync(join(tmpdir(), "rockpool-journal-"));
-const clusters = new Set<Cluster>();
-after(async () => {
-  for (const cluster of clusters) await cluster.stop();
-  rmSync(root, { recursive: true, force: true });
-});
-
-/** Remembers every command; outlives the journal that drives it, as a store on disk would. */
-class Memory implements StateMachine<string> {
-  readonly applied: CommittedEntry[] = [];
-  #through: LogIndex = 0;
-
-  appliedIndex(): LogIndex {
-    return this.#through;
-  }
-
-  apply(entries: readonly CommittedEntry[], throughIndex: LogIndex): readonly string[] {
-    this.#through = throughIndex;
-    this.applied.push(...entries);
-    return entries.map((entry) => `done ${decoder.decode(entry.payload)}`);
-  }
-
-  words(): string[] {
-    return this.applied.map((entry) => decoder.decode(entry.payload));
-  }
-}
-
-/** A port below the range from which the system takes those of outgoing connections. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
-
-type Node = {
-  readonly address: string;
-  readonly folder: string;
-  journal: RaftJournal<string> | null;
-  machine: Memory;
-  readonly events: JournalEvent[];
-  readonly leadership: LeadershipEvent[];
-};
-
-class Cluster {
-  readonly nodes: Node[] = [];
-
-  static async make(size: number): Promise<Cluster> {
-    const cluster = new Cluster();
-    clusters.add(cluster);
-    const ports = new Set<number>();
-    while (ports.size < size) ports.add(await freePort());
-    const addresses = [...ports].map((port) => `127.0.0.1:${port}`);
-    for (const address of addresses) {
-      const folder = mkdtempSync(join(root, "node-"));
-      await formatJournal(folder, {
-        address,
-        addresses,
-        crc32c,
-        segmentBytes: SEGMENT_BYTES,
-        nowMs: 1,
-      });
-      cluster.nodes.push({
-        address,
-        folder,
-        journal: null,
-        machine: new Memory(),
-        events: [],
-        leadership: [],
-      });
-    }
-    return cluster;
-  }
-
-  static async started(size: number): Promise<Cluster> {
-    const cluster = await Cluster.make(size);
-    await Promise.all(cluster.nodes.map((node) => cluster.start(node)));
-    return cluster;
-  }
-
-  async start(node: Node, connectThread: ConnectThread = inProcess({ crc32c })): Promise<void> {
-    node.journal = new RaftJournal<string>({
-      folder: node.folder,
-      address: node.address,
-      addresses: this.nodes.map(({ address }) => address),
-      bindHost: "127.0.0.1",
-      bindPort: Number(node.address.split(":")[1]),
-      stateMachine: node.machine,
-      world: nodeWorld(),
-      connect: connectThread,
-      onEvent: (event) => node.events.push(event),
-      segmentBytes: SEGMENT_BYTES,
-      cacheBytesMax: 16 * 1024,
-    });
-    node.journal.onLeadership((event) => node.leadership.push(event));
-    await node.journal.start();
-  }
-
-  async kill(node: Node): Promise<void> {
-    const journal = node.journal;
-    node.journal = null;
-    await journal?.abandon();
-  }
-
-  get running(): Node[] {
-    return this.nodes.filter(({ journal }) => journal !== null);
-  }
-
-  /** The one that serves, once there is one. */
-  leader(): Promise<Node> {
-    return until("a leader serves", () =>
-      this.running.find(({ journal }) => journal?.isServing() === true),
-    );
-  }
-
-  /** Proposes at whoever leads, as often as it takes. */
-  async propose(word: string): Promise<string> {
-    for (;;) {
-      const leader = await this.leader();
-      try {
-        return (await leader.journal?.propose(encoder.encode(word))) ?? "";
-      } catch (error) {
-        if (!isRockpoolError(error, "UNAVAILABLE")) throw error;
-      }
-      // Let others run: an answer that comes at once would loop without end.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
-  /** Waits until every running node has applied the same. */
-  async settled(words: readonly string[]): Promise<void> {
-    const hasAll = ({ machine }: Node) => {
-      const applied = new Set(machine.words());
-      return words.every((word) => applied.has(word));
-    };
-    await until("every node has applied everything", () =>
-      this.running.every(hasAll) ? true : undefined,
-    );
-  }
-
-  async stop(): Promise<void> {
-    clusters.delete(this);
-    await Promise.all(this.running.map((node) => this.kill(node)));
-  }
-}
-
-async function until<T>(what: string, look: () => T | undefined): Promise<T> {
-  const endMs = Date.now() + 10_000;
-  for (;;) {
-    const found = look();
-    if (found !== undefined) return found;
-    if (Date.now() > endMs) throw new Error(`Waited in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
-function rest(cluster: Cluster, leader: Node): Node[] {
-  return cluster.nodes.filter((node) => node !== leader);
-}
 
 for (const size of [1, 3, 5])
   test(`RaftJournal of ${size} answers each proposal with the result of its own entry`, async () => {
@@ -425,30 +257,6 @@ test("RaftJournal refuses a folder that is not formatted, open elsewhere, or of 
   assert.ok(node.events.some((event) => event.kind === "lockTakenOver"));
   await cluster.stop();
 });
-
-/** The real file system, but for writes that fail with `fault.code` while it is set. */
-function faulty(fault: { code: string | null }): JournalFileSystem {
-  const real = nodeFileSystem();
-  const guard = async <T>(act: () => Promise<T>): Promise<T> => {
-    if (fault.code !== null)
-      throw Object.assign(new Error(`Fault ${fault.code}`), { code: fault.code });
-    return act();
-  };
-  return {
-    ...real,
-    create: (path) => guard(() => real.create(path)),
-    openSync(path, mode) {
-      const file = real.openSync(path, mode);
-      return {
-        write: (bytes, at) => guard(() => file.write(bytes, at)),
-        datasync: () => file.datasync(),
-        readSync: (into, at) => file.readSync(into, at),
-        sizeSync: () => file.sizeSync(),
-        close: () => file.close(),
-      };
-    },
-  };
-}
 
 test("RaftJournal steps back while its disk is full, and comes again when there is room", async () => {
   const fault: { code: string | null } = { code: null };

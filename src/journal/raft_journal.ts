@@ -14,7 +14,7 @@ import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant, unreachable } from "../common/invariant.ts";
 import { APPLY_ENTRIES_MAX, ENTRY_BYTES_MAX } from "../common/limits.ts";
 import type { SoftState } from "../raft/messages.ts";
-import type { World } from "../world/ports.ts";
+import type { Timer, World } from "../world/ports.ts";
 import { memberIdOf } from "./journal_folder.ts";
 import {
   type ConnectThread,
@@ -45,6 +45,8 @@ import { WaitingProposals, WaitingReads } from "./waiting.ts";
 const CACHE_BYTES_MAX = 16 * 1024 * 1024;
 /** One leader's attempt to hand over before it closes; its followers then elect by themselves. */
 const TRANSFER_TIMEOUT_MS = 1000;
+/** Six of them fit into the time after which a leader's main thread counts as hung. */
+const TURN_INTERVAL_MS = 250;
 
 export type RaftJournalOptions<R> = {
   /** Formatted by `formatJournal`. */
@@ -80,6 +82,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #state: "new" | "starting" | "open" | "closed" = "new";
   #started: { resolve: () => void; reject: (error: RockpoolError) => void } | null = null;
   #closed: (() => void) | null = null;
+  #closing: Promise<void> | null = null;
 
   #softState: SoftState = { role: "follower", term: 0, leader: null };
   #servingTerm: Term | null = null;
@@ -88,14 +91,17 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #leaderlessSinceMs = 0;
   #lastGainedMs: number | null = null;
   #lastLostMs: number | null = null;
-  #readOnly: PlainError | null = null;
+  #readOnly: { readonly message: string; readonly remedy: string } | null = null;
 
   readonly #proposals = new WaitingProposals<R>();
   readonly #reads = new WaitingReads();
   #isFlushScheduled = false;
   #transferId = 0;
-  #transfers = new Map<number, { to: MemberId; settle: (isBegun: boolean) => void }>();
+  #transfers = new Map<number, { settle: (isBegun: boolean) => void }>();
   #leaderWatchers = new Set<(leader: MemberId | null) => void>();
+
+  readonly #turns = new Int32Array(new SharedArrayBuffer(4));
+  #turnTimer: Timer | null = null;
 
   #chunks: Chunk[] = [];
   #isApplying = false;
@@ -122,7 +128,9 @@ export class RaftJournal<R> implements JournalSystem<R> {
       segmentBytes: this.#options.segmentBytes ?? SEGMENT_BYTES,
       cacheBytesMax: this.#options.cacheBytesMax ?? CACHE_BYTES_MAX,
       timings: { ...DEFAULT_TIMINGS, ...this.#options.timings },
+      mainTurns: this.#turns,
     };
+    this.#countTurns();
     this.#applied = stateMachine.appliedIndex();
     this.#leaderlessSinceMs = this.#options.world.clock.monotonicMs();
     return new Promise((resolve, reject) => {
@@ -130,6 +138,12 @@ export class RaftJournal<R> implements JournalSystem<R> {
       this.#thread = this.#options.connect((message) => this.#receive(message));
       this.#thread.post({ kind: "start", options, appliedIndex: this.#applied });
     });
+  }
+
+  /** Proof of life: a leader whose main thread hangs is made to step aside by its journal thread. */
+  #countTurns(): void {
+    Atomics.add(this.#turns, 0, 1);
+    this.#turnTimer = this.#options.world.timers.after(TURN_INTERVAL_MS, () => this.#countTurns());
   }
 
   #receive(message: FromThread): void {
@@ -184,8 +198,16 @@ export class RaftJournal<R> implements JournalSystem<R> {
     }
   }
 
-  #onStartFailed({ status, message, remedy }: PlainError): void {
+  /** The thread answers nobody any more. */
+  #end(): void {
     this.#state = "closed";
+    this.#turnTimer?.cancel();
+    this.#closed?.();
+    for (const { settle } of this.#transfers.values()) settle(false);
+  }
+
+  #onStartFailed({ status, message, remedy }: PlainError): void {
+    this.#end();
     this.#started?.reject(new RockpoolError(status, message, remedy));
     void this.#thread?.abandon(); // Nothing is open in it any more.
   }
@@ -193,13 +215,12 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #onEvent(event: JournalEvent): void {
     if (event.kind === "readOnly") {
       const { message, remedy } = event;
-      this.#readOnly = { status: "RESOURCE_EXHAUSTED", message, remedy };
+      this.#readOnly = { message, remedy };
     } else if (event.kind === "writableAgain") this.#readOnly = null;
     else if (event.kind === "fatal") {
       this.#started?.reject(new RockpoolError("INTERNAL", event.message, event.remedy));
       this.#endReign();
-      this.#state = "closed";
-      this.#closed?.();
+      this.#end();
     }
     this.#options.onEvent(event);
   }
@@ -247,8 +268,10 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   #unavailable(): RockpoolError {
     if (this.#readOnly !== null) {
-      const { status, message, remedy } = this.#readOnly;
-      return new RockpoolError(status, message, remedy);
+      const { message, remedy } = this.#readOnly;
+      // Among several, another one leads: clients must go on and ask it, and what waited here may yet be committed there.
+      const isAlone = this.#options.addresses.length === 1;
+      return new RockpoolError(isAlone ? "RESOURCE_EXHAUSTED" : "UNAVAILABLE", message, remedy);
     }
     const leader = this.#addressOf(this.#softState.leader);
     const isSelf = this.#softState.leader === this.#self;
@@ -299,9 +322,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     const request = this.#proposals.takeQueued();
     if (request !== null) {
       const { requestId } = request;
-      const payloads = pack(request.payloads);
-      const transfer = [payloads.bytes.buffer, payloads.lengths.buffer];
-      this.#thread.post({ kind: "propose", requestId, term, payloads }, transfer);
+      this.#thread.post({ kind: "propose", requestId, term, payloads: pack(request.payloads) });
     }
     const context = this.#reads.takeQueued();
     if (context !== null) this.#thread.post({ kind: "read", context, term });
@@ -430,7 +451,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     this.#transferId += 1;
     const requestId = this.#transferId;
     const isBegun = await new Promise<boolean>((resolve) => {
-      this.#transfers.set(requestId, { to, settle: resolve });
+      this.#transfers.set(requestId, { settle: resolve });
       thread.post({ kind: "transfer", requestId, to });
     });
     this.#transfers.delete(requestId);
@@ -464,18 +485,21 @@ export class RaftJournal<R> implements JournalSystem<R> {
     });
   }
 
-  async close(): Promise<void> {
-    if (this.#state !== "open") {
-      await this.abandon();
-      return;
-    }
+  /** May be called again, also while it is under way. */
+  close(): Promise<void> {
+    this.#closing ??= this.#state === "open" ? this.#closeOpen() : this.abandon();
+    return this.#closing;
+  }
+
+  async #closeOpen(): Promise<void> {
     await this.#handOver();
+    if (this.#state !== "open") return;
     const closed = new Promise<void>((resolve) => {
       this.#closed = resolve;
     });
     this.#thread?.post({ kind: "close" });
     await closed;
-    this.#state = "closed";
+    this.#end();
     this.#endReign();
     await this.#thread?.abandon();
   }
@@ -497,7 +521,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   /** Stops at once, as a crash would: nothing is handed over, written or answered. */
   async abandon(): Promise<void> {
-    this.#state = "closed";
+    this.#end();
     await this.#thread?.abandon();
     this.#endReign();
   }

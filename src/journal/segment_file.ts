@@ -63,7 +63,9 @@ export async function prepareSegment(
   segmentBytes: number,
 ): Promise<JournalFile> {
   const path = join(folder, segmentName(sequence));
-  const file = await fileSystem.create(`${path}.preparing`);
+  const unfinished = `${path}.preparing`;
+  const file = await fileSystem.create(unfinished);
+  let isNamed = false;
   try {
     const zeros = new Uint8Array(Math.min(ZEROS_BYTES, segmentBytes));
     for (let at = 0; at < segmentBytes; at += zeros.length) {
@@ -71,11 +73,14 @@ export async function prepareSegment(
       // Little by little, so that the log's own fdatasync never waits behind 64 MiB of zeros.
       await file.datasync();
     }
-    await fileSystem.rename(`${path}.preparing`, path);
+    await fileSystem.rename(unfinished, path);
+    isNamed = true;
     await fileSystem.syncFolder(folder);
     return file;
   } catch (error) {
     file.close();
+    // Of a full disk it would hold the last free bytes, which others need.
+    if (!isNamed) fileSystem.removeSync(unfinished);
     throw error;
   }
 }

@@ -53,7 +53,7 @@ export function workerThread(scriptUrl: URL, workerData: ThreadWorkerData): Conn
       });
     });
     return {
-      post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
+      post: (message) => worker.postMessage(message),
       async abandon() {
         isEnding = true;
         await worker.terminate();

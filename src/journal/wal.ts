@@ -41,7 +41,7 @@ import {
   writeIdentity,
 } from "./segment_file.ts";
 import { fatalFailure, isNoSpace, WalError, type WalFailure, writeFailure } from "./wal_failure.ts";
-import { type RecoveredWal, recoverWal, type WalOwner } from "./wal_recovery.ts";
+import { type RecoveredWal, recoverWal, secureTail, type WalOwner } from "./wal_recovery.ts";
 
 /** How long the log is idle before the last batch's descriptor gets an fdatasync of its own. */
 const IDLE_MS = 5;
@@ -113,6 +113,7 @@ export class Wal implements RaftStorage {
   #buffer = new Uint8Array(64 * 1024);
   #running: Promise<void> | null = null;
   #isKicked = false;
+  #finished = 0;
   #state: "open" | "closing" | "failed" = "open";
   #idleTimer: ReturnType<typeof setTimeout> | null = null;
 
@@ -166,6 +167,11 @@ export class Wal implements RaftStorage {
   /** Sequence of the segment that is written to; 0 before the first write. */
   get sequence(): number {
     return this.#sequence;
+  }
+
+  /** Changes with all that the disk finishes; null while it has nothing to do. */
+  get progress(): number | null {
+    return this.#running === null ? null : this.#finished;
   }
 
   #pathOf(sequence: number): string {
@@ -446,6 +452,7 @@ export class Wal implements RaftStorage {
     } catch (cause) {
       throw fatalFailure(this.#pathOf(segment.identity.sequence), "fdatasync", cause);
     }
+    this.#finished += 1;
   }
 
   /** Begins the next segment, which was prepared meanwhile. */
@@ -539,27 +546,6 @@ export class Wal implements RaftStorage {
     const [spare] = await Promise.allSettled([this.#spare]);
     if (spare.status === "fulfilled") spare.value?.close();
     this.#old.close();
-  }
-}
-
-/**
- * Makes sure of what recovery found: a torn tail becomes zeros again, and the newest batch and the identity are written
- * once more, because they may so far be in the page cache only.
- */
-async function secureTail(options: WalOptions, recovered: RecoveredWal): Promise<void> {
-  const { torn, end, lastBatch } = recovered;
-  const identity = recovered.segments.at(-1);
-  if (identity === undefined || end === null) return;
-  const path = join(options.folder, segmentName(identity.sequence));
-  const file = options.fileSystem.openSync(path, "readWrite");
-  try {
-    if (torn !== null)
-      await writeFully(file, new Uint8Array(torn.endBytes - torn.offsetBytes), torn.offsetBytes);
-    await writeIdentity(file, identity, options.crc32c);
-    if (lastBatch.length > 0) await writeFully(file, lastBatch, end.lastBatchOffset);
-    await file.datasync();
-  } finally {
-    file.close();
   }
 }
 

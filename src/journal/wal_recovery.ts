@@ -16,7 +16,7 @@ import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId } from "../common/ids.ts";
 import type { HardState } from "../raft/messages.ts";
 import { type EntryIndex, placeOf } from "./entry_index.ts";
-import type { JournalFileSystem } from "./file_system.ts";
+import { type JournalFileSystem, writeFully } from "./file_system.ts";
 import { type Crc32c, type SegmentIdentity, WAL_PAGE_BYTES, type WalRecord } from "./record.ts";
 import {
   type ChainPoint,
@@ -29,6 +29,7 @@ import {
   readIdentity,
   scanBatches,
   segmentName,
+  writeIdentity,
 } from "./segment_file.ts";
 
 /** Who wrote the journal; every segment names it. */
@@ -263,4 +264,28 @@ function settle(hardState: HardState, commitIndex: LogIndex, index: EntryIndex):
     vote: isTermBehind ? null : hardState.vote,
     commitIndex: Math.max(Math.min(commitIndex, index.lastIndex), index.firstIndex - 1),
   };
+}
+
+/**
+ * Makes sure of what recovery found: a torn tail becomes zeros again, and the newest batch and the identity are written
+ * once more, because they may so far be in the page cache only.
+ */
+export async function secureTail(
+  { fileSystem, folder, crc32c }: Pick<Walk, "fileSystem" | "folder" | "crc32c">,
+  recovered: RecoveredWal,
+): Promise<void> {
+  const { torn, end, lastBatch } = recovered;
+  const identity = recovered.segments.at(-1);
+  if (identity === undefined || end === null) return;
+  const path = join(folder, segmentName(identity.sequence));
+  const file = fileSystem.openSync(path, "readWrite");
+  try {
+    if (torn !== null)
+      await writeFully(file, new Uint8Array(torn.endBytes - torn.offsetBytes), torn.offsetBytes);
+    await writeIdentity(file, identity, crc32c);
+    if (lastBatch.length > 0) await writeFully(file, lastBatch, end.lastBatchOffset);
+    await file.datasync();
+  } finally {
+    file.close();
+  }
 }

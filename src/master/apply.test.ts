@@ -1,115 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  type BlockId,
-  blockIdOf,
-  containerIdOf,
-  type InodeId,
-  ROOT_INODE_ID,
-} from "../common/ids.ts";
+import { blockIdOf, containerIdOf, type InodeId, ROOT_INODE_ID } from "../common/ids.ts";
 import { childOf, isWithin, type Path, parentOf } from "../common/path.ts";
-import type { CommittedEntry } from "../journal/journal_system.ts";
-import { MemoryKeyValueStore } from "../kv/memory_kv.ts";
-import type { ApplyResult } from "./apply.ts";
 import { type Command, encodeEntry } from "./command.ts";
-import { type Inode, idOfKey, inodeRow, NO_PARENT, TABLE } from "./inode.ts";
+import type { Inode } from "./inode.ts";
 import { ALICE, CREATE_DIRECTORY, CREATE_FILE, ROOT_USER } from "./master_fixture.ts";
+import { checkRows, INITIALIZE, Replica, withoutState } from "./state_fixture.ts";
 import { createMasterState, type MasterState } from "./state_machine.ts";
-
-const INITIALIZE: Command = {
-  kind: "initializeNamespace",
-  rootOwner: "root",
-  rootGroup: "root",
-  rootMode: 0o755,
-  rootUfsUri: "/ufs",
-  isRootReadOnly: false,
-  isRootShared: true,
-  clusterId: "c",
-};
-
-class Replica {
-  readonly store = new MemoryKeyValueStore();
-  readonly state: MasterState;
-  readonly log: CommittedEntry[] = [];
-  readonly removedBlocks: BlockId[] = [];
-
-  constructor() {
-    this.state = createMasterState({
-      store: this.store,
-      options: { dedupeEntriesMax: 5, inodeCacheEntriesMax: 3 },
-      onBlocksRemoved: (ids) => this.removedBlocks.push(...ids),
-    });
-  }
-
-  run(command: Command, low: bigint | null = null, principal = ROOT_USER): ApplyResult {
-    const index = this.state.stateMachine.appliedIndex() + 1;
-    const payload = encodeEntry({
-      timeMs: 1000 + index,
-      operationId: low === null ? null : { high: 0n, low },
-      principal,
-      command,
-    });
-    const entry = { index, term: 1, payload };
-    this.log.push(entry);
-    const [result] = this.state.stateMachine.apply([entry], index);
-    assert.ok(result !== undefined);
-    return result;
-  }
-
-  dump(): string[] {
-    const rows = this.store.range({ start: Uint8Array.of(0), end: Uint8Array.of(255) });
-    return [...rows].map(
-      ({ key, value }) =>
-        `${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`,
-    );
-  }
-}
-
-function withoutState(dump: readonly string[]): string[] {
-  return dump.filter((row) => !row.startsWith("0a "));
-}
-
-/** Everything that must hold of the rows after every entry. */
-function checkRows({ store, state: { view } }: Replica): void {
-  const inodes = new Map<InodeId, Inode>();
-  const range = (table: number) =>
-    store.range({ start: Uint8Array.of(table), end: Uint8Array.of(table + 1) });
-  for (const { key, value } of range(TABLE.inode)) {
-    const inode = inodeRow.decode(value);
-    assert.equal(idOfKey(key), inode.id);
-    inodes.set(inode.id, inode);
-    assert.deepEqual(view.inode(inode.id), inode, "the cache shows the rows");
-  }
-  const removed = new Set(view.reclaimable(10_000));
-  for (const inode of inodes.values()) {
-    if (inode.kind === "directory")
-      assert.equal(view.children(inode.id, null, 10_000).length, inode.childCount);
-    if (inode.id === ROOT_INODE_ID) continue;
-    if (inode.parentId === NO_PARENT) {
-      assert.ok(removed.has(inode.id), "a detached inode waits to be freed");
-      continue;
-    }
-    assert.equal(view.childId(inode.parentId, inode.name), inode.id);
-    const parent = inodes.get(inode.parentId);
-    assert.ok(parent !== undefined);
-    if (inode.isInUfs && view.chainOf(inode.id) !== null)
-      assert.ok(parent.isInUfs, "what is in the under store has its parent there");
-  }
-  const pinned = [...inodes.values()].filter(({ kind, isPinned }) => kind === "file" && isPinned);
-  assert.deepEqual(
-    view.pinnedFiles(null, 10_000),
-    pinned.map(({ id }) => id),
-  );
-  for (const { key } of range(TABLE.dentry)) assert.ok(key.length > 9);
-  for (const { key } of range(TABLE.block)) {
-    const id = idOfKey(key) as BlockId;
-    const file = inodes.get((id | 0xffffffn) as bigint as InodeId);
-    assert.ok(file?.kind === "file" && !file.isCompleted, "block rows are of files being written");
-  }
-  for (const { fileId } of view.persistRows(null, 10_000))
-    assert.equal(inodes.get(fileId)?.persistence, "TO_BE_PERSISTED");
-}
 
 type ModelNode = { isFile: boolean; isDone: boolean; blocks: (number | null)[]; mode: number };
 
@@ -187,10 +85,8 @@ class Model {
         if (there === undefined) return "NOT_FOUND";
         if (!there.isFile) return "INVALID_ARGUMENT";
         if (there.isDone) return "ALREADY_EXISTS";
-        const last = there.blocks.findLastIndex((length) => length !== null);
-        const kept = there.blocks.slice(0, last + 1);
+        const kept = there.blocks.filter((length) => length !== null);
         if (kept.slice(0, -1).some((length) => length !== 100)) return "INVALID_ARGUMENT";
-        there.blocks = kept;
         there.isDone = true;
         return "ok";
       }
@@ -230,8 +126,9 @@ class Model {
   text(): string[] {
     return [...this.nodes]
       .map(([path, { isFile, isDone, blocks, mode }]) => {
-        const length = isDone ? blocks.reduce<number>((sum, block) => sum + (block ?? 0), 0) : 0;
-        return `${path} ${isFile ? `${isDone} ${length} ${blocks.length}` : "dir"} ${mode}`;
+        const kept = isDone ? blocks.filter((block) => block !== null) : blocks;
+        const length = isDone ? kept.reduce<number>((sum, block) => sum + (block ?? 0), 0) : 0;
+        return `${path} ${isFile ? `${isDone} ${length} ${kept.length}` : "dir"} ${mode}`;
       })
       .sort();
   }
@@ -294,6 +191,13 @@ type Step =
       readonly sequence: number;
       readonly isFull: boolean;
     }
+  /** A block as a client writes it which has to ask again a number of times. */
+  | {
+      readonly kind: "write";
+      readonly path: Path;
+      readonly lostCount: number;
+      readonly isFull: boolean;
+    }
   | { readonly kind: "reclaim"; readonly inodesMax: number };
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
@@ -303,6 +207,12 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
       arbitrary: fc
         .record({ path: paths, sequence: fc.nat(3), isFull: fc.boolean() })
         .map((value): Step => ({ kind: "commit", ...value })),
+    },
+    {
+      weight: 3,
+      arbitrary: fc
+        .record({ path: paths, lostCount: fc.nat(2), isFull: fc.boolean() })
+        .map((value): Step => ({ kind: "write", ...value })),
     },
     {
       weight: 1,
@@ -321,6 +231,12 @@ function takeStep(replica: Replica, model: Model, step: Step): void {
     const expected = model.run(step.command);
     const result = replica.run(step.command);
     assert.equal(result.isOk ? "ok" : result.status, expected, JSON.stringify(step.command));
+  } else if (step.kind === "write") {
+    const { path, lostCount, isFull } = step;
+    for (let left = lostCount; left >= 0; left--)
+      takeStep(replica, model, { kind: "command", command: { kind: "newBlock", path } });
+    const sequence = (model.nodes.get(path)?.blocks.length ?? 0) - 1;
+    if (sequence >= 0) takeStep(replica, model, { kind: "commit", path, sequence, isFull });
   } else {
     const walk = replica.state.view.walk(step.path);
     const inode = walk.missing.length === 0 ? walk.inodes.at(-1) : undefined;
@@ -330,7 +246,8 @@ function takeStep(replica: Replica, model: Model, step: Step): void {
     const blockId = blockIdOf(containerIdOf(inode.id), step.sequence);
     const lengthBytes = step.isFull ? 100 : 7;
     const result = replica.run({ kind: "commitBlock", blockId, lengthBytes });
-    if (step.sequence >= node.blocks.length) {
+    const isLost = node.isDone && (node.blocks[step.sequence] ?? null) === null;
+    if (step.sequence >= node.blocks.length || isLost) {
       assert.equal(result.isOk ? "ok" : result.status, "NOT_FOUND");
     } else {
       const known = node.blocks[step.sequence] ?? null;
@@ -392,6 +309,13 @@ const wild: fc.Arbitrary<(view: MasterState["view"]) => Command> = fc.oneof(
         contentHash: "h",
       }),
   ),
+  fc
+    .record({ path: paths, sequence: fc.nat(3), isFull: fc.boolean() })
+    .map(({ path, sequence, isFull }) => (view: MasterState["view"]): Command => {
+      const { id } = view.walk(path).inodes.at(-1) as Inode;
+      const blockId = blockIdOf(containerIdOf(id), sequence);
+      return { kind: "commitBlock", blockId, lengthBytes: isFull ? 100 : 30 };
+    }),
   paths.map((path) => (): Command => ({ kind: "schedulePersist", path })),
   fc
     .record({

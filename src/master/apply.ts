@@ -116,6 +116,7 @@ export function check(context: CheckContext, command: Command): (change: ChangeC
 const DEDUPE_TAGS: Partial<Record<Command["kind"], number>> = {
   createDirectory: 2,
   createFile: 3,
+  newBlock: 4,
   completeFile: 5,
   remove: 6,
   rename: 7,

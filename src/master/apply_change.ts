@@ -20,7 +20,7 @@ import {
   ufsPathOf,
   walkToExisting,
 } from "./apply_context.ts";
-import { toBePersisted } from "./apply_create.ts";
+import { putInUfs, toBePersisted } from "./apply_create.ts";
 import { detach } from "./apply_remove.ts";
 import type { CommandOf } from "./command.ts";
 import type { Inode } from "./inode.ts";
@@ -84,11 +84,12 @@ export function rename(context: ChangeContext, { source, to }: RenamePlan): Outc
   const fromUfsPath = ufsPathOf(editor, source.id);
   const toUfsPath = editor.mounts().resolve(to.path).ufsPath;
   // The under store's rename replaces by itself, in one step.
-  const intentIds = replaced === null ? [] : detach(context, replaced, !source.isInUfs);
+  const intentIds =
+    replaced === null ? [] : detach(context, replaced, source.isInUfs ? "keep" : "removeTree");
   if (source.isInUfs) {
     intentIds.push(
       ...ensureInUfs(context, to.inodes.slice(0, to.names.length), true),
-      editor.addIntent({ kind: "rename", fromUfsPath, toUfsPath }, timeMs),
+      editor.addIntent({ kind: "rename", inodeId: source.id, fromUfsPath, toUfsPath }, timeMs),
     );
   }
   editor.unlink(source, timeMs);
@@ -105,7 +106,8 @@ export function checkSetAttribute(
 ): AttributePlan {
   const { principal, view, mounts } = context;
   const inodes: Inode[] = [];
-  for (const id of command.ids) {
+  // A listing may show what is being moved twice.
+  for (const id of new Set(command.ids)) {
     const chain = view.chainOf(id);
     if (chain === null) continue;
     const inode = chain[chain.length - 1] as Inode; // a chain ends with what it leads to
@@ -159,12 +161,13 @@ export function setAttribute(
     };
     editor.put(after);
     if (after.isPinned !== before.isPinned) editor.notePin(after);
-    if (command.isPersisted === true) markPersisted(context, id);
-    if (!before.isInUfs || (owner === null && group === null && mode === null)) continue;
-    const ufsPath = ufsPathOf(editor, id);
-    intentIds.push(
-      editor.addIntent({ kind: "setAttributes", ufsPath, owner, group, mode }, timeMs),
-    );
+    if (before.isInUfs && (owner !== null || group !== null || mode !== null)) {
+      const ufsPath = ufsPathOf(editor, id);
+      intentIds.push(
+        editor.addIntent({ kind: "setAttributes", ufsPath, owner, group, mode }, timeMs),
+      );
+    }
+    if (command.isPersisted === true) markPersisted(context, id); // last: it may get another id
   }
   return { value: { kind: "none" }, intentIds };
 }
@@ -174,8 +177,9 @@ function markPersisted(context: ChangeContext, id: InodeId): void {
   const { editor } = context;
   const inode = editor.view.existing(id);
   if (inode.persistence === "TO_BE_PERSISTED") editor.removePersist(id);
-  editor.put({ ...inode, persistence: "PERSISTED", isInUfs: true });
   ensureInUfs(context, editor.view.chainOf(id) ?? [], false);
+  if (inode.kind === "file")
+    putInUfs(editor, { ...inode, persistence: "PERSISTED", isInUfs: true });
 }
 
 export function checkSchedulePersist(

@@ -9,10 +9,11 @@ import { RockpoolError } from "../common/errors.ts";
 import type { InodeId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { nameOf, type Path } from "../common/path.ts";
+import { TEMPORARY_PREFIX } from "../ufs/under_file_system.ts";
 import type { Principal } from "./api.ts";
 import type { ApplyValue, DirectoryInode, Inode } from "./inode.ts";
 import { lastOf, type NamespaceEditor, type NamespaceView, type Walk } from "./inode_tree.ts";
-import { type MountTable, TEMPORARY_PREFIX } from "./mount_table.ts";
+import type { MountTable } from "./mount_table.ts";
 import { checkAccessTo, checkTraversal, EXECUTE, WRITE } from "./permissions.ts";
 
 export type CheckContext = {

@@ -11,9 +11,8 @@ import {
   fileIdOf,
   fileIdOfBlock,
   type InodeId,
-  SEQUENCE_MAX,
-  sequenceOf,
 } from "../common/ids.ts";
+import { FILE_BLOCKS_MAX } from "../common/limits.ts";
 import {
   type ChangeContext,
   type CheckContext,
@@ -29,7 +28,16 @@ import {
 } from "./apply_context.ts";
 import { detach } from "./apply_remove.ts";
 import type { CommandOf } from "./command.ts";
-import { blockLengthIn, type DirectoryInode, type FileInode } from "./inode.ts";
+import {
+  blockIdsOf,
+  blockIndexIn,
+  blockLengthIn,
+  type Completion,
+  completionInUfs,
+  completionOfCommitted,
+  LOST_SEQUENCES_MAX,
+} from "./file_blocks.ts";
+import type { DirectoryInode, FileInode } from "./inode.ts";
 import { lastOf, type NamespaceEditor, targetOf, type Walk } from "./inode_tree.ts";
 import { checkTraversal, mayAccess, WRITE } from "./permissions.ts";
 
@@ -155,7 +163,7 @@ export function createFile(
 ): Outcome {
   const { editor, principal, timeMs } = context;
   const replaced = targetOf(walk);
-  const intentIds = replaced === null ? [] : detach(context, replaced, true);
+  const intentIds = replaced === null ? [] : detach(context, replaced, "removeTree");
   const name = walk.names[walk.names.length - 1] ?? "";
   const parentId = replaced?.parentId ?? addParents(context, walk, PARENT_MODE);
   const file: FileInode = {
@@ -182,6 +190,8 @@ export function createFile(
     lengthBytes: 0,
     blockSizeBytes: command.blockSizeBytes,
     blockCount: 0,
+    lostSequences: [],
+    formerId: null,
   };
   editor.link(parentId, file, timeMs);
   if (file.isPinned) editor.notePin(file);
@@ -211,8 +221,8 @@ function checkBeingWritten(context: CheckContext, path: CommandOf<"newBlock">["p
 
 export function checkNewBlock(context: CheckContext, command: CommandOf<"newBlock">): FileInode {
   const file = checkBeingWritten(context, command.path);
-  if (file.blockCount >= SEQUENCE_MAX)
-    throw invalid(`File ${command.path} has ${SEQUENCE_MAX} blocks`, "Use larger blocks");
+  if (file.blockCount >= FILE_BLOCKS_MAX)
+    throw invalid(`File ${command.path} has ${FILE_BLOCKS_MAX} blocks`, "Use larger blocks");
   return file;
 }
 
@@ -222,82 +232,80 @@ export function newBlock({ editor }: ChangeContext, file: FileInode): Outcome {
   return { value: { kind: "block", blockId }, intentIds: [] };
 }
 
-type Completion = {
-  readonly file: FileInode;
-  readonly lengthBytes: number;
-  readonly blockCount: number;
-};
-
-/** The length that committed blocks add up to: all full but the last, then any number never committed. */
-function committedLength(
-  { view }: CheckContext,
-  file: FileInode,
-  path: string,
-): Omit<Completion, "file"> {
-  let lengthBytes = 0;
-  let blockCount = 0;
-  const container = containerIdOf(file.id);
-  for (let sequence = 0; sequence < file.blockCount; sequence++) {
-    const blockBytes = view.blockRow(blockIdOf(container, sequence));
-    if (blockBytes === null || blockBytes === 0) continue;
-    if (blockCount !== sequence || lengthBytes !== sequence * file.blockSizeBytes)
-      throw invalid(
-        `File ${path} cannot be completed: block ${sequence} was committed, but one before it is missing or short`,
-        "Write the file again",
-      );
-    lengthBytes += blockBytes;
-    blockCount = sequence + 1;
-  }
-  return { lengthBytes, blockCount };
-}
+type FileCompletion = { readonly file: FileInode; readonly completion: Completion };
 
 export function checkCompleteFile(
   context: CheckContext,
   command: CommandOf<"completeFile">,
-): Completion {
+): FileCompletion {
   const { path, ufsLengthBytes } = command;
   const file = checkBeingWritten(context, path);
-  if (ufsLengthBytes === null) return { file, ...committedLength(context, file, path) };
-  const blockCount = Math.ceil(ufsLengthBytes / file.blockSizeBytes);
-  if (blockCount > SEQUENCE_MAX)
-    throw invalid(`File ${path} would have ${blockCount} blocks`, "Use larger blocks");
-  return { file, lengthBytes: ufsLengthBytes, blockCount };
+  const container = containerIdOf(file.id);
+  const committed = (sequence: number) => context.view.blockRow(blockIdOf(container, sequence));
+  if (ufsLengthBytes !== null) {
+    const completion = completionInUfs(file, ufsLengthBytes, committed);
+    if (completion.blockCount > FILE_BLOCKS_MAX)
+      throw invalid(
+        `File ${path} would have ${completion.blockCount} blocks, more than ${FILE_BLOCKS_MAX}`,
+        "Use larger blocks",
+      );
+    return { file, completion };
+  }
+  const completion = completionOfCommitted(file, committed);
+  if (completion === null)
+    throw invalid(
+      `File ${path} cannot be completed: a block before its last one is shorter than ${file.blockSizeBytes} bytes`,
+      "Write the file again",
+    );
+  if (completion.lostSequences.length > LOST_SEQUENCES_MAX)
+    throw invalid(
+      `File ${path} cannot be completed: ${completion.lostSequences.length} of its blocks were never written`,
+      "Write the file again",
+    );
+  return { file, completion };
 }
 
 export function completeFile(
   context: ChangeContext,
-  { file, lengthBytes, blockCount }: Completion,
+  { file, completion: { keepsId, ...blocks } }: FileCompletion,
   command: CommandOf<"completeFile">,
 ): Outcome {
   const { editor, timeMs } = context;
   const isInUfs = command.ufsLengthBytes !== null;
   const completed: FileInode = {
     ...file,
+    ...blocks,
     isCompleted: true,
-    lengthBytes,
-    blockCount,
     modifiedMs: timeMs,
     isInUfs,
     persistence: isInUfs ? "PERSISTED" : "NOT_PERSISTED",
     ufsFingerprint: isInUfs ? command.contentHash : "",
   };
-  settleBlocks(editor, file, completed);
-  editor.put(completed);
-  if (isInUfs) ensureInUfs(context, editor.view.chainOf(file.id) ?? [], false);
+  if (keepsId) {
+    settleBlocks(editor, file, completed);
+    editor.put(completed);
+  } else {
+    editor.reissue(file, completed);
+  }
+  if (isInUfs) ensureInUfs(context, editor.view.chainOf(file.parentId) ?? [], false);
   else if (command.isAsyncPersist) toBePersisted(context, completed);
   return NOTHING;
 }
 
-/** From now on lengths follow from the file's; copies that contradict them, or were never counted, go. */
+/** From now on lengths follow from the file's; copies of what is no part of it go. */
 function settleBlocks(editor: NamespaceEditor, before: FileInode, completed: FileInode): void {
-  const container = containerIdOf(before.id);
-  for (let sequence = 0; sequence < before.blockCount; sequence++) {
-    const id = blockIdOf(container, sequence);
-    const committed = editor.view.blockRow(id);
-    if (committed === null) continue;
-    if (blockLengthIn(completed, sequence) === committed) editor.removeBlockRow(id);
-    else editor.dropBlock(id);
+  for (const id of blockIdsOf(before)) {
+    if (editor.view.blockRow(id) === null) continue;
+    if (blockIndexIn(completed, id) === null) editor.dropBlock(id);
+    else editor.removeBlockRow(id);
   }
+}
+
+/** Puts a file that users are told to be in the under store from now on. It may get another id. */
+export function putInUfs(editor: NamespaceEditor, file: FileInode): void {
+  // Clients find a block there by its sequence number: none may be missing.
+  if (file.lostSequences.length === 0) editor.put(file);
+  else editor.reissue(editor.file(file.id), file);
 }
 
 /** A complete file that is not in the under store: a worker is to bring it there; empty ones the leader makes itself. */
@@ -332,15 +340,14 @@ export function checkCommitBlock(
   { blockId, lengthBytes }: { readonly blockId: BlockId; readonly lengthBytes: number },
 ): number | null {
   const file = view.inode(fileIdOfBlock(blockId));
-  const sequence = sequenceOf(blockId);
   const isGone = file === null || file.kind !== "file" || view.chainOf(file.id) === null;
-  if (isGone || sequence >= file.blockCount)
+  if (isGone || blockIndexIn(file, blockId) === null)
     throw new RockpoolError(
       "NOT_FOUND",
       `Block ${blockId} belongs to no file`,
-      "Drop it: its file was removed",
+      "Drop it: its file was removed, or was completed without it",
     );
-  const known = blockLengthIn(file, sequence) ?? view.blockRow(blockId);
+  const known = blockLengthIn(file, blockId) ?? view.blockRow(blockId);
   if (known !== null && known !== lengthBytes)
     throw invalid(
       `Block ${blockId} has ${known} bytes, not ${lengthBytes}`,

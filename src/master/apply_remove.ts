@@ -7,6 +7,7 @@
  */
 import { RockpoolError } from "../common/errors.ts";
 import type { InodeId } from "../common/ids.ts";
+import { invariant } from "../common/invariant.ts";
 import {
   type ChangeContext,
   type CheckContext,
@@ -39,9 +40,11 @@ export function checkRemove(context: CheckContext, command: CommandOf<"remove">)
 export function remove(
   context: ChangeContext,
   target: Inode,
-  { isAlluxioOnly }: CommandOf<"remove">,
+  { isAlluxioOnly, isRecursive }: CommandOf<"remove">,
 ): Outcome {
-  return { value: { kind: "none" }, intentIds: detach(context, target, !isAlluxioOnly) };
+  // What came into the under store behind our back goes only with who asked for all of it.
+  const inUfs = isAlluxioOnly ? "keep" : isRecursive ? "removeTree" : "removeEmpty";
+  return { value: { kind: "none" }, intentIds: detach(context, target, inUfs) };
 }
 
 /**
@@ -51,12 +54,12 @@ export function remove(
 export function detach(
   { editor, timeMs }: ChangeContext,
   target: Inode,
-  alsoInUfs: boolean,
+  inUfs: "keep" | "removeEmpty" | "removeTree",
 ): number[] {
   const intentIds: number[] = [];
-  if (target.isInUfs && alsoInUfs) {
+  if (target.isInUfs && inUfs !== "keep") {
     const ufsPath = ufsPathOf(editor, target.id);
-    const isRecursive = target.kind === "directory";
+    const isRecursive = target.kind === "directory" && inUfs === "removeTree";
     intentIds.push(editor.addIntent({ kind: "remove", ufsPath, isRecursive }, timeMs));
   }
   const persisting = editor.view.persistRow(target.id);
@@ -104,6 +107,7 @@ function reclaimFrom(
   timeMs: number,
 ): number {
   const children = editor.view.children(directoryId, null, limit);
+  invariant(children.length > 0, "a directory that waits to be freed has children");
   for (const { id } of children) {
     const child = editor.view.existing(id);
     editor.unlink(child, timeMs);

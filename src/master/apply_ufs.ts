@@ -7,6 +7,7 @@
  */
 import { fileIdOf, type InodeId, ROOT_INODE_ID } from "../common/ids.ts";
 import { nameOf, type Path } from "../common/path.ts";
+import { TEMPORARY_PREFIX } from "../ufs/under_file_system.ts";
 import {
   type ChangeContext,
   type CheckContext,
@@ -15,10 +16,10 @@ import {
   NOTHING,
   type Outcome,
 } from "./apply_context.ts";
-import { bringToUfs } from "./apply_create.ts";
+import { bringToUfs, putInUfs } from "./apply_create.ts";
+import { takeBack } from "./apply_refused.ts";
 import type { CommandOf, IntentOutcome, UfsFact } from "./command.ts";
 import { type FileInode, type Inode, NO_PARENT } from "./inode.ts";
-import { TEMPORARY_PREFIX } from "./mount_table.ts";
 
 /** Refused intents that are kept as witnesses; beyond it only the event tells of them. */
 const REFUSED_MAX = 10_000;
@@ -143,6 +144,8 @@ function inodeOf(
     lengthBytes: fact.lengthBytes,
     blockSizeBytes,
     blockCount: Math.ceil(fact.lengthBytes / blockSizeBytes),
+    lostSequences: [],
+    formerId: null,
   };
 }
 
@@ -184,13 +187,15 @@ export function filePersisted(
 }
 
 export function intentsDone(
-  { editor }: ChangeContext,
+  context: ChangeContext,
   { outcomes }: CommandOf<"intentsDone">,
 ): Outcome {
+  const { editor } = context;
   for (const outcome of outcomes) {
     const row = editor.view.intent(outcome.id);
     if (row === null || row.refusal !== null) continue;
     if (row.action.kind === "commitFile") fileSettled(editor, row.action.fileId, outcome);
+    else if (outcome.refusal !== null) takeBack(context, row.action);
     const { refusal } = outcome;
     if (refusal === null || editor.state.refusedIntentCount >= REFUSED_MAX) {
       editor.removeIntent(outcome.id);
@@ -209,10 +214,13 @@ function fileSettled(
 ): void {
   const file = editor.view.inode(fileId);
   if (file?.kind !== "file" || file.persistence !== "TO_BE_PERSISTED") return;
-  editor.removePersist(fileId);
-  editor.put(
-    refusal === null
-      ? { ...file, persistence: "PERSISTED", ufsFingerprint }
-      : { ...file, persistence: "NOT_PERSISTED", isInUfs: false },
-  );
+  if (refusal === null) {
+    editor.removePersist(fileId);
+    putInUfs(editor, { ...file, persistence: "PERSISTED", ufsFingerprint });
+    return;
+  }
+  // Only workers have its bytes, which they may drop once it waits no more: so it waits, and is tried again.
+  const task = editor.view.persistRow(fileId);
+  if (task !== null) editor.putPersist(fileId, { ...task, state: "waiting" });
+  editor.put({ ...file, isInUfs: false });
 }

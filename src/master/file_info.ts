@@ -5,8 +5,8 @@
  */
 import type { Path } from "../common/path.ts";
 import type { BlockInfo, BlockLocations, FileInfo } from "./api.ts";
-import { blockLengthIn, type FileInode, type Inode } from "./inode.ts";
-import { blockIdsOf } from "./inode_tree.ts";
+import { blockIdsOf, lengthAt } from "./file_blocks.ts";
+import type { FileInode, Inode } from "./inode.ts";
 import type { MountTable } from "./mount_table.ts";
 
 const MEMORY_TIER = "MEM";
@@ -22,9 +22,9 @@ const NO_BLOCKS: Cached = { blocks: [], inAlluxioPercentage: 0, inMemoryPercenta
 function blocksOf(file: FileInode, locations: BlockLocations): Cached {
   let cachedBytes = 0;
   let memoryBytes = 0;
-  const blocks = blockIdsOf(file).map((blockId, sequence): BlockInfo => {
+  const blocks = blockIdsOf(file).map((blockId, index): BlockInfo => {
     // While a file is written its length is 0, and so are its blocks'.
-    const lengthBytes = blockLengthIn(file, sequence) ?? 0;
+    const lengthBytes = file.isCompleted ? lengthAt(file, index) : 0;
     const places = locations.locationsOf(blockId);
     if (places.length > 0) cachedBytes += lengthBytes;
     if (places.some(({ tierAlias }) => tierAlias === MEMORY_TIER)) memoryBytes += lengthBytes;

@@ -6,7 +6,7 @@
  * @module
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
-import { type BlockId, fileIdOfBlock, type InodeId, sequenceOf } from "../common/ids.ts";
+import { type BlockId, fileIdOfBlock, type InodeId } from "../common/ids.ts";
 import { LIST_BATCH } from "../common/limits.ts";
 import type { Path } from "../common/path.ts";
 import type { JournalSystem } from "../journal/journal_system.ts";
@@ -33,8 +33,9 @@ import type { ApplyResult } from "./apply.ts";
 import { notFound, walkToExisting } from "./apply_context.ts";
 import { checkCommitBlock } from "./apply_create.ts";
 import type { Command } from "./command.ts";
+import { blockLengthIn } from "./file_blocks.ts";
 import { fileInfoOf } from "./file_info.ts";
-import { blockLengthIn, type DedupeRow, type DirectoryInode, type Inode } from "./inode.ts";
+import type { DedupeRow, DirectoryInode, Inode } from "./inode.ts";
 import { lastOf, targetOf } from "./inode_tree.ts";
 import { framesAfter, type Listed, walkTree } from "./listing.ts";
 import type { NamespaceEvent } from "./master_event.ts";
@@ -306,11 +307,8 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     }
     const frames = [{ directoryId: inode.id, path, afterName: null }];
     const options = { isRecursive, batchSize: LIST_BATCH };
-    for await (const batch of walkTree(this.#listingParts(call, loadMetadata), frames, options)) {
-      if (!this.#journal.isServing())
-        throw new RockpoolError("UNAVAILABLE", "This master leads no more", "List again");
+    for await (const batch of walkTree(this.#listingParts(call, loadMetadata), frames, options))
       yield this.#infosOf(batch);
-    }
   }
 
   async #beginListing(call: Call, path: Path, loadMetadata: LoadMetadata): Promise<Inode> {
@@ -327,6 +325,7 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
       view: this.#state.view,
       prepare: (id: InodeId) => this.#loader.ensureListed(id, loadMetadata),
       mayEnter: (directory: DirectoryInode) => mayAccess(call.principal, directory, READ | EXECUTE),
+      pause: () => this.#journal.readBarrier(),
     };
   }
 
@@ -451,7 +450,7 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
       this.#prepareToMake(path),
     );
     const { view } = this.#state;
-    const inode = value.kind === "inode" ? view.inode(value.id) : null;
+    const inode = value.kind === "inode" ? view.inode(view.currentId(value.id)) : null;
     const now = inode === null ? null : view.pathOf(inode.id);
     // Removed (or moved) by somebody else since.
     if (inode === null || now === null) throw notFound(path);
@@ -475,27 +474,39 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
       const target = targetOf(this.#state.view.walk(path));
       if (target?.kind !== "directory") return;
       if (!options.isRecursive) await this.#loader.ensureListed(target.id, "once");
-      else if (!call.principal.isSuperuser) await this.#checkMayRemoveTree(call, path, target);
+      else if (!call.principal.isSuperuser)
+        await this.#checkMayRemoveTree(call, target, options.isAlluxioOnly ? "never" : "once");
     });
     this.#reclaimer.wake();
   }
 
-  /** Whoever removes a tree must be allowed to change every directory in it that has something in it. */
-  async #checkMayRemoveTree(call: Call, path: Path, directory: DirectoryInode): Promise<void> {
-    const check = (at: DirectoryInode, atPath: Path) => {
-      if (at.childCount === 0) return;
-      const walk = { path: atPath, names: [], inodes: [at], missing: [] };
-      checkAccessTo(call.principal, walk, at, WRITE | EXECUTE);
+  /**
+   * Whoever removes a tree must be allowed to change every directory in it that has something in it; also those that
+   * only the under store knows so far.
+   */
+  async #checkMayRemoveTree(
+    { principal }: Call,
+    directory: DirectoryInode,
+    load: LoadMetadata,
+  ): Promise<void> {
+    const { view } = this.#state;
+    const prepare = async (id: InodeId) => {
+      await this.#loader.ensureListed(id, load);
+      const inode = view.inode(id);
+      const path = view.pathOf(id);
+      if (inode?.kind !== "directory" || path === null || inode.childCount === 0) return;
+      checkAccessTo(
+        principal,
+        { path, names: [], inodes: [inode], missing: [] },
+        inode,
+        WRITE | EXECUTE,
+      );
     };
-    check(directory, path);
-    const parts = { ...this.#listingParts(call, "never"), mayEnter: () => true };
-    const frames = [{ directoryId: directory.id, path, afterName: null }];
+    const pause = () => this.#journal.readBarrier();
+    const parts = { view, prepare, mayEnter: () => true, pause };
+    const frames = [{ directoryId: directory.id, path: "/" as Path, afterName: null }];
     const options = { isRecursive: true, batchSize: LIST_BATCH };
-    for await (const batch of walkTree(parts, frames, options)) {
-      for (const { inode, path: atPath } of batch)
-        if (inode.kind === "directory") check(inode, atPath);
-      await this.#journal.readBarrier(); // lets others have their turn
-    }
+    for await (const _ of walkTree(parts, frames, options));
   }
 
   async rename(
@@ -576,6 +587,6 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     const { view } = this.#state;
     const file = view.inode(fileIdOfBlock(blockId));
     if (file?.kind !== "file" || view.chainOf(file.id) === null) return null;
-    return blockLengthIn(file, sequenceOf(blockId)) ?? view.blockRow(blockId);
+    return blockLengthIn(file, blockId) ?? view.blockRow(blockId);
   }
 }

@@ -5,7 +5,6 @@ import fc from "fast-check";
 import { DecodeError } from "../common/bytes.ts";
 import type { InodeId } from "../common/ids.ts";
 import {
-  blockLengthIn,
   type DirectoryInode,
   dedupeRow,
   dentryKey,
@@ -50,6 +49,8 @@ const file: FileInode = {
   lengthBytes: 250,
   blockSizeBytes: 100,
   blockCount: 3,
+  lostSequences: [0, 300],
+  formerId: 16_777_215n as InodeId,
 };
 const directory: DirectoryInode = {
   ...base,
@@ -64,7 +65,7 @@ const account = { owner: "o", group: "g", mode: 0o755 };
 const actions: readonly IntentAction[] = [
   { kind: "makeDirectory", ufsPath: "/u/a", ...account },
   { kind: "remove", ufsPath: "/u/a", isRecursive: true },
-  { kind: "rename", fromUfsPath: "/u/a", toUfsPath: "/u/b" },
+  { kind: "rename", inodeId: file.id, fromUfsPath: "/u/a", toUfsPath: "/u/b" },
   {
     kind: "commitFile",
     fileId: file.id,
@@ -150,12 +151,4 @@ test("dentryKey() sorts as (parent, bytes of the name), and gives the name back"
     }),
   );
   assert.equal(idOfKey(idKey(1, 2n ** 63n)), 2n ** 63n);
-});
-
-test("blockLengthIn() is the block size but for the last", () => {
-  assert.deepEqual(
-    [0, 1, 2, 3].map((sequence) => blockLengthIn(file, sequence)),
-    [100, 100, 50, null],
-  );
-  assert.equal(blockLengthIn({ ...file, isCompleted: false }, 0), null);
 });

@@ -15,6 +15,7 @@
  * 09 inodeId:8                 → nothing                      (removed directories whose trees are to be freed)
  * 0a                           → state: applied index, last time, counters, cluster id
  * 0b fileId:8                  → nothing                      (pinned files)
+ * 0c fileId:8                  → fileId:8                     (files that got another id, from the one they were made with)
  * ```
  * A block of a complete file needs no row: all are of the block size but the last.
  * @module
@@ -40,6 +41,8 @@ import type { PersistenceState, TtlAction } from "./api.ts";
 import { inodeId, persistence, ttlAction, xattr } from "./command.ts";
 
 const VERSION = 1;
+const sequences = list(uint);
+const formerId = nullable(inodeId);
 
 type InodeBase = {
   readonly id: InodeId;
@@ -73,6 +76,10 @@ export type FileInode = InodeBase & {
   readonly blockSizeBytes: number;
   /** Block ids handed out; of a complete file exactly those that it has. */
   readonly blockCount: number;
+  /** Of a complete file: sequence numbers before its last block's that are not part of it, in order; see file_blocks.ts. */
+  readonly lostSequences: readonly number[];
+  /** The id that the file was made with, when its blocks had to get others since; see table 0c. */
+  readonly formerId: InodeId | null;
 };
 export type DirectoryInode = InodeBase & {
   readonly kind: "directory";
@@ -112,6 +119,8 @@ function writeInode(w: ByteWriter, inode: Inode): void {
     w.varint(inode.lengthBytes);
     w.varint(inode.blockSizeBytes);
     w.varint(inode.blockCount);
+    sequences.write(w, inode.lostSequences);
+    formerId.write(w, inode.formerId);
   } else {
     w.varint(inode.childCount);
     w.bool(inode.isListed);
@@ -150,6 +159,8 @@ function readInode(r: ByteReader): Inode {
         lengthBytes: r.varint(),
         blockSizeBytes: r.varint(),
         blockCount: r.varint(),
+        lostSequences: sequences.read(r),
+        formerId: formerId.read(r),
       }
     : {
         kind: "directory",
@@ -217,7 +228,7 @@ export type PersistRow = ReturnType<typeof persistRow.decode>;
 const intentAction = union({
   makeDirectory: [1, struct({ ufsPath: text, owner: text, group: text, mode: uint })],
   remove: [2, struct({ ufsPath: text, isRecursive: bool })],
-  rename: [3, struct({ fromUfsPath: text, toUfsPath: text })],
+  rename: [3, struct({ inodeId, fromUfsPath: text, toUfsPath: text })],
   /** Brings what a worker wrote, or (null) an empty file, to its name. */
   commitFile: [
     4,
@@ -286,6 +297,7 @@ export const TABLE = {
   reclaim: 9,
   state: 10,
   pinned: 11,
+  moved: 12,
 } as const;
 
 /** The key of a row with a 64-bit id. */
@@ -347,9 +359,3 @@ export function dedupeKey(
 }
 
 export const STATE_KEY = Uint8Array.of(TABLE.state);
-
-/** The length that a block of a complete file has; null when the file has no such block. */
-export function blockLengthIn(file: FileInode, sequence: number): number | null {
-  if (!file.isCompleted || sequence >= file.blockCount) return null;
-  return Math.min(file.blockSizeBytes, file.lengthBytes - sequence * file.blockSizeBytes);
-}

@@ -9,8 +9,7 @@
  */
 import {
   type BlockId,
-  blockIdOf,
-  containerIdOf,
+  fileIdOf,
   type InodeId,
   ROOT_INODE_ID,
   usableContainerId,
@@ -18,6 +17,7 @@ import {
 import { invariant } from "../common/invariant.ts";
 import { childOf, namesOf, type Path, ROOT_PATH } from "../common/path.ts";
 import type { KeyValueReader, KeyValueTransaction } from "../kv/kv.ts";
+import { blockIdsOf } from "./file_blocks.ts";
 import {
   type DirectoryInode,
   dentryKey,
@@ -111,6 +111,12 @@ export class NamespaceView {
     const inode = inodeRow.decode(value);
     this.#overlay?.loaded(inode);
     return inode;
+  }
+
+  /** The id that a file has now which was made with `id`. */
+  currentId(id: InodeId): InodeId {
+    const value = this.#rows.get(idKey(TABLE.moved, id));
+    return value === undefined ? id : idOfDentryValue(value);
   }
 
   childId(parentId: InodeId, name: string): InodeId | null {
@@ -236,12 +242,6 @@ function pathOfChain(inodes: readonly Inode[]): Path {
   return inodes.slice(1).reduce((path, { name }) => childOf(path, name), ROOT_PATH);
 }
 
-/** The blocks that a file's row counts. */
-export function blockIdsOf(file: FileInode): BlockId[] {
-  const container = containerIdOf(file.id);
-  return Array.from({ length: file.blockCount }, (_, sequence) => blockIdOf(container, sequence));
-}
-
 export class NamespaceEditor {
   readonly view: NamespaceView;
   readonly transaction: KeyValueTransaction;
@@ -322,16 +322,38 @@ export class NamespaceEditor {
     return inode;
   }
 
+  file(id: InodeId): FileInode {
+    const inode = this.view.existing(id);
+    invariant(inode.kind === "file", "a file stays a file");
+    return inode;
+  }
+
   removeInode(inode: Inode): void {
     this.#inodes.set(inode.id, null);
     this.#changed.add(inode.id);
     if (inode.kind === "directory") return;
     if (inode.isPinned) this.notePin({ ...inode, isPinned: false });
+    if (inode.formerId !== null) this.transaction.remove(idKey(TABLE.moved, inode.formerId));
     for (const blockId of blockIdsOf(inode)) {
       this.#removedBlocks.push(blockId);
       if (!inode.isCompleted) this.removeBlockRow(blockId);
     }
     if (inode.persistence === "TO_BE_PERSISTED") this.removePersist(inode.id);
+  }
+
+  /**
+   * Puts a complete file in the place of what it was while its old block ids had to be given up: it gets another id,
+   * and so do its blocks, of which nobody has a copy yet.
+   */
+  reissue(before: FileInode, complete: FileInode): FileInode {
+    const id = fileIdOf(this.takeContainerId());
+    const file: FileInode = { ...complete, id, lostSequences: [], formerId: before.id };
+    this.removeInode(before);
+    this.transaction.put(dentryKey(file.parentId, file.name), dentryValue(id));
+    this.transaction.put(idKey(TABLE.moved, before.id), dentryValue(id));
+    this.put(file);
+    if (file.isPinned) this.notePin(file);
+    return file;
   }
 
   takeContainerId(): bigint {

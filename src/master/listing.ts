@@ -29,19 +29,29 @@ export type ListingParts = {
   readonly prepare: (directoryId: InodeId) => Promise<void> | void;
   /** Whether to go into a subdirectory. */
   readonly mayEnter: (directory: DirectoryInode) => boolean;
+  /** Called after each `batchSize` entries: gives way to everybody else, and throws to end the walk. */
+  readonly pause: () => Promise<void>;
 };
+
+/** What has the name of an entry that was read some time ago; another inode may have taken its place. */
+function childNow(view: NamespaceView, parentId: InodeId, { id, name }: ChildEntry): Inode | null {
+  const inode = view.inode(id);
+  if (inode?.parentId === parentId && inode.name === name) return inode;
+  return view.child(parentId, name);
+}
 
 /**
  * @param frames outermost first; the walk begins with the last one
  * @yields up to `batchSize` entries at a time, never none
  */
 export async function* walkTree(
-  { view, prepare, mayEnter }: ListingParts,
+  { view, prepare, mayEnter, pause }: ListingParts,
   frames: readonly Frame[],
   options: { readonly isRecursive: boolean; readonly batchSize: number },
 ): AsyncGenerator<readonly Listed[]> {
   const stack = frames.map((frame) => ({ ...frame, page: [] as ChildEntry[], isPrepared: false }));
   let batch: Listed[] = [];
+  let seenCount = 0;
   for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
     if (!frame.isPrepared) {
       frame.isPrepared = true;
@@ -57,9 +67,11 @@ export async function* walkTree(
     }
     const entry = frame.page.pop() as ChildEntry; // it is not empty
     frame.afterName = entry.name;
-    const inode = view.inode(entry.id);
+    seenCount += 1;
+    if (seenCount % options.batchSize === 0) await pause();
+    const inode = childNow(view, frame.directoryId, entry);
     // Moved or removed while a batch was on its way.
-    if (inode === null || inode.parentId !== frame.directoryId) continue;
+    if (inode === null) continue;
     const path = childOf(frame.path, entry.name);
     batch.push({ path, inode });
     if (options.isRecursive && inode.kind === "directory" && mayEnter(inode))

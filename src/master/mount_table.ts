@@ -8,10 +8,8 @@
 import { RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
 import { isWithin, type Path, parsePath } from "../common/path.ts";
+import { TEMPORARY_PREFIX } from "../ufs/under_file_system.ts";
 import type { MountRow } from "./inode.ts";
-
-/** Names that the under stores use for what is not finished; they are hidden, so nobody may make them. */
-export const TEMPORARY_PREFIX = ".rockpool.tmp.";
 
 export type MountedPath = { readonly mount: MountRow; readonly ufsPath: string };
 

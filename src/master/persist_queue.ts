@@ -7,8 +7,7 @@
  */
 import { RockpoolError } from "../common/errors.ts";
 import type { InodeId } from "../common/ids.ts";
-import { blockLengthIn } from "./inode.ts";
-import { blockIdsOf } from "./inode_tree.ts";
+import { blockIdsOf, lengthAt } from "./file_blocks.ts";
 import type { PersistQueue, PersistTask } from "./persist_scheduler.ts";
 import { type Proposer, SYSTEM } from "./proposer.ts";
 import type { MasterState } from "./state_machine.ts";
@@ -54,9 +53,9 @@ export class JournaledPersistQueue implements PersistQueue {
     const path = view.pathOf(fileId);
     // Part of a tree that was removed and is yet to be freed.
     if (file?.kind !== "file" || path === null) return null;
-    const blocks = blockIdsOf(file).map((blockId, sequence) => ({
+    const blocks = blockIdsOf(file).map((blockId, index) => ({
       blockId,
-      lengthBytes: blockLengthIn(file, sequence) ?? 0,
+      lengthBytes: lengthAt(file, index),
     }));
     const { owner, group, mode } = file;
     const mountId = BigInt(view.mounts().resolve(path).mount.mountId);

@@ -7,17 +7,16 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
-import { type InodeId, SEQUENCE_MAX } from "../common/ids.ts";
-import { NAME_BYTES_MAX } from "../common/limits.ts";
-import { childOf, namesOf, type Path } from "../common/path.ts";
+import type { InodeId } from "../common/ids.ts";
+import { FILE_BLOCKS_MAX, NAME_BYTES_MAX } from "../common/limits.ts";
+import { childOf, nameOf, namesOf, type Path, parentOf } from "../common/path.ts";
 import { pathWithinStore, type UfsRegistry } from "../ufs/ufs_uri.ts";
-import type { UfsStatus } from "../ufs/under_file_system.ts";
+import { TEMPORARY_PREFIX, type UfsStatus } from "../ufs/under_file_system.ts";
 import type { LoadMetadata } from "./api.ts";
 import type { UfsFact } from "./command.ts";
 import type { DirectoryInode } from "./inode.ts";
 import { lastOf } from "./inode_tree.ts";
 import type { NamespaceEvent } from "./master_event.ts";
-import { TEMPORARY_PREFIX } from "./mount_table.ts";
 import { type Proposer, SYSTEM } from "./proposer.ts";
 import type { MasterState } from "./state_machine.ts";
 import type { UfsIntents } from "./ufs_intents.ts";
@@ -122,9 +121,11 @@ export class UfsLoader {
       const { mount, ufsPath: childUfsPath } = this.#state.view.mounts().resolve(next.child);
       const status = await this.#ufs(mount.ufsUri).status(pathWithinStore(childUfsPath));
       if (status === null) return;
-      const fact = this.#factOf(status);
+      // By the name that was asked for: a store that knows no case may tell another.
+      const fact = this.#factOf({ ...status, name: nameOf(next.child) });
       if (fact === null) return;
-      if (!(await this.#propose(next.directory, [fact], false))) attempts += 1;
+      const holds = this.#state.view.pathOf(next.directory.id) === parentOf(next.child);
+      if (!holds || !(await this.#propose(next.directory, [fact], false))) attempts += 1;
     }
     throw this.#busy(path);
   }
@@ -139,6 +140,8 @@ export class UfsLoader {
       if (directory?.kind !== "directory" || this.#state.view.pathOf(directoryId) !== path)
         continue;
       const children = await this.#ufs(mount.ufsUri).list(pathWithinStore(ufsPath));
+      // Moved meanwhile, with or without a directory above it: what lies there now is not what it has.
+      if (this.#state.view.pathOf(directoryId) !== path) continue;
       if (await this.#proposeChildren(directory, ufsPath, children ?? [])) return;
     }
     throw this.#busy(this.#state.view.pathOf(directoryId) ?? `inode ${directoryId}`);
@@ -190,7 +193,7 @@ export class UfsLoader {
   #factOf(status: UfsStatus): UfsFact | null {
     const { name, isDirectory, owner, group, fingerprint } = status;
     const lengthBytes = isDirectory ? 0 : status.lengthBytes;
-    if (!isUsableName(name) || lengthBytes > this.#blockSizeBytes * SEQUENCE_MAX) return null;
+    if (!isUsableName(name) || lengthBytes > this.#blockSizeBytes * FILE_BLOCKS_MAX) return null;
     return {
       name,
       isDirectory,

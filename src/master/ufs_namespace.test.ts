@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { RockpoolError } from "../common/errors.ts";
 import {
+  ALICE,
   at,
   CREATE_DIRECTORY,
   CREATE_FILE,
@@ -16,6 +17,19 @@ import {
 } from "./master_fixture.ts";
 import { COMPLETE, createMaster, list, REMOVE, rejects, root } from "./ufs_fixture.ts";
 import { INTENT_WAIT_MS } from "./ufs_intents.ts";
+
+const NO_CHANGE = {
+  isRecursive: false,
+  owner: null,
+  group: null,
+  mode: null,
+  isPinned: null,
+  isPersisted: null,
+  replicationMin: null,
+  replicationMax: null,
+  ttlMs: null,
+  ttlAction: null,
+} as const;
 
 /** A file of the given blocks that waits to be persisted. */
 async function writeAsync(fixture: MasterFixture, path: string, lengths: readonly number[]) {
@@ -223,8 +237,13 @@ test("bytes that went away before they had their name are not taken for persiste
   const report = { lengthBytes: 10, ufsFingerprint: "", tempUfsPath: task.ufsTempPath };
   await rejects(fixture.persistQueue.persisted(task.fileId, report), "NOT_FOUND", /is gone/);
   const info = await fixture.fileSystem.getStatus(root, at("/f"), STATUS);
-  assert.equal(info.persistence, "NOT_PERSISTED");
+  // The only copy is the workers': it goes on waiting, so that they keep it, and is written again.
+  assert.equal(info.persistence, "TO_BE_PERSISTED");
+  assert.deepEqual(fixture.persistQueue.pending(1, null), [task]);
   assert.equal(readFileSync(join(path, "f"), "utf8"), "another");
+  put(task.ufsTempPath.slice(path.length + 1), "0123456789");
+  await fixture.persistQueue.persisted(task.fileId, report);
+  assert.equal(readFileSync(join(path, "f"), "utf8"), "0123456789");
 });
 
 test("a file removed while it is persisted leaves nothing in the under store", async () => {
@@ -407,4 +426,113 @@ test("one operation proposed twice at the same time is done once", async () => {
   const create = () => fixture.fileSystem.createFile(call, at("/f"), CREATE_FILE);
   const [first, second] = await Promise.all([create(), create()]);
   assert.equal(first.id, second.id);
+});
+
+test("a directory that is moved while its under store is asked does not lose its children", async () => {
+  const { put, ufs, root: path, ...fixture } = createMaster();
+  put("a/d/f");
+  await fixture.fileSystem.getStatus(root, at("/a/d"), STATUS);
+  let rename: Promise<void> | null = null;
+  ufs.before = async (call) => {
+    if (call !== `list ${path}/a/d` || rename !== null) return;
+    rename = fixture.fileSystem.rename(root, at("/a"), at("/b"), { isOverwrite: false });
+    await until(() => existsSync(join(path, "b/d/f")));
+  };
+  await list(fixture, "/a/d");
+  await rename;
+  assert.deepEqual(await list(fixture, "/b/d"), ["/b/d/f"]);
+});
+
+test("what came into the under store behind our back goes only with who asks for all of it", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  await fixture.fileSystem.createDirectory(root, at("/d"), {
+    ...CREATE_DIRECTORY,
+    isPersisted: true,
+  });
+  assert.deepEqual(await list(fixture, "/d"), []);
+  put("d/precious");
+  const plain = { ...REMOVE, isRecursive: false };
+  await rejects(fixture.fileSystem.remove(root, at("/d"), plain), "FAILED_PRECONDITION");
+  assert.equal(existsSync(join(path, "d/precious")), true);
+  assert.deepEqual(await list(fixture, "/d"), ["/d/precious"]); // it is seen from now on
+  await fixture.fileSystem.remove(root, at("/d"), REMOVE);
+  assert.equal(existsSync(join(path, "d")), false);
+});
+
+test("a tree with what its remover may not touch stays, also where it was never looked at", async () => {
+  const { put, root: path, ...fixture } = createMaster();
+  const { fileSystem } = fixture;
+  put("home/deep/theirs/f");
+  const owner = { ...NO_CHANGE, owner: "alice" };
+  await fileSystem.setAttribute(root, at("/home/deep"), owner);
+  await fileSystem.setAttribute(root, at("/home"), owner);
+  const alice = callBy(ALICE);
+  await rejects(fileSystem.remove(alice, at("/home/deep"), REMOVE), "PERMISSION_DENIED", /theirs/);
+  assert.equal(existsSync(join(path, "home/deep/theirs/f")), true);
+  put("home/other/theirs/f");
+  await fileSystem.setAttribute(root, at("/home/other"), owner);
+  await fileSystem.remove(alice, at("/home/other"), { ...REMOVE, isAlluxioOnly: true });
+  assert.equal(existsSync(join(path, "home/other/theirs/f")), true);
+});
+
+test("a store that knows no case answers by another name, once", async () => {
+  const { put, ufs, root: path, ...fixture } = createMaster();
+  put("Name");
+  const status = ufs.status.bind(ufs);
+  ufs.status = (asked) => status(asked === `${path}/name` ? `${path}/Name` : asked);
+  const info = await fixture.fileSystem.getStatus(root, at("/name"), STATUS);
+  assert.equal(info.name, "name");
+});
+
+test("what a store refuses for good is taken back in the namespace", async () => {
+  const { put, ufs, root: path, ...fixture } = createMaster();
+  const { fileSystem } = fixture;
+  put("a/f", "source");
+  put("b/f", "other");
+  assert.deepEqual(await list(fixture, "/", { isRecursive: true }), ["/a", "/a/f", "/b", "/b/f"]);
+  const before = await fileSystem.getStatus(root, at("/a/f"), STATUS);
+  ufs.before = (call) => {
+    if (/^(rename|remove|mkdir)/.test(call))
+      throw new RockpoolError("PERMISSION_DENIED", "read-only store");
+  };
+  const overwrite = { isOverwrite: true };
+  await rejects(fileSystem.rename(root, at("/a/f"), at("/b/f"), overwrite), "PERMISSION_DENIED");
+  await rejects(fileSystem.rename(root, at("/a"), at("/c"), overwrite), "PERMISSION_DENIED");
+  const after = await fileSystem.getStatus(root, at("/a/f"), STATUS);
+  assert.deepEqual([after.id, after.ufsPath], [before.id, before.ufsPath]);
+  assert.deepEqual(await list(fixture, "/", { isRecursive: true }), ["/a", "/a/f", "/b", "/b/f"]);
+  await rejects(fileSystem.remove(root, at("/b"), REMOVE), "PERMISSION_DENIED");
+  assert.deepEqual(await list(fixture, "/", { isRecursive: true }), ["/a", "/a/f", "/b", "/b/f"]);
+  const persisted = { ...CREATE_DIRECTORY, isPersisted: true, allowExists: true };
+  const make = () => fileSystem.createDirectory(root, at("/d"), persisted);
+  await rejects(make(), "PERMISSION_DENIED");
+  await rejects(make(), "PERMISSION_DENIED");
+  ufs.before = () => {};
+  await make();
+  assert.equal(existsSync(join(path, "d")), true);
+});
+
+test("a rename that a store refuses stays where others went on from it", async () => {
+  const { put, ufs, ...fixture } = createMaster();
+  const { fileSystem } = fixture;
+  put("f");
+  await list(fixture, "/");
+  let refuse = () => {};
+  const held = new Promise<void>((resolve) => {
+    refuse = resolve;
+  });
+  ufs.before = async (call) => {
+    if (!call.startsWith("rename")) return;
+    await held;
+    throw new RockpoolError("PERMISSION_DENIED", "read-only store");
+  };
+  const first = fileSystem.rename(root, at("/f"), at("/g"), { isOverwrite: false });
+  await until(() => fixture.state.view.childId(0n as never, "g") !== null);
+  await fileSystem.createFile(root, at("/x"), CREATE_FILE);
+  const second = fileSystem.rename(root, at("/g"), at("/h"), { isOverwrite: false });
+  await until(() => fixture.state.view.childId(0n as never, "h") !== null);
+  refuse();
+  await rejects(first, "PERMISSION_DENIED");
+  await rejects(second, "PERMISSION_DENIED");
+  assert.equal(await fileSystem.exists(root, at("/g"), { loadMetadata: "never" }), true);
 });

@@ -31,8 +31,8 @@ import type {
   WorkerNetAddress,
 } from "./api.ts";
 
-/** 4 PiB: sums and products of two such numbers are still exact. */
-const FILE_BYTES_MAX = 2 ** 52;
+/** 2 PiB: the journal's signed numbers are below 2^52, and the sum of two such lengths still fits its others. */
+const FILE_BYTES_MAX = 2 ** 51;
 /** 142,000 years; signed numbers of the journal are below 2^52. */
 const TTL_MS_MAX = 2 ** 52 - 1;
 

@@ -421,7 +421,7 @@ export class RaftCore implements Raft {
     const { messages, messagesAfterPersist } = this.#outbox.take();
     const hardState = this.#takeHardState();
     const entries = this.#log.takeTail();
-    const committed = this.#log.takeCommitted(this.#config.appendBytesMax);
+    const applyThrough = this.#log.takeCommitted();
     const ready: Ready = {
       softState: this.#takeSoftState(),
       hardState: hardState.changed,
@@ -429,7 +429,7 @@ export class RaftCore implements Raft {
       entries,
       messages,
       messagesAfterPersist,
-      committed,
+      applyThrough,
       readStates: this.#readStates,
       abortedReads: this.#abortedReads,
     };
@@ -493,13 +493,11 @@ function isEmpty(ready: Ready): boolean {
     ready.entries,
     ready.messages,
     ready.messagesAfterPersist,
-    ready.committed,
     ready.readStates,
     ready.abortedReads,
   ];
-  return (
-    ready.softState === null && ready.hardState === null && lists.every((list) => list.length === 0)
-  );
+  const news = [ready.softState, ready.hardState, ready.applyThrough];
+  return news.every((each) => each === null) && lists.every((list) => list.length === 0);
 }
 
 /** The shell has checked what users write; this finds mistakes of the shell. */

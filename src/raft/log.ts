@@ -189,16 +189,11 @@ export class RaftLog {
     invariant(this.#durableIndex <= this.#lastIndex, "what is durable is in the log");
   }
 
-  /** The next entries to apply; empty when there are none. */
-  takeCommitted(bytesMax: number): readonly Entry[] {
+  /** The last entry that may be applied, if it has risen since the last call; else null. */
+  takeCommitted(): LogIndex | null {
     const through = Math.min(this.#commitIndex, this.#durableIndex);
-    if (through <= this.#handedOutIndex) return [];
-    const from = this.#handedOutIndex + 1;
-    const taken = this.#storage.entries(from, through + 1, bytesMax);
-    const last = taken.at(-1);
-    invariant(taken[0]?.index === from, "entries are applied without a gap");
-    invariant(last !== undefined && last.index <= through, "only committed entries are applied");
-    this.#handedOutIndex = last.index;
-    return taken;
+    if (through <= this.#handedOutIndex) return null;
+    this.#handedOutIndex = through;
+    return through;
   }
 }

@@ -107,10 +107,12 @@ export type Ready = {
    */
   readonly messagesAfterPersist: readonly Message[];
   /**
-   * Committed, durable here, and not handed out before, in order; at most `appendBytesMax` in one
-   * Ready. They stay readable in the storage, so a shell that applies slowly need only queue indexes.
+   * Null: no news. Else everything through this index is committed and durable here: apply it in
+   * order, each entry once, from `appliedIndex` on. An index and not the entries, because they stay
+   * readable in the storage: after a restart there may be gigabytes of them, which nobody can take
+   * at once.
    */
-  readonly committed: readonly Entry[];
+  readonly applyThrough: LogIndex | null;
   readonly readStates: readonly ReadState[];
   /** Reads asked for that this node can't answer any more: it lost its reign. */
   readonly abortedReads: readonly number[];
@@ -131,7 +133,7 @@ export interface RaftStorage {
 
 export type RaftConfig = {
   readonly id: MemberId;
-  /** The last entry whose effects the state machine has kept: `committed` begins behind it. 0 for none. */
+  /** The last entry whose effects the state machine has kept. 0 for none. */
   readonly appliedIndex: LogIndex;
   /** An election starts after a random count of ticks in [electionTicksMin, electionTicksMax]. More than 3 heartbeats. */
   readonly electionTicksMin: number;

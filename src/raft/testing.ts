@@ -22,7 +22,7 @@ import type {
   Ready,
 } from "./messages.ts";
 import type { MessageBody } from "./outbox.ts";
-import { Checker } from "./testing_checker.ts";
+import { Checker, entriesToApply } from "./testing_checker.ts";
 
 /** Small numbers read well in tests; real ids are random. */
 export function memberId(id: number): MemberId {
@@ -300,7 +300,8 @@ export class Cluster {
       const { hardState, mustSync, entries, messagesAfterPersist } = ready;
       if (hardState !== null || entries.length > 0 || messagesAfterPersist.length > 0)
         node.pending.push({ hardState, mustSync, entries, messagesAfterPersist });
-      for (const entry of ready.committed) node.appliedEntries.push(entry);
+      if (ready.applyThrough !== null)
+        node.appliedEntries.push(...entriesToApply(node, ready.applyThrough));
       for (const { context, index } of ready.readStates) node.reads.set(context, index);
       for (const context of ready.abortedReads) node.reads.set(context, "aborted");
       if (this.isDiskInstant) this.#persistPending(node, node.pending.length);

@@ -17,6 +17,11 @@ function check(isKept: boolean, promise: string): asserts isKept {
 
 type Known = { readonly entry: Entry; readonly termBefore: Term | undefined };
 
+/** What a Ready lets a node apply, as its shell reads it. */
+export function entriesToApply(node: TestNode, through: LogIndex): readonly Entry[] {
+  return node.written.entries(node.appliedIndex + 1, through + 1, Number.POSITIVE_INFINITY);
+}
+
 export class Checker {
   /** What the run has met: a run that meets nothing proves nothing. */
   readonly met = { leaders: 0, overwrittenEntries: 0, releasedReads: 0, abortedReads: 0 };
@@ -65,7 +70,8 @@ export class Checker {
     if (!this.#isOn) return;
     if (ready.hardState !== null) this.#checkCommit(node, ready.hardState.commitIndex);
     if (ready.softState?.role === "leader") this.#checkLeader(node, ready.softState.term);
-    this.#checkApplied(node, ready.committed);
+    if (ready.applyThrough !== null)
+      this.#checkApplied(node, entriesToApply(node, ready.applyThrough));
     for (const { context, index } of ready.readStates) {
       const floor = this.#readFloors.get(this.#readKey(node, context));
       check(floor !== undefined && index >= floor, "a read sees all that was committed before it");

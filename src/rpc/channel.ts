@@ -102,8 +102,18 @@ export function openChannel(options: ChannelOptions): RpcChannel {
   return new GrpcChannel(options);
 }
 
-function failureOf(status: { readonly code: number; readonly details: string }): RockpoolError {
-  return new RockpoolError(statusName(status.code), status.details);
+/**
+ * Servers of gRPC fail a call by trailers; a reset with an HTTP/2 error is a connection that went, as when Node's server closes
+ * one that resets more than 33 streams a second for long. grpc-js calls that INTERNAL, in words of its own.
+ */
+const CONNECTION_LOST = /^Received RST_STREAM with code 2\b|Session closed with error code/;
+
+export function failureOf(status: {
+  readonly code: number;
+  readonly details: string;
+}): RockpoolError {
+  const isLost = status.code === grpc.status.INTERNAL && CONNECTION_LOST.test(status.details);
+  return new RockpoolError(isLost ? "UNAVAILABLE" : statusName(status.code), status.details);
 }
 
 class GrpcChannel implements RpcChannel {
@@ -165,6 +175,7 @@ class GrpcChannel implements RpcChannel {
     options: CallOptions,
   ): Promise<Buffer> {
     return new Promise((resolve, reject) => {
+      this.#throwIfClosed();
       const { signal } = options;
       const call = this.#client.makeUnaryRequest(
         path,
@@ -194,6 +205,7 @@ class GrpcChannel implements RpcChannel {
   ): AsyncGenerator<S> {
     const bytes = asBuffer(shape.request.encode(request));
     const metadata = await this.#ready(options);
+    this.#throwIfClosed();
     const call = this.#client.makeServerStreamRequest(
       shape.path,
       identity,
@@ -213,6 +225,7 @@ class GrpcChannel implements RpcChannel {
     options: CallOptions = {},
   ): Promise<BidiCall<QInit, S>> {
     const metadata = await this.#ready(options);
+    this.#throwIfClosed();
     const call = this.#client.makeBidiStreamRequest(
       shape.path,
       identity,
@@ -220,8 +233,12 @@ class GrpcChannel implements RpcChannel {
       metadata,
       deadlineOf(options),
     );
+    let isAborting = false;
     const cancel = () => {
+      // A second cancel must not cut off the message which tells that there was a first.
+      if (isAborting) return;
       if (call.writableEnded) return call.cancel();
+      isAborting = true;
       const failure = new RockpoolError("CANCELLED", "The call was cancelled");
       responses.cut(failure);
       out.fail(failure);
@@ -289,10 +306,15 @@ class GrpcChannel implements RpcChannel {
     }
   }
 
-  /** Connects and logs in if need be. @returns what authenticates a call */
-  async #ready(options: CallOptions): Promise<grpc.Metadata> {
+  /** Due before each call, without an await between: grpc-js has no status for a call on a closed channel. */
+  #throwIfClosed(): void {
     if (this.#isClosed)
       throw new RockpoolError("CANCELLED", `The channel to ${this.address} is closed`);
+  }
+
+  /** Connects and logs in if need be. @returns what authenticates a call */
+  async #ready(options: CallOptions): Promise<grpc.Metadata> {
+    this.#throwIfClosed();
     throwIfAborted(options.signal);
     if (options.isAuthenticated === false || this.#options.auth.kind === "none") {
       await this.#connect(options.signal);
@@ -316,6 +338,7 @@ class GrpcChannel implements RpcChannel {
   async #logIn(): Promise<Login> {
     try {
       await this.#connect();
+      this.#throwIfClosed();
       return await this.#handshake();
     } catch (error) {
       this.#login = null;

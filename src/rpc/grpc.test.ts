@@ -9,7 +9,7 @@ import { BlockWorker } from "../proto/gen/block_worker.ts";
 import { FileSystemMasterClientService } from "../proto/gen/file_system_master.ts";
 import { SaslAuthenticationService } from "../proto/gen/sasl_server.ts";
 import { ServiceVersionClientService } from "../proto/gen/version.ts";
-import { type Credentials, openChannel, type RpcChannel } from "./channel.ts";
+import { type Credentials, failureOf, openChannel, type RpcChannel } from "./channel.ts";
 import { GrpcServer, type GrpcServerOptions, type RpcServerEvent } from "./grpc_server.ts";
 import { SaslAuthentication, trustingAuthenticator } from "./sasl.ts";
 import { bidi, type ServiceTable, serverStream, unary } from "./service.ts";
@@ -544,4 +544,33 @@ test("a window for clients' bytes reaches HTTP/2", async () => {
   assert.equal(settings.initialWindowSize, 3_000_000);
   await until(() => (session.state.remoteWindowSize ?? 0) > 2_900_000);
   session.close();
+});
+
+test("close() at any moment of a call ends it with a status", async () => {
+  const { port } = await serve(recorder());
+  for (const auth of [{ kind: "simple", user: "alice" }, { kind: "none" }] as const)
+    for (let turns = 0; turns < 20; turns++) {
+      const channel = openChannel({ host: "127.0.0.1", port, auth });
+      await channel.unary(version.getServiceVersion, {}, { isAuthenticated: false });
+      const calls = [
+        channel.unary(fs.CheckAccess, { path: "/" }),
+        channel.serverStream(fs.ListStatus, { path: "1" })[Symbol.asyncIterator]().next(),
+        channel.bidi(worker.WriteBlock),
+      ];
+      const outcomes = Promise.allSettled(calls);
+      for (let turn = 0; turn < turns; turn++) await null;
+      channel.close();
+      // UNAVAILABLE is what grpc-js says of a call that it had not begun.
+      for (const outcome of await outcomes)
+        if (outcome.status === "rejected")
+          assert.match(outcome.reason.status ?? `${outcome.reason}`, /^(CANCELLED|UNAVAILABLE)$/);
+    }
+});
+
+test("failureOf() takes a connection that was lost under a call for UNAVAILABLE, a server's INTERNAL for that", () => {
+  const lost =
+    "Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2";
+  assert.equal(failureOf({ code: 13, details: lost }).status, "UNAVAILABLE");
+  assert.equal(failureOf({ code: 13, details: "Internal error" }).status, "INTERNAL");
+  assert.equal(failureOf({ code: 5, details: lost }).status, "NOT_FOUND");
 });

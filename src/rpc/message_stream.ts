@@ -118,12 +118,15 @@ export class MessagePush<S> implements Outbound<S> {
     this.#encode = encode;
   }
 
-  send(message: S): boolean {
+  send(message: S, onTaken?: () => void): boolean {
     if (this.#failure !== null || this.#writable.destroyed || this.#writable.writableEnded)
       return false;
     const bytes = asBuffer(this.#encode(message));
     this.#pendingBytes += bytes.length;
-    this.#writable.write(bytes, () => this.#sent(bytes.length));
+    this.#writable.write(bytes, (error) => {
+      this.#sent(bytes.length);
+      if (error === null || error === undefined) onTaken?.();
+    });
     return this.#pendingBytes < PENDING_BYTES_MAX;
   }
 

@@ -45,8 +45,11 @@ export type CallContext = {
 
 /** The sending half of a stream. */
 export interface Outbound<S> {
-  /** Takes a message. False: the pipe is full; await `drained()` before the next one. */
-  send(message: S): boolean;
+  /**
+   * Takes a message. False: the pipe is full; await `drained()` before the next one.
+   * @param onTaken called when the transport needs the message's bytes no more; never when the call ends before that
+   */
+  send(message: S, onTaken?: () => void): boolean;
   /** Resolves when there is room again. Rejects with CANCELLED when the peer is gone. */
   drained(): Promise<void>;
 }

@@ -38,7 +38,7 @@ function groups(
     (await import("./process_commands.ts")).formatCommands(parts.processes);
   const report: Loader = async () => (await import("./info.ts")).COMMANDS;
   const conf: Loader = async () => (await import("./conf_get.ts")).COMMANDS;
-  const version: Loader = async () => ({ version: versionCommand(parts.version) });
+  const version: Loader = async () => ({ version: versionCommand() });
   const basicIOTest: Loader = async () => ({
     basicIOTest: (await import("./basic_io_test.ts")).basicIOTest,
   });
@@ -128,15 +128,18 @@ function pick(table: CommandTable, name: string): Command {
   return command;
 }
 
-function versionCommand(version: string): Command {
+/** The version of Alluxio whose clients, tools and scripts this one fits; scripts compare it. */
+const ALLUXIO_VERSION = "2.9.4";
+
+function versionCommand(): Command {
   return {
     usage: "[-m|--revision]",
-    summary: "Prints the version.",
+    summary: "Prints the version of Alluxio that this one stands in for; --version prints its own.",
     flags: [{ names: ["m", "revision"], value: "revision", help: "accepted" }],
     argumentsMin: 0,
     argumentsMax: 0,
     async run(session) {
-      await say(session.console, version);
+      await say(session.console, ALLUXIO_VERSION);
       return EXIT_OK;
     },
   };
@@ -180,6 +183,10 @@ export async function runCli(
   parts: ShellParts,
 ): Promise<number> {
   const [first = "", ...rest] = words;
+  if (first === "--version") {
+    await say(console, `Rockpool ${parts.version}, in place of Alluxio ${ALLUXIO_VERSION}`);
+    return EXIT_OK;
+  }
   if (first === "local") return runSafely(console, () => parts.runLocal(rest, console));
   const expanded = [...(OLD_WORDS[first] ?? [first]), ...rest];
   const isHelp = (word: string) => word === "help" || word === "--help" || word === "-h";

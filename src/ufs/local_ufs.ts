@@ -29,15 +29,15 @@ import {
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RockpoolError, type StatusName } from "../common/errors.ts";
-import type {
-  UfsCreateOptions,
-  UfsReader,
-  UfsStatus,
-  UfsWriter,
-  UnderFileSystem,
+import {
+  TEMPORARY_PREFIX,
+  type UfsCreateOptions,
+  type UfsReader,
+  type UfsStatus,
+  type UfsWriter,
+  type UnderFileSystem,
 } from "./under_file_system.ts";
 
-const TEMPORARY_PREFIX = ".rockpool.tmp.";
 const NAME_BYTES_MAX = 255;
 /** Status calls of one listing at the same time. */
 const STATUS_BATCH = 64;

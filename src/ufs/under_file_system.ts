@@ -20,6 +20,9 @@ export type UfsStatus = {
   readonly fingerprint: string;
 };
 
+/** Names of what is not finished: stores do not show them, so nobody may make them. */
+export const TEMPORARY_PREFIX = ".rockpool.tmp.";
+
 export type UfsCreateOptions = {
   readonly owner: string;
   readonly group: string;

@@ -17,20 +17,35 @@ import { dataFile, id, inFolder, listing, open, pattern, read, write } from "./s
 
 test("several victims of one writer: their ids are written anew at once, and nothing of that is taken away", () =>
   inFolder(async (folder) => {
-    const store = await open(folder, nodeDisk(), 8 * PAGE_BYTES);
-    for (let n = 1; n <= 8; n++) await write(store, id(n), pattern(PAGE_BYTES, n));
-    let again: Promise<unknown> = Promise.resolve();
-    const stop = store.onChange(({ blockId }) => {
-      if (blockId !== id(4)) return;
-      stop();
-      // The first four have left the books, their files are still there.
-      again = Promise.all([4, 3, 2].map((n) => write(store, id(n), pattern(1000, 10 * n))));
+    const real = nodeDisk();
+    let pass = () => {};
+    const gate = new Promise<void>((resolve) => {
+      pass = resolve;
     });
-    const options = { reserveBytes: 4 * PAGE_BYTES, isPinned: false };
-    const writer = await store.createWriter(id(20), options);
-    await again;
-    await writer.abort();
-    for (const n of [4, 3, 2]) assert.deepEqual(await read(store, id(n)), pattern(1000, 10 * n));
+    const disk: Disk = {
+      ...real,
+      rename: async (from, to) => {
+        if (from === dataFile(folder, id(1))) await gate;
+        await real.rename(from, to);
+      },
+    };
+    const store = await open(folder, disk, 4 * PAGE_BYTES + 20);
+    await write(store, id(1), pattern(10, 1));
+    await write(store, id(2), pattern(10, 2));
+    await write(store, id(3), pattern(4 * PAGE_BYTES, 3));
+    const whenRemoved = new Promise<void>((resolve) => {
+      store.onChange(({ kind }) => kind === "removed" && resolve());
+    });
+    const large = store.createWriter(id(20), { reserveBytes: PAGE_BYTES, isPinned: false });
+    await whenRemoved;
+    // All three have left the books, and their files are still there.
+    const again = [3, 2].map((n) => write(store, id(n), pattern(1000, 10 * n)));
+    await write(store, id(30), pattern(1000, 30));
+    pass();
+    await Promise.all(again);
+    await (await large).abort();
+    for (const n of [3, 2, 30])
+      assert.deepEqual(await read(store, id(n)), pattern(1000, n === 30 ? 30 : 10 * n));
     assert.deepEqual(
       folder.events.filter(({ kind }) => kind !== "blocksEvicted"),
       [],
@@ -54,7 +69,7 @@ test("files with strange names are left alone and spoil nothing; blocks found ar
     assert.deepEqual(await read(store, id(1)), pattern(SLOT_BYTES, 1));
     // Somebody mapped the file before the restart.
     const mapped = openSync(dataFile(folder, id(1)), "r");
-    await write(store, id(4), pattern(2 * SLOT_BYTES, 4));
+    await write(store, id(4), pattern(2 * SLOT_BYTES, 4), false, 2 * SLOT_BYTES);
     assert.equal(store.has(id(1)), false);
     assert.deepEqual(readFileSync(mapped), pattern(SLOT_BYTES, 1));
     closeSync(mapped);

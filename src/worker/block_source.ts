@@ -11,7 +11,7 @@ import type { BlockReader } from "./block_reader.ts";
 import type { BlockStore } from "./block_store.ts";
 import type { CacheJobs } from "./cache_jobs.ts";
 import { isInUfs } from "./cache_jobs.ts";
-import { framed } from "./chunk_codec.ts";
+import type { FramePool } from "./chunk_codec.ts";
 import type { Committer } from "./committer.ts";
 import type { Mounts } from "./mounts.ts";
 import { UfsBlock } from "./ufs_block.ts";
@@ -25,6 +25,7 @@ const BATCH_MESSAGES_MAX = 64;
 export type ReadDeps = {
   readonly store: BlockStore;
   readonly slots: SlotPool;
+  readonly frames: FramePool;
   readonly mounts: Mounts;
   readonly jobs: CacheJobs;
   readonly committer: Committer;
@@ -43,7 +44,12 @@ export type BlockRange = {
 
 /** Messages ready to be sent, and how many bytes of the block they carry. */
 export type Batch = {
-  readonly messages: readonly { readonly message: Buffer; readonly lengthBytes: number }[];
+  readonly messages: readonly {
+    readonly message: Buffer;
+    readonly lengthBytes: number;
+    /** To be called when the transport is done with the message, if it ever is. */
+    readonly release: (() => void) | null;
+  }[];
   readonly lengthBytes: number;
 };
 
@@ -86,7 +92,7 @@ export function isSomewhereElse(error: unknown, range: BlockRange): error is Roc
 }
 
 function localSource(reader: BlockReader, range: BlockRange, deps: ReadDeps): BlockSource {
-  const { slots, counters } = deps;
+  const { slots, frames, counters } = deps;
   const endBytes = Math.min(range.endBytes, reader.lengthBytes);
   return {
     kind: "local",
@@ -99,7 +105,7 @@ function localSource(reader: BlockReader, range: BlockRange, deps: ReadDeps): Bl
         const messages: Batch["messages"][number][] = [];
         for (let at = 0; at < verified.length; at += range.chunkBytes) {
           const data = verified.subarray(at, at + range.chunkBytes);
-          messages.push({ message: framed(data), lengthBytes: data.length });
+          messages.push({ ...frames.framed(data), lengthBytes: data.length });
         }
         counters.bytesReadLocal += verified.length;
         return { messages, lengthBytes: verified.length };
@@ -134,7 +140,7 @@ async function openUfsSource(
       deps.counters.bytesReadUfs += read.lengthBytes;
       if (positionBytes + read.lengthBytes === blockBytes)
         isHere = await block.keepIfWhole(blockBytes);
-      return { messages: [read], lengthBytes: read.lengthBytes };
+      return { messages: [{ ...read, release: null }], lengthBytes: read.lengthBytes };
     },
     async close() {
       await block.close();

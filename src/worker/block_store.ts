@@ -17,7 +17,7 @@ import type { OpenBlock } from "./block_reader.ts";
 import { BlockReader } from "./block_reader.ts";
 import { BlockWriter } from "./block_writer.ts";
 import type { Disk } from "./disk.ts";
-import { watchedDisk } from "./disk_watch.ts";
+import { FaultWindow, watchedDisk } from "./disk_watch.ts";
 import type { FileStatePort } from "./file_states.ts";
 import { checksumsOfFile } from "./local_checksums.ts";
 import { OpenBlocks } from "./open_blocks.ts";
@@ -77,10 +77,6 @@ export type LocalBlock = {
 /** How long a block written with pin-on-create waits to be named by a pin list before it may be evicted. */
 export const PIN_GRACE_MS = 10 * 60_000;
 
-/** So many failures of a device within so long take its directory out of the tier. */
-const FAULTS_MAX = 3;
-const FAULT_WINDOW_MS = 5 * 60_000;
-
 export class BlockStore {
   readonly #options: BlockStoreOptions;
   readonly #kernels: Kernels;
@@ -96,8 +92,7 @@ export class BlockStore {
   /** Files on their way out: a block of the same id waits for it. */
   readonly #leaving = new Map<BlockId, Promise<void>>();
   readonly #open = new OpenBlocks((entry) => this.#openBlock(entry));
-  /** When the device of each directory failed lately. */
-  readonly #faultTimes: number[][];
+  readonly #faults: readonly FaultWindow[];
 
   private constructor(deps: BlockStoreDeps) {
     const { tier, isSynced } = deps.options;
@@ -113,7 +108,7 @@ export class BlockStore {
       const disk = watchedDisk(deps.disk, (error) => this.#onFault(index, error));
       return new BlockDirectory({ path, disk, kernels, isSynced });
     });
-    this.#faultTimes = tier.directories.map(() => []);
+    this.#faults = tier.directories.map(() => new FaultWindow(deps.clock));
   }
 
   /** Opens the tier's directories and takes in the blocks found there that can be trusted. */
@@ -174,11 +169,8 @@ export class BlockStore {
   }
 
   #onFault(directory: number, error: RockpoolError): void {
-    const nowMs = this.#clock.monotonicMs();
-    const times = (this.#faultTimes[directory] ?? []).filter((at) => nowMs - at < FAULT_WINDOW_MS);
-    times.push(nowMs);
-    this.#faultTimes[directory] = times.slice(-FAULTS_MAX);
-    if (times.length < FAULTS_MAX || !this.#books.closeDirectory(directory)) return;
+    const isTooMany = this.#faults[directory]?.record() === true;
+    if (!isTooMany || !this.#books.closeDirectory(directory)) return;
     const path = this.#directoryOf(directory).root;
     this.#onEvent({ kind: "directoryLost", path, reason: error.message });
   }

@@ -8,9 +8,14 @@
  * The data is copied once, from the slot where it was verified into the message that grpc-js sends.
  * @module
  */
+import { invariant } from "../common/invariant.ts";
+import { SLOT_BYTES } from "../common/limits.ts";
 import type { ReadRequest } from "../proto/gen/block_worker.ts";
 import { BlockWorker } from "../proto/gen/block_worker.ts";
 import type { MethodShape } from "../rpc/service.ts";
+
+/** What a few streams have on their way: 16 MiB. */
+const FREE_FRAMES_MAX = 16;
 
 function varintBytes(value: number): number {
   let count = 1;
@@ -47,6 +52,30 @@ export function framed(data: Uint8Array): Buffer {
   const frame = emptyFrame(data.length);
   frame.data.set(data);
   return frame.message;
+}
+
+/**
+ * Messages of whole slots that the transport is done with, to be filled again: new memory for each chunk costs more, in
+ * faults of fresh pages and in collections that its size provokes, than all that is done with it.
+ */
+export class FramePool {
+  readonly #free: Frame[] = [];
+
+  /** A message with a copy of the data, and what gives its memory back; null when there is nothing to give back. */
+  framed(data: Uint8Array): { readonly message: Buffer; readonly release: (() => void) | null } {
+    if (data.length !== SLOT_BYTES) return { message: framed(data), release: null };
+    const frame = this.#free.pop() ?? emptyFrame(SLOT_BYTES);
+    frame.data.set(data);
+    let isReleased = false;
+    return {
+      message: frame.message,
+      release: () => {
+        invariant(!isReleased, "a message's memory is given back once");
+        isReleased = true;
+        if (this.#free.length < FREE_FRAMES_MAX) this.#free.push(frame);
+      },
+    };
+  }
 }
 
 /** ReadBlock, whose responses are made by {@link framed}. */

@@ -44,17 +44,23 @@ export class Committer {
     }
   }
 
-  /** For a copy of what is elsewhere too: the heartbeats tell the masters of it even if this does not. */
+  /**
+   * For a copy of what is elsewhere too: the heartbeats tell the masters of it even if this does not. A copy that the leader
+   * refuses is dropped: a client may have named the wrong length, and readers would take it for the whole block.
+   */
   async commitCached(blockId: BlockId, lengthBytes: number): Promise<void> {
     const hold = this.#store.hold(blockId);
     if (hold === null) return;
+    let isRefused = false;
     try {
       await this.#leader.commitBlock(blockId, lengthBytes);
     } catch (error) {
       if (!(error instanceof RockpoolError)) throw error;
+      isRefused = error.status === "INVALID_ARGUMENT" || error.status === "NOT_FOUND";
       this.#onEvent({ kind: "blockCommitFailed", blockId, reason: error.message });
     } finally {
       hold.release();
+      if (isRefused) await this.#store.remove(blockId);
     }
   }
 }

@@ -356,6 +356,25 @@ test("ReadBlock from the UFS: a whole block is kept, a part fetches the block, n
     await assert.rejects(read(channel, absent), { status: "NOT_FOUND" });
   }));
 
+test("a cached copy that the master refuses, since its client named a wrong length, is dropped", () =>
+  withWorker(async (fixture) => {
+    const { channel, master, worker } = fixture;
+    const bytes = pattern(3000, 4);
+    const ufsPath = await makeUfsFile(fixture, "f", bytes);
+    master.onCommit = () => {
+      throw new RockpoolError("INVALID_ARGUMENT", "Block has 3000 bytes, not 2000");
+    };
+    const ufs = { ufsPath, mountId: 1n, offsetInFile: 0, blockSize: 2000 };
+    const request = { blockId: id(1), length: 2000, openUfsBlockOptions: ufs };
+    await read(channel, { ...request, offset: 0 });
+    await until(() => worker.status().blockCount === 0);
+    await channel.unary(methods.Cache, { ...request, async: false });
+    assert.equal(worker.status().blockCount, 0);
+    await assert.rejects(channel.unary(methods.Cache, { ...request, length: 0, async: false }), {
+      status: "INVALID_ARGUMENT",
+    });
+  }));
+
 test("ReadBlock from the UFS without room passes the bytes on; a file that became shorter ends early", () =>
   withWorker(
     async (fixture) => {

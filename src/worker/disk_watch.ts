@@ -4,7 +4,30 @@
  */
 import type { RockpoolError } from "../common/errors.ts";
 import { isRockpoolError } from "../common/errors.ts";
+import type { Clock } from "../world/ports.ts";
 import type { Disk, DiskFile } from "./disk.ts";
+
+/** So many failures of a device within so long take its directory out of the tier. */
+const FAULTS_MAX = 3;
+const FAULT_WINDOW_MS = 5 * 60_000;
+
+/** Failures of one device, as long as they matter. */
+export class FaultWindow {
+  readonly #clock: Clock;
+  #times: number[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** @returns whether there were too many lately */
+  record(): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    const recent = this.#times.filter((at) => nowMs - at < FAULT_WINDOW_MS);
+    this.#times = [...recent, nowMs].slice(-FAULTS_MAX);
+    return this.#times.length === FAULTS_MAX;
+  }
+}
 
 /** The same disk; `onFault` hears of each failure before whoever asked does. */
 export function watchedDisk(disk: Disk, onFault: (error: RockpoolError) => void): Disk {

@@ -109,10 +109,10 @@ class BlockRead {
       this.#ahead = this.#source.read(next);
       this.#ahead.catch(() => {}); // whoever takes the batch sees the error
     }
-    for (const { message, lengthBytes } of batch.messages) {
+    for (const { message, lengthBytes, release } of batch.messages) {
       await this.#progress.allows(this.#position);
       if (this.#progress.isEnough) return;
-      const hasRoom = this.#out.send(message);
+      const hasRoom = this.#out.send(message, release ?? undefined);
       this.#position += lengthBytes;
       if (!hasRoom) await Promise.race([this.#out.drained(), this.#progress.over]);
     }

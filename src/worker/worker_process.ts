@@ -22,6 +22,7 @@ import type { World } from "../world/ports.ts";
 import type { BlockStoreStatus, TierOptions } from "./block_store.ts";
 import { BlockStore } from "./block_store.ts";
 import { CacheJobs } from "./cache_jobs.ts";
+import { FramePool } from "./chunk_codec.ts";
 import { Committer } from "./committer.ts";
 import { blockWorkerTable, workerControlTable } from "./data_service.ts";
 import { nodeDisk } from "./disk.ts";
@@ -193,7 +194,9 @@ async function open(
     other.port === address.dataPort &&
     (other.host === address.host || other.host === address.containerHost);
   const server = openServer(options, deps);
-  server.addService(blockWorkerTable({ ...shared, jobs, timers, persister, isOwn }));
+  server.addService(
+    blockWorkerTable({ ...shared, frames: new FramePool(), jobs, timers, persister, isOwn }),
+  );
   server.addService(workerControlTable(persister));
   const rpcPort = await server.listen(options.bindHost, options.rpcPort);
   address = addressOf(options, rpcPort);

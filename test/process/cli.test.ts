@@ -199,7 +199,8 @@ describe("the command line", () => {
     await run("conf get", /\nalluxio\.user\.block\.size\.bytes\.default=64MB \(DEFAULT\)\n/);
     await run("conf get --master", /^alluxio\..*=.* \([A-Z_]+\)\n/);
     await run("conf get alluxio.nope", "alluxio.nope is not a valid configuration key\n", 1);
-    await run("version", /^\d+\.\d+\.\d+\n$/);
+    await run("version", "2.9.4\n");
+    await run("--version", /^Rockpool \d+\.\d+\.\d+, in place of Alluxio 2\.9\.4\n$/);
     await run("fs help ls", /^ls: .*\nUsage: ls \[-d/);
     const test = await cluster.cli("exec", "basicIOTest");
     assert.equal(test.exit, 0, test.stdout);

@@ -73,7 +73,8 @@ export class LocalCluster {
       await run(process.execPath, [CLI, ...words]);
     } catch (error) {
       await rm(dir, { recursive: true, force: true });
-      throw error;
+      const { stdout = "" } = error as { stdout?: string }; // as execFile documents it
+      throw new Error(`The cluster did not start: ${stdout}`, { cause: error });
     }
     return new LocalCluster(dir);
   }

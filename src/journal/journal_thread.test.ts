@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { nodeWorld } from "../world/node_world.ts";
+import type { World } from "../world/ports.ts";
+import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
+import { crc32c, freePort, root, until } from "./journal_fixture.ts";
+import { formatJournal } from "./journal_folder.ts";
+import { DEFAULT_TIMINGS, type FromThread, pack } from "./journal_protocol.ts";
+import { JournalCore } from "./journal_thread.ts";
+
+const SEGMENT_BYTES = 4 * 1024 * 1024;
+
+/** A world whose time passes when the test says so. */
+class ManualWorld implements World {
+  readonly random = nodeWorld().random;
+  readonly clock = { monotonicMs: () => this.#nowMs, wallMs: () => this.#nowMs };
+  readonly timers = {
+    after: (delayMs: number, act: () => void) => {
+      const timer = { atMs: this.#nowMs + delayMs, act };
+      this.#timers.add(timer);
+      return { cancel: () => void this.#timers.delete(timer) };
+    },
+  };
+  #nowMs = 0;
+  readonly #timers = new Set<{ readonly atMs: number; readonly act: () => void }>();
+
+  /** All at once, as after a stall: a timer that is due twice runs once. */
+  jump(ms: number): void {
+    this.#nowMs += ms;
+    for (const timer of [...this.#timers]) {
+      if (timer.atMs > this.#nowMs || !this.#timers.delete(timer)) continue;
+      timer.act();
+    }
+  }
+}
+
+type Started = {
+  readonly core: JournalCore;
+  readonly world: ManualWorld;
+  readonly posts: FromThread[];
+};
+
+async function start(
+  folder: string,
+  addresses: readonly string[],
+  fileSystem: JournalFileSystem = nodeFileSystem(),
+): Promise<Started> {
+  const [address = ""] = addresses;
+  const world = new ManualWorld();
+  const posts: FromThread[] = [];
+  const core = new JournalCore({ fileSystem, crc32c, world, post: (post) => posts.push(post) });
+  const options = {
+    folder,
+    address,
+    addresses,
+    bindHost: "127.0.0.1",
+    bindPort: Number(address.split(":")[1]),
+    segmentBytes: SEGMENT_BYTES,
+    cacheBytesMax: 64 * 1024,
+    timings: DEFAULT_TIMINGS,
+    mainTurns: new Int32Array(new SharedArrayBuffer(4)),
+  };
+  core.receive({ kind: "start", options, appliedIndex: 0 });
+  await until("it has started", () => posts.find(({ kind }) => kind === "started"));
+  return { core, world, posts };
+}
+
+async function format(size: number): Promise<{ folder: string; addresses: readonly string[] }> {
+  const folder = mkdtempSync(join(root, "thread-"));
+  const addresses: string[] = [];
+  while (addresses.length < size) addresses.push(`127.0.0.1:${await freePort()}`);
+  const [address = ""] = addresses;
+  const options = { address, addresses, crc32c, segmentBytes: SEGMENT_BYTES, nowMs: 1 };
+  await formatJournal(folder, options);
+  return { folder, addresses };
+}
+
+function roles(posts: readonly FromThread[]): string[] {
+  return posts.flatMap((post) => (post.kind === "softState" ? [post.softState.role] : []));
+}
+
+test("JournalCore forgives itself one stall, and elects though it stalls all the time", async () => {
+  const { folder, addresses } = await format(2);
+  const { core, world, posts } = await start(folder, addresses);
+  world.jump(5000);
+  assert.deepEqual(roles(posts), [], "a process that was stopped blames nobody");
+  for (let count = 0; count < 20; count++) world.jump(150);
+  assert.ok(roles(posts).includes("preCandidate"));
+  await core.abandon();
+});
+
+test("JournalCore reads no more of a long log at its start than the main thread may hold", async () => {
+  const { folder, addresses } = await format(1);
+  const payload = new Uint8Array(64 * 1024);
+  const first = await start(folder, addresses);
+  const lead = ({ world, posts }: Started) =>
+    until("it leads", () => {
+      world.jump(10);
+      return posts.some((post) => post.kind === "softState" && post.softState.role === "leader")
+        ? true
+        : undefined;
+    });
+  await lead(first);
+  const payloads = pack(Array.from({ length: 400 }, () => payload));
+  first.core.receive({ kind: "propose", requestId: 1, term: 1, payloads });
+  first.core.receive({ kind: "close" });
+  await until("it has closed", () => first.posts.find(({ kind }) => kind === "closed"));
+
+  let readBytes = 0;
+  const real = nodeFileSystem();
+  const counting: JournalFileSystem = {
+    ...real,
+    openSync(path, mode) {
+      const file = real.openSync(path, mode);
+      return {
+        write: (bytes, at) => file.write(bytes, at),
+        datasync: () => file.datasync(),
+        sizeSync: () => file.sizeSync(),
+        close: () => file.close(),
+        readSync(into, at) {
+          const count = file.readSync(into, at);
+          readBytes += count;
+          return count;
+        },
+      };
+    },
+  };
+  const second = await start(folder, addresses, counting);
+  const recoveredBytes = readBytes;
+  assert.ok(recoveredBytes > payloads.bytes.length, "recovery reads all of it once");
+  await lead(second);
+  await until("entries are delivered", () => {
+    second.world.jump(10);
+    return second.posts.find((post) => post.kind === "committed" && post.entries.firstIndex > 1);
+  });
+  assert.ok(readBytes - recoveredBytes < 16 * 1024 * 1024, `${readBytes - recoveredBytes} B`);
+  await second.core.abandon();
+});

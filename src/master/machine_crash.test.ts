@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { Path } from "../common/path.ts";
+import type { CommittedEntry } from "../journal/journal_system.ts";
+import type { KeyValueReader, KeyValueStore } from "../kv/kv.ts";
+import { openLmdb } from "../kv/lmdb_kv.ts";
+import type { Command } from "./command.ts";
+import { CREATE_DIRECTORY, CREATE_FILE } from "./master_fixture.ts";
+import { INITIALIZE, Replica } from "./state_fixture.ts";
+import { createMasterState } from "./state_machine.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "rockpool-crash-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The journal of a cluster that did a bit of everything. */
+function journalOf(fileCount: number): Replica {
+  const replica = new Replica();
+  replica.run(INITIALIZE);
+  for (let i = 0; i < fileCount; i++) {
+    const path = `/d${i % 7}/f${i}` as Path;
+    const complete: Command = {
+      kind: "completeFile",
+      path,
+      ufsLengthBytes: i % 3 === 0 ? 150 : null,
+      isAsyncPersist: i % 3 === 1,
+      contentHash: "h",
+    };
+    replica.run({ ...CREATE_FILE, kind: "createFile", path }, BigInt(i));
+    for (let lost = i % 2; lost >= 0; lost--) replica.run({ kind: "newBlock", path });
+    replica.run(complete, BigInt(i));
+    if (i % 5 === 0)
+      replica.run({ kind: "rename", path, dstPath: `/d1/moved${i}` as Path, isOverwrite: false });
+  }
+  replica.run({ kind: "remove", path: "/d2" as Path, isRecursive: true, isAlluxioOnly: false });
+  replica.run({ kind: "reclaim", inodesMax: 3 });
+  replica.run({ ...CREATE_DIRECTORY, kind: "createDirectory", path: "/d1" as Path }); // is refused
+  return replica;
+}
+
+function rowsOf(store: KeyValueReader): string[] {
+  const rows = store.range({ start: Uint8Array.of(0), end: Uint8Array.of(255) });
+  return [...rows].map(
+    ({ key, value }) => `${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`,
+  );
+}
+
+/** Opens the image of a master's state, and lets the journal bring it up to date as a started master does. */
+function start(at: string, bootIdPath: string, log: readonly CommittedEntry[]) {
+  const { store, wasDiscarded } = openLmdb(at, { bootIdPath });
+  const state = createMasterState({
+    store,
+    options: { dedupeEntriesMax: 5, inodeCacheEntriesMax: 3 },
+    onBlocksRemoved: () => {},
+  });
+  const foundIndex = state.stateMachine.appliedIndex();
+  for (let from = foundIndex; from < log.length; from += 10) {
+    const batch = log.slice(from, from + 10);
+    state.stateMachine.apply(batch, from + batch.length);
+  }
+  return { store, state, wasDiscarded, foundIndex };
+}
+
+/** What a crash leaves on the disk: a copy of the folder of a store that is open. */
+function crashed(at: string, name: string): string {
+  const copy = join(folder, name);
+  cpSync(at, copy, { recursive: true });
+  return copy;
+}
+
+/** Pages that never reached the disk. */
+function tear(at: string): void {
+  const path = join(at, "store.mdb");
+  const sizeBytes = readFileSync(path).length;
+  const file = openSync(path, "r+");
+  for (let page = 2 * 4096; page < sizeBytes; page += 3 * 4096)
+    writeSync(file, new Uint8Array(4096), 0, 4096, page);
+  closeSync(file);
+}
+
+test("after a crash of the machine the image is thrown away and comes back from the journal, after one of the process it stays", async () => {
+  const { log, ...expected } = journalOf(60);
+  const oracle = rowsOf(expected.store);
+  const bootIdPath = join(folder, "boot_id");
+  writeFileSync(bootIdPath, "one\n");
+  const cut = Math.floor(log.length / 2);
+  const at = join(folder, "image");
+  const first = start(at, bootIdPath, log.slice(0, cut));
+  assert.equal(first.foundIndex, 0);
+  const afterProcess = crashed(at, "process");
+  const afterMachine = crashed(at, "machine");
+  tear(afterMachine);
+  await first.store.close();
+
+  const stores: KeyValueStore[] = [];
+  const same = start(afterProcess, bootIdPath, log);
+  stores.push(same.store);
+  assert.equal(same.wasDiscarded, false);
+  assert.equal(same.foundIndex, cut, "the applied index is of the rows that are there");
+  assert.deepEqual(rowsOf(same.store), oracle);
+
+  writeFileSync(bootIdPath, "two\n");
+  const other = start(afterMachine, bootIdPath, log);
+  stores.push(other.store);
+  assert.equal(other.wasDiscarded, true);
+  assert.equal(other.foundIndex, 0, "nothing vouches for rows of another boot");
+  assert.deepEqual(rowsOf(other.store), oracle);
+
+  // Once more, in the middle of the rebuilding: what counts is the boot of the last start.
+  const again = start(crashed(afterMachine, "again"), bootIdPath, log);
+  stores.push(again.store);
+  assert.equal(again.wasDiscarded, false);
+  assert.equal(again.foundIndex, log.length);
+
+  // A clean end vouches for the image over a reboot.
+  writeFileSync(bootIdPath, "three\n");
+  const clean = start(at, bootIdPath, log);
+  stores.push(clean.store);
+  assert.equal(clean.wasDiscarded, false);
+  assert.equal(clean.foundIndex, cut);
+  assert.deepEqual(rowsOf(clean.store), oracle);
+  for (const store of stores) await store.close();
+});
