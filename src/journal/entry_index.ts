@@ -22,6 +22,8 @@ export function splitPlace(place: EntryPlace): { sequence: number; offsetBytes: 
   return { sequence: Math.floor(place / PLACE_SCALE), offsetBytes: place % PLACE_SCALE };
 }
 
+const RELEASED: Entry = { index: 0, term: 0, kind: "noop", payload: new Uint8Array(0) };
+
 export class EntryIndex {
   readonly #cacheBytesMax: number;
   #firstIndex: LogIndex = 1;
@@ -148,6 +150,8 @@ export class EntryIndex {
       const oldest = this.#held[this.#heldFrom];
       if (oldest === undefined || oldest.index > this.#durable) break;
       this.#heldBytes -= oldest.payload.length;
+      // Its place in the array stays for a while; its payload, which may be 1 MiB, must not.
+      this.#held[this.#heldFrom] = RELEASED;
       this.#heldFrom += 1;
     }
     // Cut the array only now and then: each cut copies what stays.

@@ -43,8 +43,11 @@ import {
 import { fatalFailure, isNoSpace, WalError, type WalFailure, writeFailure } from "./wal_failure.ts";
 import { type RecoveredWal, recoverWal, secureTail, type WalOwner } from "./wal_recovery.ts";
 
-/** How long the log is idle before the last batch's descriptor gets an fdatasync of its own. */
-const IDLE_MS = 5;
+/**
+ * How long the log is idle before the last batch's descriptor gets an fdatasync of its own: longer than one client takes
+ * from one change to the next, so that no change has to wait for that fdatasync.
+ */
+const IDLE_MS = 50;
 const HARD_STATE_BYTES = RECORD_HEADER_BYTES + 8;
 
 export type WalEvent =

@@ -197,7 +197,9 @@ export function intentsDone(
     if (row.action.kind === "commitFile") fileSettled(editor, row.action.fileId, outcome);
     else if (outcome.refusal !== null) takeBack(context, row.action);
     const { refusal } = outcome;
-    if (refusal === null || editor.state.refusedIntentCount >= REFUSED_MAX) {
+    // A file that could not be brought there waits again, which is witness enough.
+    const isForgotten = refusal === null || row.action.kind === "commitFile";
+    if (isForgotten || editor.state.refusedIntentCount >= REFUSED_MAX) {
       editor.removeIntent(outcome.id);
     } else {
       editor.putIntent(outcome.id, { ...row, refusal });

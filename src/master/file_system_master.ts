@@ -449,6 +449,8 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     const { value } = await this.#change(call, { kind: "createFile", path, ...options }, () =>
       this.#prepareToMake(path),
     );
+    // A removal that came before it in the journal may not be done yet, and the client writes there at once.
+    await this.#intents.whenClear([this.#ufsPathOf(path)]);
     const { view } = this.#state;
     const inode = value.kind === "inode" ? view.inode(view.currentId(value.id)) : null;
     const now = inode === null ? null : view.pathOf(inode.id);

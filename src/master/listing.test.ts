@@ -71,6 +71,25 @@ test("walkTree() shows what was always there, by the name that it has, while oth
   );
 });
 
+test("walkTree() makes smaller batches of files with many blocks", async () => {
+  const replica = replicaOf(["a", "b", "c"]);
+  for (const path of ["/a", "/b", "/c"] as Path[])
+    replica.run({
+      kind: "completeFile",
+      path,
+      ufsLengthBytes: 60_000 * CREATE_FILE.blockSizeBytes,
+      isAsyncPersist: false,
+      contentHash: "",
+    });
+  const frames = [{ directoryId: ROOT_INODE_ID, path: "/" as Path, afterName: null }];
+  const { view } = replica.state;
+  const parts = { view, prepare: () => {}, mayEnter: () => true, pause: async () => {} };
+  const sizes: number[] = [];
+  for await (const batch of walkTree(parts, frames, { isRecursive: false, batchSize: 100 }))
+    sizes.push(batch.length);
+  assert.deepEqual(sizes, [2, 1]);
+});
+
 test("walkTree() ends with what its pause throws", async () => {
   const failed = listRoot(replicaOf(NAMES), () => {
     throw new RangeError("no leader");

@@ -12,6 +12,8 @@ import type { ChildEntry, NamespaceView } from "./inode_tree.ts";
 
 /** Entries read ahead of a directory: few, as a subdirectory's tree comes in between. */
 const PAGE = 256;
+/** Blocks in one batch: with their places some 300 B each, a message takes 100 MB. */
+const BATCH_BLOCKS_MAX = 100_000;
 
 export type Listed = { readonly path: Path; readonly inode: Inode };
 
@@ -52,6 +54,7 @@ export async function* walkTree(
   const stack = frames.map((frame) => ({ ...frame, page: [] as ChildEntry[], isPrepared: false }));
   let batch: Listed[] = [];
   let seenCount = 0;
+  let blockCount = 0;
   for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
     if (!frame.isPrepared) {
       frame.isPrepared = true;
@@ -76,9 +79,11 @@ export async function* walkTree(
     batch.push({ path, inode });
     if (options.isRecursive && inode.kind === "directory" && mayEnter(inode))
       stack.push({ directoryId: inode.id, path, afterName: null, page: [], isPrepared: false });
-    if (batch.length < options.batchSize) continue;
+    if (inode.kind === "file") blockCount += inode.blockCount;
+    if (batch.length < options.batchSize && blockCount < BATCH_BLOCKS_MAX) continue;
     yield batch;
     batch = [];
+    blockCount = 0;
   }
   if (batch.length > 0) yield batch;
 }

@@ -206,11 +206,20 @@ export class UfsIntents {
     );
   }
 
-  /** Waits until nothing is pending on these places, or above or below them. @throws RockpoolError UNAVAILABLE after a bounded time */
+  /**
+   * Waits until nothing is pending on these places, or above or below them.
+   * @throws RockpoolError UNAVAILABLE after a bounded time, or when this master leads no more: what is pending is
+   *   then the next leader's to know
+   */
   async whenClear(ufsPaths: readonly string[]): Promise<void> {
+    const reign = this.#reign;
     let isLate = false;
     let timer: Timer | null = null;
     for (;;) {
+      if (!this.#isActive || reign !== this.#reign) {
+        timer?.cancel();
+        throw new RockpoolError("UNAVAILABLE", "This master leads no more", "Try again");
+      }
       const blocking = [...this.#pending.values()].find((p) => overlap(p.ufsPaths, ufsPaths));
       if (blocking === undefined) break;
       if (isLate) throw this.#late(describe(blocking.action));

@@ -536,3 +536,40 @@ test("a rename that a store refuses stays where others went on from it", async (
   await rejects(second, "PERMISSION_DENIED");
   assert.equal(await fileSystem.exists(root, at("/g"), { loadMetadata: "never" }), true);
 });
+
+for (const isLost of [false, true])
+  test(`who makes a file is answered only when nothing of before it can take its bytes away (leader lost: ${isLost})`, async () => {
+    const { put, ufs, root: path, ...fixture } = createMaster();
+    const { fileSystem } = fixture;
+    put("f", "old");
+    await list(fixture, "/");
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    ufs.before = (call) => (call.startsWith("remove") ? held : undefined);
+    const order: string[] = [];
+    // Both are checked before either is applied; the removal comes first in the journal.
+    const removal = fileSystem.remove(root, at("/f"), REMOVE).then(() => order.push("removed"));
+    const creation = fileSystem
+      .createFile(root, at("/f"), { ...CREATE_FILE, isOverwrite: true })
+      .then(() => order.push("made"));
+    const isMade = () => {
+      const file = fixture.state.view.child(0n as never, "f");
+      return file?.kind === "file" && !file.isCompleted;
+    };
+    await until(() => ufs.calls.includes(`remove ${path}/f`) && isMade());
+    for (let turns = 10; turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(order, []);
+    if (isLost) {
+      // What is pending is the next leader's to do: this one can promise nothing.
+      fixture.journal.lose();
+      await rejects(removal, "UNAVAILABLE");
+      await rejects(creation, "UNAVAILABLE");
+      release();
+      return;
+    }
+    release();
+    await Promise.all([removal, creation]);
+    assert.equal(existsSync(join(path, "f")), false);
+  });

@@ -1,0 +1,328 @@
+/**
+ * The journal alone: three members in processes of their own, each with its journal thread and its folder on this
+ * disk, and a state machine that does nothing. Beside it, in turns, the least that durability costs: a loop that
+ * writes what all proposers have to say into a file full of zeros, with one fdatasync for all. The ratio is the price
+ * of replication, of threads and of answering each proposer; on one disk it holds three fdatasyncs against one.
+ * @module
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "esbuild";
+// It says how our TypeScript is bundled, and is plain JavaScript.
+// @ts-expect-error: no types
+import { nodeTarget } from "../build.mjs";
+import { isRockpoolError } from "../src/common/errors.ts";
+import { formatJournal } from "../src/journal/journal_folder.ts";
+import type { CommittedEntry, StateMachine } from "../src/journal/journal_system.ts";
+import { RaftJournal } from "../src/journal/raft_journal.ts";
+import { workerThread } from "../src/journal/thread_port.ts";
+import { openKernels } from "../src/kernels/load.ts";
+import { nodeWorld } from "../src/world/node_world.ts";
+import { machineFacts, percentile } from "./harness.ts";
+
+const MEMBERS = 3;
+const PROPOSERS = [1];
+const ROUNDS = 3;
+const ROUND_MS = 1000;
+const ENTRY_BYTES = 200;
+const RECORD_BYTES = 28;
+const PAGE_BYTES = 4096;
+const RAW_FILE_BYTES = 64 * 1024 * 1024;
+
+type MemberSetup = {
+  readonly folder: string;
+  readonly address: string;
+  readonly addresses: readonly string[];
+  readonly script: string;
+};
+type ToMember = { readonly kind: "run"; readonly proposers: number } | { readonly kind: "end" };
+type FromMember = { readonly kind: "leads" } | { readonly kind: "round"; readonly round: Round };
+type Round = { readonly entries: number; readonly ms: number; readonly latenciesMs: number[] };
+
+/** Answers with the index, keeps nothing. */
+class Nothing implements StateMachine<number> {
+  #through = 0;
+  appliedIndex(): number {
+    return this.#through;
+  }
+  apply(entries: readonly CommittedEntry[], throughIndex: number): readonly number[] {
+    this.#through = throughIndex;
+    return entries.map(({ index }) => index);
+  }
+}
+
+/** As many loops as there are proposers, each waiting for its own answer. */
+async function round(
+  proposers: number,
+  act: (payload: Uint8Array) => Promise<unknown>,
+): Promise<Round> {
+  const latenciesMs: number[] = [];
+  const beganMs = performance.now();
+  const propose = async () => {
+    const payload = new Uint8Array(ENTRY_BYTES).fill(7);
+    for (let startMs = performance.now(); startMs - beganMs < ROUND_MS; ) {
+      await act(payload);
+      const nowMs = performance.now();
+      latenciesMs.push(nowMs - startMs);
+      startMs = nowMs;
+    }
+  };
+  await Promise.all(Array.from({ length: proposers }, propose));
+  return { entries: latenciesMs.length, ms: performance.now() - beganMs, latenciesMs };
+}
+
+// — the raw loop —
+
+/** One write and one fdatasync at a time; whoever comes meanwhile goes together with the next. */
+class RawLoop {
+  readonly #file: FileHandle;
+  #waiting: { readonly payload: Uint8Array; readonly resolve: () => void }[] = [];
+  #isRunning = false;
+  #offsetBytes = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  static async open(path: string): Promise<RawLoop> {
+    const file = await open(path, "w+");
+    const zeros = new Uint8Array(1024 * 1024);
+    for (let at = 0; at < RAW_FILE_BYTES; at += zeros.length)
+      await file.write(zeros, 0, zeros.length, at);
+    await file.sync();
+    return new RawLoop(file);
+  }
+
+  append(payload: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ payload, resolve });
+      if (!this.#isRunning) {
+        this.#isRunning = true;
+        // At the end of the turn, so that all that woke up in it goes together.
+        setImmediate(() => void this.#run());
+      }
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      const sizeBytes = batch.length * (ENTRY_BYTES + RECORD_BYTES);
+      const bytes = new Uint8Array(Math.ceil(sizeBytes / PAGE_BYTES) * PAGE_BYTES);
+      for (const [at, { payload }] of batch.entries())
+        bytes.set(payload, at * (ENTRY_BYTES + RECORD_BYTES) + RECORD_BYTES);
+      if (this.#offsetBytes + bytes.length > RAW_FILE_BYTES) this.#offsetBytes = 0;
+      await this.#file.write(bytes, 0, bytes.length, this.#offsetBytes);
+      await this.#file.datasync();
+      this.#offsetBytes += bytes.length;
+      for (const { resolve } of batch) resolve();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#isRunning = false;
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+// — a member —
+
+async function runMember(setup: MemberSetup): Promise<void> {
+  const { folder, address, addresses, script } = setup;
+  const tell = (message: FromMember) => process.send?.(message);
+  const journal = new RaftJournal<number>({
+    folder,
+    address,
+    addresses,
+    bindHost: "127.0.0.1",
+    bindPort: Number(address.split(":")[1]),
+    stateMachine: new Nothing(),
+    world: nodeWorld(),
+    connect: workerThread(pathToFileURL(script), { kernelFlavour: "wasm" }),
+    onEvent(event) {
+      if (event.kind === "steppingAside" || event.kind==="roleChanged" || event.kind === "stalled") console.error(process.pid, Math.round(performance.now()), JSON.stringify(event));
+      if (event.kind === "fatal") throw new Error(event.message);
+    },
+  });
+  journal.onLeadership(({ kind }) => {
+    if (kind === "gained") tell({ kind: "leads" });
+  });
+  // Only the parent, which is this same file, sends here.
+  process.on("message", (message: ToMember) => void obey(journal, message, tell));
+  await journal.start();
+}
+
+let n = 0;
+async function obey(
+  journal: RaftJournal<number>,
+  message: ToMember,
+  tell: (message: FromMember) => void,
+): Promise<void> {
+  if (message.kind === "end") {
+    await journal.abandon();
+    process.disconnect();
+    return;
+  }
+  if (++n === 3) { console.error(process.pid, Math.round(performance.now()), "blocking main"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000); console.error(process.pid, Math.round(performance.now()), "awake"); }
+  const measured = await round(message.proposers, async (payload) => {
+    try {
+      await journal.propose(payload);
+    } catch (error) {
+      // A change of leaders in the middle: this round is worth nothing, and says so by its figures.
+      if (!isRockpoolError(error, "UNAVAILABLE")) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  });
+  tell({ kind: "round", round: measured });
+}
+
+// — the parent —
+
+class Members {
+  readonly #children: readonly ChildProcess[];
+  #leader: ChildProcess | null = null;
+  #onRound: ((round: Round) => void) | null = null;
+  #onLeader: (() => void) | null = null;
+
+  constructor(setups: readonly MemberSetup[]) {
+    this.#children = setups.map((setup) => {
+      const flag = `--member=${JSON.stringify(setup)}`;
+      const child = fork(fileURLToPath(import.meta.url), [flag]);
+      // Only `tell` of our own children sends here.
+      child.on("message", (message: FromMember) => {
+        if (message.kind === "leads") {
+          this.#leader = child;
+          this.#onLeader?.();
+        } else this.#onRound?.(message.round);
+      });
+      return child;
+    });
+  }
+
+  async led(): Promise<void> {
+    if (this.#leader !== null) return;
+    await new Promise<void>((resolve) => {
+      this.#onLeader = resolve;
+    });
+  }
+
+  run(proposers: number): Promise<Round> {
+    return new Promise((resolve) => {
+      this.#onRound = resolve;
+      this.#send(this.#leader, { kind: "run", proposers });
+    });
+  }
+
+  #send(child: ChildProcess | null, message: ToMember): void {
+    child?.send(message);
+  }
+
+  async end(): Promise<void> {
+    const ended = this.#children.map(
+      (child) => new Promise((resolve) => child.once("exit", resolve)),
+    );
+    for (const child of this.#children) this.#send(child, { kind: "end" });
+    await Promise.all(ended);
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports: number[] = [];
+  for (const server of servers) {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    if (typeof address === "object" && address !== null) ports.push(address.port);
+  }
+  for (const server of servers) await new Promise((resolve) => server.close(resolve));
+  return ports;
+}
+
+async function setUp(root: string): Promise<MemberSetup[]> {
+  const script = join(root, "journal_thread.mjs");
+  await build({ ...nodeTarget, entryPoints: ["src/journal_thread_main.ts"], outfile: script });
+  const kernels = openKernels({ flavour: "js", arenaBytes: 64 * 1024 });
+  const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+  const addresses = (await freePorts(MEMBERS)).map((port) => `127.0.0.1:${port}`);
+  const setups: MemberSetup[] = [];
+  for (const [at, address] of addresses.entries()) {
+    const folder = join(root, `member-${at}`);
+    await formatJournal(folder, { address, addresses, crc32c, nowMs: Date.now() });
+    setups.push({ folder, address, addresses, script });
+  }
+  return setups;
+}
+
+type Figures = { readonly entriesPerS: number; readonly p50Ms: number; readonly p99Ms: number };
+
+/** Of the round with the median throughput: means over rounds would show the neighbours. */
+function figuresOf(rounds: readonly Round[]): Figures {
+  const speed = ({ entries, ms }: Round) => (entries * 1000) / ms;
+  const sorted = [...rounds].sort((a, b) => speed(a) - speed(b));
+  const middle = sorted[sorted.length >> 1];
+  const latenciesMs = middle?.latenciesMs ?? [];
+  const rounded = (value: number) => Number(value.toPrecision(3));
+  return {
+    entriesPerS: Math.round(middle === undefined ? 0 : speed(middle)),
+    p50Ms: rounded(percentile(latenciesMs, 0.5)),
+    p99Ms: rounded(percentile(latenciesMs, 0.99)),
+  };
+}
+
+function print(proposers: number, what: string, figures: Figures, ratio: string): void {
+  const { entriesPerS, p50Ms, p99Ms } = figures;
+  const columns = [String(proposers).padStart(5), what.padEnd(8), `${entriesPerS}/s`.padStart(11)];
+  console.log(`${columns.join("  ")}  p50 ${p50Ms} ms  p99 ${p99Ms} ms  ${ratio}`);
+}
+
+async function compare(members: Members, raw: RawLoop, proposers: number) {
+  const journalRounds: Round[] = [];
+  const rawRounds: Round[] = [];
+  await members.run(proposers); // Warms up.
+  for (let count = 0; count < ROUNDS; count++) {
+    rawRounds.push(await round(proposers, (payload) => raw.append(payload)));
+    journalRounds.push(await members.run(proposers));
+  }
+  const journal = figuresOf(journalRounds);
+  const loop = figuresOf(rawRounds);
+  const speedRatio = Number((journal.entriesPerS / loop.entriesPerS).toPrecision(3));
+  const latencyRatio = Number((journal.p50Ms / loop.p50Ms).toPrecision(3));
+  print(proposers, "raw loop", loop, "");
+  print(proposers, "journal", journal, `throughput ×${speedRatio}, p50 ×${latencyRatio}`);
+  return { proposers, journal, rawLoop: loop, speedRatio, latencyRatio };
+}
+
+async function main(): Promise<void> {
+  const root = mkdtempSync(join(tmpdir(), "rockpool-bench-"));
+  const members = new Members(await setUp(root));
+  const raw = await RawLoop.open(join(root, "raw"));
+  try {
+    await members.led();
+    console.log(`${MEMBERS} members on one disk, entries of ${ENTRY_BYTES} B`);
+    const rows: Awaited<ReturnType<typeof compare>>[] = [];
+    for (const proposers of PROPOSERS) rows.push(await compare(members, raw, proposers));
+    mkdirSync("bench/results", { recursive: true });
+    const facts = {
+      name: "journal",
+      measuredAt: new Date().toISOString(),
+      machine: machineFacts(),
+    };
+    writeFileSync("bench/results/journal.json", `${JSON.stringify({ ...facts, rows }, null, 2)}\n`);
+  } finally {
+    await members.end();
+    await raw.close();
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+const member = process.argv.find((argument) => argument.startsWith("--member="));
+// Written by `Members` above.
+if (member === undefined) await main();
+else await runMember(JSON.parse(member.slice("--member=".length)) as MemberSetup);
