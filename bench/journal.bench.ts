@@ -13,9 +13,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
-// It says how our TypeScript is bundled, and is plain JavaScript.
-// @ts-expect-error: no types
-import { nodeTarget } from "../build.mjs";
 import { isRockpoolError } from "../src/common/errors.ts";
 import { formatJournal } from "../src/journal/journal_folder.ts";
 import type { CommittedEntry, StateMachine } from "../src/journal/journal_system.ts";
@@ -155,6 +152,8 @@ async function runMember(setup: MemberSetup): Promise<void> {
   });
   // Only the parent, which is this same file, sends here.
   process.on("message", (message: ToMember) => void obey(journal, message, tell));
+  // A parent that was killed must not leave a cluster behind.
+  process.on("disconnect", () => process.exit());
   await journal.start();
 }
 
@@ -244,7 +243,15 @@ async function freePorts(count: number): Promise<number[]> {
 
 async function setUp(root: string): Promise<MemberSetup[]> {
   const script = join(root, "journal_thread.mjs");
-  await build({ ...nodeTarget, entryPoints: ["src/journal_thread_main.ts"], outfile: script });
+  await build({
+    entryPoints: ["src/journal_thread_main.ts"],
+    outfile: script,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    loader: { ".wasm": "binary" },
+  });
   const kernels = openKernels({ flavour: "js", arenaBytes: 64 * 1024 });
   const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
   const addresses = (await freePorts(MEMBERS)).map((port) => `127.0.0.1:${port}`);
