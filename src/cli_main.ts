@@ -123,6 +123,8 @@ async function main(): Promise<void> {
     });
   const code = await runCli(words, makeConsole(), parts);
   process.exitCode ??= code;
+  // Given up: whatever still waits for an answer, nobody waits for that.
+  if (aborter.signal.aborted) process.exit();
 }
 
 main().catch((error: unknown) => {

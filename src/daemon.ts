@@ -3,7 +3,7 @@
  * @module
  */
 import { hostname, userInfo } from "node:os";
-import { EXIT } from "./common/errors.ts";
+import { EXIT, messageOf } from "./common/errors.ts";
 import { InvariantError } from "./common/invariant.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
@@ -30,6 +30,17 @@ export interface Daemon {
   start(): Promise<Readonly<Record<string, unknown>>>;
   /** Ends in order: hands over, lets calls finish, closes. Also before `start` has resolved. */
   stop(): Promise<void>;
+}
+
+/** A start that failed in a part that knows the exit code for it. */
+export class StartFailure extends Error {
+  override readonly name = "StartFailure";
+  readonly exitCode: number;
+
+  constructor(exitCode: number, cause: unknown) {
+    super(messageOf(cause), { cause });
+    this.exitCode = exitCode;
+  }
 }
 
 /** The user that runs this process: the superuser of the cluster. */

@@ -9,16 +9,17 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { journalMembership } from "./conf/cluster.ts";
+import { journalMembership, requireOneTier, rootUnderStore } from "./conf/cluster.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { TIER_KEYS, WorkerKeys } from "./conf/worker_keys.ts";
 import { formatJournal } from "./journal/journal_folder.ts";
 import { crc32c } from "./kernels/fallback.ts";
+import { makeFolder } from "./world/folders.ts";
 
 /** Files of the metadata store; nothing else in its folder is touched. */
-const METASTORE_FILE = /^(store\.mdb(-lock)?|opened\.json(\.new)?)$/;
+const METASTORE_FILE = /^(store\.(mdb(-lock)?|lock)|opened\.json(\.new)?)$/;
 
 /** Whether a host name means this machine, as far as that can be said without asking a name server. */
 export function isLocalHost(host: string): boolean {
@@ -29,13 +30,21 @@ export function isLocalHost(host: string): boolean {
   );
 }
 
+function makeJournalFolder(configuration: Configuration): void {
+  const { key } = MasterKeys.journalFolder;
+  const remedy = `Make it for the user that runs the master, or set ${key} to a folder of its own`;
+  makeFolder(configuration.get(MasterKeys.journalFolder), `the journal (${key})`, remedy);
+}
+
 /** @returns the folders that were formatted. @throws RockpoolError when a running master has them open */
 export async function formatMaster(
   configuration: Configuration,
   nowMs: number,
 ): Promise<readonly string[]> {
   const folder = configuration.get(MasterKeys.journalFolder);
+  rootUnderStore(configuration);
   const { members, self } = journalMembership(configuration, isLocalHost);
+  makeJournalFolder(configuration);
   await formatJournal(folder, {
     address: formatHostPort(self),
     addresses: members.map(formatHostPort),
@@ -58,6 +67,7 @@ export function blockFolders(configuration: Configuration): readonly string[] {
 
 /** Removes what the worker cached: all inside its data folders, nothing outside. */
 export function formatWorker(configuration: Configuration): readonly string[] {
+  requireOneTier(configuration);
   const folders = blockFolders(configuration);
   for (const folder of folders)
     for (const name of existsSync(folder) ? readdirSync(folder) : [])

@@ -12,7 +12,7 @@ import { EXIT, messageOf, RockpoolError } from "./common/errors.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { defaultHome, type Loaded, loadConfiguration } from "./conf/load.ts";
-import type { Daemon, DaemonContext } from "./daemon.ts";
+import { type Daemon, type DaemonContext, StartFailure } from "./daemon.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { createTelemetry } from "./telemetry/telemetry.ts";
@@ -68,6 +68,7 @@ function openTelemetry(configuration: Configuration) {
 
 /** How a start that failed ends the process. */
 function exitCodeOf(error: unknown): number {
+  if (error instanceof StartFailure) return error.exitCode;
   if (!(error instanceof RockpoolError)) return EXIT.invariant;
   switch (error.status) {
     case "INVALID_ARGUMENT":
@@ -156,10 +157,11 @@ async function run(words: readonly string[]): Promise<void> {
       ...facts,
       tookMs: Math.round(performance.now() - startedMs),
     });
-  } catch (error) {
-    const remedy = error instanceof RockpoolError ? error.remedy : undefined;
+  } catch (thrown) {
+    const error = thrown instanceof StartFailure ? thrown.cause : thrown;
     const isOurs = error instanceof RockpoolError;
-    fatal(exitCodeOf(error), `cannot start: ${messageOf(error)}`, isOurs ? { remedy } : { error });
+    const detail = isOurs ? { remedy: error.remedy } : { error };
+    fatal(exitCodeOf(thrown), `cannot start: ${messageOf(error)}`, detail);
   }
 }
 

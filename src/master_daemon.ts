@@ -8,16 +8,16 @@
 import { existsSync } from "node:fs";
 import { RockpoolError } from "./common/errors.ts";
 import type { BlockId } from "./common/ids.ts";
-import { electionTimes, journalMembership } from "./conf/cluster.ts";
+import { electionTimes, journalMembership, rootUnderStore } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { UserKeys } from "./conf/user_keys.ts";
-import { type Daemon, type DaemonContext, processUser } from "./daemon.ts";
+import { type Daemon, type DaemonContext, processUser, StartFailure } from "./daemon.ts";
 import { isLocalHost } from "./format.ts";
 import { isFormatted } from "./journal/journal_folder.ts";
-import type { JournalEvent, JournalTimings } from "./journal/journal_protocol.ts";
+import { exitCodeOf, type JournalEvent, type JournalTimings } from "./journal/journal_protocol.ts";
 import { RaftJournal } from "./journal/raft_journal.ts";
 import { workerThread } from "./journal/thread_port.ts";
 import type { KeyValueStore } from "./kv/kv.ts";
@@ -26,16 +26,19 @@ import type { ApplyResult } from "./master/apply.ts";
 import { createBlockMaster, type SoftBlockMaster } from "./master/block_master.ts";
 import { createFileSystemMaster, type NamespaceServices } from "./master/file_system_master.ts";
 import { OsGroupMapping, Principals } from "./master/groups.ts";
+import { STORE_SCHEMA_VERSION } from "./master/inode.ts";
 import { PersistScheduler } from "./master/persist_scheduler.ts";
 import { createMasterState, type MasterState } from "./master/state_machine.ts";
 import { WorkerControlClient } from "./master/worker_control.ts";
 import { masterReadings } from "./master_metrics.ts";
 import { masterRpcServer } from "./master_rpc.ts";
 import { MasterStatusPage } from "./master_status.ts";
+import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import { UnderStores } from "./under_stores.ts";
 import { masterHandler } from "./web/pages.ts";
 import { startWebServer, type WebServer } from "./web/server.ts";
+import { makeFolder } from "./world/folders.ts";
 import type { Timer } from "./world/ports.ts";
 
 /** A worker's report may be this much ahead of the journal that a master has applied. */
@@ -141,7 +144,7 @@ function createParts(
 ): MasterParts {
   const { configuration, telemetry, world } = context;
   const user = processUser(configuration);
-  const rootUfsUri = configuration.get(MasterKeys.rootUfs);
+  const rootUfsUri = rootUnderStore(configuration);
   // Each of the two needs the other; both are there before anything calls them.
   const late: { blocks: SoftBlockMaster | null } = { blocks: null };
   const state = createMasterState({
@@ -223,9 +226,41 @@ function requireFormatted(configuration: Configuration): void {
   if (isFormatted(folder)) return;
   throw new RockpoolError(
     "FAILED_PRECONDITION",
-    `The journal ${folder} ${existsSync(folder) ? "was never formatted" : "does not exist"}`,
-    "Run `bin/rockpool init format` once on every master before the first start",
+    `The journal ${folder} (${MasterKeys.journalFolder.key}) ${existsSync(folder) ? "was never formatted" : "does not exist"}`,
+    "Run `bin/rockpool init format` once on every master before the first start; it says so when that folder cannot be made",
   );
+}
+
+function requireFreePorts(configuration: Configuration): Promise<void> {
+  const bound = [
+    ["RPC", MasterKeys.bindHost, MasterKeys.rpcPort],
+    ["web", MasterKeys.webBindHost, MasterKeys.webPort],
+    ["journal", MasterKeys.journalBindHost, MasterKeys.journalPort],
+  ] as const;
+  return requireOwnPorts(
+    bound.map(([use, host, port]) => ({
+      use,
+      key: port.key,
+      host: configuration.get(host),
+      port: configuration.get(port),
+    })),
+  );
+}
+
+/** A journal that does not open says by itself how the process ends. */
+async function startJournal(journal: RaftJournal<ApplyResult>): Promise<void> {
+  try {
+    await journal.start();
+  } catch (error) {
+    throw new StartFailure(exitCodeOf(error), error);
+  }
+}
+
+function makeMetastoreFolder(configuration: Configuration): string {
+  const { key } = MasterKeys.metastoreDir;
+  const folder = configuration.get(MasterKeys.metastoreDir);
+  makeFolder(folder, `the metadata (${key})`, `Set ${key} to a folder that this user may make`);
+  return folder;
 }
 
 class MasterDaemon implements Daemon {
@@ -241,11 +276,15 @@ class MasterDaemon implements Daemon {
 
   async start() {
     const { configuration, telemetry, world } = this.#context;
+    rootUnderStore(configuration);
     requireFormatted(configuration);
-    const { store, wasDiscarded } = openLmdb(configuration.get(MasterKeys.metastoreDir));
-    if (wasDiscarded)
+    await requireFreePorts(configuration);
+    const { store, discardReason } = openLmdb(makeMetastoreFolder(configuration), {
+      schemaVersion: STORE_SCHEMA_VERSION,
+    });
+    if (discardReason !== null)
       telemetry.logger.log("warn", "main", "metadata is rebuilt from the journal", {
-        reason: "the machine ended without closing it",
+        reason: discardReason,
       });
     const user = processUser(configuration);
     const groups = new OsGroupMapping(world.clock);
@@ -274,7 +313,7 @@ class MasterDaemon implements Daemon {
       configuration.get(MasterKeys.bindHost),
       configuration.get(MasterKeys.rpcPort),
     );
-    await parts.journal.start();
+    await startJournal(parts.journal);
     this.#checkWorkers(parts, world);
     const { lastIndex, appliedIndex } = parts.journal.status();
     return { rpcPort, webPort: web.port, lastIndex, appliedIndex };

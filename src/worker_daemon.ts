@@ -5,7 +5,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { RockpoolError } from "./common/errors.ts";
-import { masterRpcAddresses, masterWebAddresses } from "./conf/cluster.ts";
+import { masterRpcAddresses, masterWebAddresses, requireOneTier } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
@@ -22,6 +22,7 @@ import {
 import { openKernels } from "./kernels/load.ts";
 import { arenaBytesOf } from "./kernels/slot_pool.ts";
 import { OsGroupMapping } from "./master/groups.ts";
+import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
 import type { Reading } from "./telemetry/metrics.ts";
 import { UnderStores } from "./under_stores.ts";
@@ -37,6 +38,7 @@ import {
   type WorkerProcess,
   type WorkerStatus,
 } from "./worker/worker_process.ts";
+import { makeFolder } from "./world/folders.ts";
 
 /** Chunks on their way at the same time: 64 MiB. More streams wait their turn. */
 const SLOT_COUNT = 64;
@@ -78,6 +80,7 @@ function tierOptions(configuration: Configuration, keys: TierKeys): TierOptions 
 }
 
 function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
+  requireOneTier(configuration);
   const { clock } = world;
   const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
   const user = processUser(configuration);
@@ -192,6 +195,7 @@ class WorkerDaemon implements Daemon {
   }
 
   async start() {
+    await this.#prepare();
     const { rpcPort } = await this.#worker.start();
     const { configuration, telemetry } = this.#context;
     for (const reading of workerReadings(this.#worker)) telemetry.metrics.serve(reading);
@@ -208,6 +212,28 @@ class WorkerDaemon implements Daemon {
         telemetry.logger.log("error", "web", "page failed", { path, error }),
     });
     return { rpcPort, webPort: this.#web.port, ...this.#capacity() };
+  }
+
+  /** @throws RockpoolError when a port is taken or a folder cannot be made */
+  async #prepare(): Promise<void> {
+    const { configuration } = this.#context;
+    const { rpcPort, webPort, bindHost, webBindHost } = WorkerKeys;
+    const bound = [
+      ["RPC", bindHost, rpcPort],
+      ["web", webBindHost, webPort],
+    ] as const;
+    await requireOwnPorts(
+      bound.map(([use, host, port]) => ({
+        use,
+        key: port.key,
+        host: configuration.get(host),
+        port: configuration.get(port),
+      })),
+    );
+    const key = TIER_KEYS[0]?.path.key ?? "";
+    for (const { directories } of this.#options.tiers)
+      for (const { path } of directories)
+        makeFolder(path, `cached blocks (${key})`, `Set ${key} to folders that this user may make`);
   }
 
   async stop(): Promise<void> {

@@ -5,12 +5,7 @@
  */
 import { RockpoolError } from "../src/common/errors.ts";
 import { BlockMasterClientService } from "../src/proto/gen/block_master.ts";
-import {
-  BlockWorker,
-  type ReadRequest,
-  RequestType,
-  type WriteRequestInit,
-} from "../src/proto/gen/block_worker.ts";
+import { BlockWorker, type ReadRequest, RequestType } from "../src/proto/gen/block_worker.ts";
 import {
   type FileInfoInit,
   FileSystemMasterClientService,
@@ -19,6 +14,7 @@ import { ServiceVersionClientService } from "../src/proto/gen/version.ts";
 import { GrpcServer } from "../src/rpc/grpc_server.ts";
 import { SaslAuthentication } from "../src/rpc/sasl.ts";
 import { bidi, type ServiceTable, serverStream, unary } from "../src/rpc/service.ts";
+import { type WriteMessage, writeBlockShape } from "../src/rpc/write_messages.ts";
 
 type FakeFile = {
   readonly id: bigint;
@@ -45,6 +41,8 @@ export class FakeWorker {
   capacityBytes = 1024 * 1024 * 1024;
   /** Reads fail after this many bytes; null: never. */
   failReadAfterBytes: number | null = null;
+  /** What reads are answered with. */
+  readFailure: RockpoolError | null = null;
   failWriteAfterBytes: number | null = null;
   failCommit = false;
   /** Reads end with OK after this many bytes. */
@@ -90,7 +88,7 @@ export class FakeWorker {
         bidi(shapes.ReadBlock, (requests, out, context) =>
           this.#read(requests, out, context.signal),
         ),
-        bidi(shapes.WriteBlock, (requests) => this.#write(requests)),
+        bidi(writeBlockShape, (requests) => this.#write(requests)),
         unary(shapes.Cache, (request) => {
           this.cached.push(request.blockId ?? -1n);
           return {};
@@ -117,6 +115,7 @@ export class FakeWorker {
     const iterator = requests[Symbol.asyncIterator]();
     const first = (await iterator.next()).value as ReadRequest; // a stream begins with a request
     this.reads.push(first);
+    if (this.readFailure !== null) throw this.readFailure;
     const { offset = 0, length = 0 } = first;
     const bytes = this.#bytesOf(first).subarray(offset, offset + length);
     let acknowledged = offset;
@@ -136,13 +135,16 @@ export class FakeWorker {
     }
   }
 
-  async #write(requests: AsyncIterable<WriteRequestInit>): Promise<void> {
+  async #write(requests: AsyncIterable<WriteMessage>): Promise<void> {
     let id = -1n;
     let ufsPath: string | null = null;
     const pieces: Buffer[] = [];
     let length = 0;
+    let mayCommit = true;
     try {
-      for await (const { command, chunk } of requests) {
+      for await (const { command, chunk, isCommitExplicit, commitLength } of requests) {
+        if (isCommitExplicit === true) mayCommit = false;
+        if (commitLength === length) mayCommit = true;
         if (command !== undefined) {
           id = command.id ?? -1n;
           if (command.type === RequestType.UFS_FILE)
@@ -154,6 +156,7 @@ export class FakeWorker {
         if (this.failWriteAfterBytes !== null && length > this.failWriteAfterBytes)
           throw new RockpoolError("UNAVAILABLE", `${this.name} is going down`);
       }
+      if (!mayCommit) throw new RockpoolError("CANCELLED", "Nothing was committed");
       if (this.failCommit) throw new RockpoolError("UNAVAILABLE", `${this.name} cannot commit`);
     } catch (error) {
       this.droppedWrites += 1;
@@ -325,6 +328,18 @@ export class FakeCluster {
       if (this.leader !== index)
         throw new RockpoolError("UNAVAILABLE", `Master ${index} does not lead`);
     };
+    const workerInfos = () => {
+      leading();
+      return {
+        workerInfos: this.workers.map((worker, at) => ({
+          id: BigInt(at + 1),
+          address: worker.address,
+          state: "LIVE",
+          capacityBytes: worker.capacityBytes,
+          usedBytes: 0,
+        })),
+      };
+    };
     return [
       {
         name: ServiceVersionClientService.name,
@@ -416,18 +431,8 @@ export class FakeCluster {
         name: BlockMasterClientService.name,
         isAuthenticated: true,
         methods: [
-          unary(blocks.GetWorkerInfoList, () => {
-            leading();
-            return {
-              workerInfos: this.workers.map((worker, at) => ({
-                id: BigInt(at + 1),
-                address: worker.address,
-                state: "LIVE",
-                capacityBytes: worker.capacityBytes,
-                usedBytes: 0,
-              })),
-            };
-          }),
+          unary(blocks.GetWorkerInfoList, () => workerInfos()),
+          unary(blocks.GetWorkerReport, () => workerInfos()),
           unary(blocks.GetBlockInfo, ({ blockId = -1n }) => {
             leading();
             return { blockInfo: { blockId, length: 0, locations: this.#locations(blockId) } };

@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   conf: ["common"],
   telemetry: WORDS,
   kernels: ["common"],
-  kv: ["common"],
+  kv: WORDS,
   proto: ["common", "rpc"],
   raft: WORDS,
   rpc: BASE,

@@ -18,6 +18,10 @@ const CHUNK_BYTES = 1024 * 1024;
 /** Pauses between two rounds over all sources: doubled up to the longer one. */
 const ROUND_PAUSE_MIN_MS = 50;
 const ROUND_PAUSE_MAX_MS = 2000;
+/** How long a block is looked for whose last copy is damaged or gone: its masters may be about to hear of another. */
+const GONE_MS = 700;
+/** The same while no worker is missing: after a restart of the masters the last worker is back within this. */
+const NOWHERE_MS = 2500;
 const CACHE_CALL_MS = 5000;
 const END_MS = 1000;
 
@@ -103,8 +107,11 @@ export class BlockReader {
   readonly #readType: ReadType;
   readonly #signal: Signal;
   readonly #failed = new Set<string>();
-  readonly #ufs: OpenUfsBlockOptionsInit | undefined;
+  #ufs: OpenUfsBlockOptionsInit | undefined;
   #lastFailure: RockpoolError | null = null;
+  /** A worker that may have the block failed for a reason that can pass. */
+  #hasHope = false;
+  #isWorkerMissing: boolean | null = null;
 
   constructor(
     context: ClientContext,
@@ -130,9 +137,9 @@ export class BlockReader {
       throwIfAborted(this.#signal);
       const source = sources.find((one) => !this.#failed.has(addressKey(one.address)));
       if (source === undefined) {
-        const { workerSearchMs, workerAbsenceMs } = this.#context.patience;
-        const limitMs = sources.length === 0 ? workerAbsenceMs : workerSearchMs;
-        if (performance.now() - lastProgressMs > limitMs) throw this.#unreadable();
+        const limitMs = await this.#patienceMs(sources.length);
+        if (performance.now() - lastProgressMs > limitMs && !(await this.#isPersistedByNow()))
+          throw this.#unreadable();
         await pause(pauseMs, this.#signal);
         pauseMs = Math.min(pauseMs * 2, ROUND_PAUSE_MAX_MS);
         this.#failed.clear();
@@ -191,17 +198,82 @@ export class BlockReader {
       error.status === "PERMISSION_DENIED";
     if (isFinal) throw error;
     this.#lastFailure = error;
+    if (error.status !== "DATA_LOSS" && error.status !== "NOT_FOUND") this.#hasHope = true;
     this.#failed.add(addressKey(source.address));
   }
 
+  /** Nothing but a worker's disk had these bytes, and whoever had them says that they are gone. */
+  get #isLost(): boolean {
+    return (
+      this.#ufs === undefined &&
+      !this.#hasHope &&
+      (this.#lastFailure !== null ||
+        this.#file.persistence === "LOST" ||
+        this.#isWorkerMissing === false)
+    );
+  }
+
+  /** How long to look for a source when none is left. */
+  async #patienceMs(sourceCount: number): Promise<number> {
+    const { workerSearchMs, workerAbsenceMs } = this.#context.patience;
+    const normalMs = sourceCount === 0 ? workerAbsenceMs : workerSearchMs;
+    if (this.#isLost) return Math.min(normalMs, this.#lastFailure === null ? NOWHERE_MS : GONE_MS);
+    if (this.#ufs !== undefined || this.#hasHope || sourceCount > 0) return normalMs;
+    this.#isWorkerMissing ??= await this.#findMissing();
+    return this.#isLost ? Math.min(normalMs, NOWHERE_MS) : normalMs;
+  }
+
+  /** Whether a worker that may have the block is away, as far as the masters know. */
+  async #findMissing(): Promise<boolean> {
+    try {
+      const workers = await this.#context.master.workerReport(this.#signal);
+      return workers.length === 0 || workers.some(({ isLive }) => !isLive);
+    } catch (error) {
+      throwIfAborted(this.#signal);
+      if (!(error instanceof RockpoolError)) throw error;
+      return true;
+    }
+  }
+
+  /** Whether the file came to the under store since it was opened; its blocks may have been evicted then. */
+  async #isPersistedByNow(): Promise<boolean> {
+    if (this.#ufs !== undefined) return false;
+    const { path, id } = this.#file;
+    try {
+      const now = await this.#context.master.getStatus(
+        path,
+        { loadMetadata: "NEVER" },
+        this.#signal,
+      );
+      if (now.id === id)
+        this.#ufs = ufsOptions(now, this.#range, this.#readType, this.#context.user);
+    } catch (error) {
+      throwIfAborted(this.#signal);
+      if (!(error instanceof RockpoolError)) throw error;
+    }
+    return this.#ufs !== undefined;
+  }
+
   #unreadable(): RockpoolError {
-    const { path, persistence } = this.#file;
+    const { path } = this.#file;
     const cause = this.#lastFailure;
+    const what = `Block ${this.#range.id} of ${path}`;
     const why = cause === null ? "no worker has it" : cause.message;
+    if (this.#isLost) {
+      const remedy =
+        `Write ${path} again, or remove it. What is left of a damaged copy is in the quarantine ` +
+        "folder below the directory of the worker that had it";
+      return new RockpoolError(
+        "DATA_LOSS",
+        `${what} is lost: ${why}; there is no other copy, and none in the under store`,
+        remedy,
+        { cause },
+      );
+    }
     return new RockpoolError(
       "UNAVAILABLE",
-      `Block ${this.#range.id} of ${path} is unavailable: ${why}`,
-      persistence === "LOST" || persistence === "NOT_PERSISTED"
+      `${what} is unavailable: ${why}`,
+      this.#ufs === undefined
         ? "Its bytes were on workers alone: start the worker that had them"
         : "Start a worker, and see that the under store answers",
       { cause },

@@ -9,14 +9,12 @@
  */
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import {
-  BlockWorker,
   RequestType,
-  WriteRequest,
   type WriteRequestCommandInit,
-  type WriteRequestInit,
   type WriteResponse,
 } from "../proto/gen/block_worker.ts";
 import type { BidiCall } from "../rpc/channel.ts";
+import { type WriteMessageInit, writeBlockShape } from "../rpc/write_messages.ts";
 import { addressKey, workerForWrite } from "./block_policy.ts";
 import { type ClientContext, pause, throwIfAborted, within } from "./context.ts";
 import type { WorkerAddress } from "./file_status.ts";
@@ -28,48 +26,20 @@ const REPLAY_BYTES = 4 * CHUNK_BYTES;
 /** Pauses between two rounds over all workers. */
 const SEARCH_PAUSE_MS = 200;
 
-/** A chunk's message, made with one copy: 12 <length> 0A <length of the bytes> <bytes>. */
-function encodeChunk(bytes: Uint8Array): Uint8Array {
-  const inner = varintBytes(bytes.length);
-  const outer = varintBytes(1 + inner.length + bytes.length);
-  const message = Buffer.allocUnsafeSlow(2 + outer.length + inner.length + bytes.length);
-  message.set([0x12, ...outer, 0x0a, ...inner]);
-  message.set(bytes, message.length - bytes.length);
-  return message;
-}
-
-function varintBytes(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 0x80; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
-  bytes.push(rest);
-  return bytes;
-}
-
-const WRITE_BLOCK = {
-  ...BlockWorker.methods.WriteBlock,
-  request: {
-    encode: (message: WriteRequestInit) =>
-      message.chunk?.data === undefined
-        ? WriteRequest.encode(message)
-        : encodeChunk(message.chunk.data),
-    decode: WriteRequest.decode,
-  },
-};
-
 /** One stream to one worker. Every method but `cancel` throws the reason why the stream ended early. */
 export class WorkerWrite {
-  readonly #call: BidiCall<WriteRequestInit, WriteResponse>;
+  readonly #call: BidiCall<WriteMessageInit, WriteResponse>;
   readonly #ended: Promise<void>;
   readonly #context: ClientContext;
   readonly #where: string;
   #failure: unknown = null;
   #isFinished = false;
+  #lengthBytes = 0;
 
   private constructor(
     context: ClientContext,
     where: string,
-    call: BidiCall<WriteRequestInit, WriteResponse>,
+    call: BidiCall<WriteMessageInit, WriteResponse>,
   ) {
     this.#context = context;
     this.#where = where;
@@ -86,9 +56,10 @@ export class WorkerWrite {
     command: WriteRequestCommandInit,
   ): Promise<WorkerWrite> {
     // No signal: an aborted write is destroyed by its stream, and must go through `cancel` below.
-    const call = await context.workerPort.bidi(address, WRITE_BLOCK, null);
+    const call = await context.workerPort.bidi(address, writeBlockShape, null);
     const write = new WorkerWrite(context, addressKey(address), call);
-    call.send({ command });
+    // Whatever becomes of the stream, the worker commits nothing before `close` says so.
+    call.send({ command, isCommitExplicit: true });
     return write;
   }
 
@@ -103,7 +74,9 @@ export class WorkerWrite {
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
       if (this.#failure !== null) throw this.#failure;
-      if (this.#call.send({ chunk: { data: bytes.subarray(at, at + CHUNK_BYTES) } })) continue;
+      const data = bytes.subarray(at, at + CHUNK_BYTES);
+      this.#lengthBytes += data.length;
+      if (this.#call.send({ chunk: { data } })) continue;
       await this.#limited(this.#call.drained(), this.#context.patience.streamStallMs, "Sending");
     }
     if (this.#failure !== null) throw this.#failure;
@@ -112,6 +85,7 @@ export class WorkerWrite {
   /** Resolves when the worker has made everything durable and the masters know. */
   async close(): Promise<void> {
     this.#isFinished = true;
+    this.#call.send({ commitLength: this.#lengthBytes });
     this.#call.end();
     await this.#limited(this.#ended, this.#context.patience.commitMs, "Committing");
   }
@@ -119,8 +93,7 @@ export class WorkerWrite {
   /** Drops what was written. Harmless after the end. */
   cancel(): void {
     this.#isFinished = true;
-    // gRPC takes a stream that is ended in the turn that opened it for finished: the worker would commit.
-    setImmediate(() => this.#call.cancel());
+    this.#call.cancel();
   }
 
   async #limited(work: Promise<void>, limitMs: number, act: string): Promise<void> {

@@ -8,6 +8,7 @@ import { RockpoolError } from "../common/errors.ts";
 import type { Configuration } from "./configuration.ts";
 import { formatHostPort, type HostPort } from "./key_spec.ts";
 import { MasterKeys } from "./master_keys.ts";
+import { WorkerKeys } from "./worker_keys.ts";
 
 /** The RPC addresses of all masters, for workers and clients. */
 export function masterRpcAddresses(configuration: Configuration): readonly HostPort[] {
@@ -51,6 +52,33 @@ export function journalMembership(
     "INVALID_ARGUMENT",
     `${own} is ${fitting.length === 0 ? "none" : "more than one"} of ${MasterKeys.journalAddresses.key}=${list}`,
     `Set ${MasterKeys.hostname.key} and ${MasterKeys.journalPort.key} to this master's own entry of that list`,
+  );
+}
+
+/**
+ * The under store of the root, when this version can use it.
+ * @throws RockpoolError INVALID_ARGUMENT with key, value and what is supported
+ */
+export function rootUnderStore(configuration: Configuration): string {
+  const uri = configuration.get(MasterKeys.rootUfs);
+  if (/^(\/|file:\/(?!\/)|file:\/\/(localhost)?\/)/i.test(uri)) return uri;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `${MasterKeys.rootUfs.key}=${uri} (${configuration.origin(MasterKeys.rootUfs)}) cannot be used: this version of Rockpool ` +
+      "supports local directories only, as an absolute path or file:///path",
+    `Set ${MasterKeys.rootUfs.key} to a directory that all masters and workers see under the same path`,
+  );
+}
+
+/** @throws RockpoolError INVALID_ARGUMENT when more tiers are asked for than there can be */
+export function requireOneTier(configuration: Configuration): void {
+  const count = configuration.get(WorkerKeys.tierLevels);
+  if (count === 1) return;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `${WorkerKeys.tierLevels.key}=${count} (${configuration.origin(WorkerKeys.tierLevels)}) cannot be used: this version of ` +
+      "Rockpool supports only one tier, of one or more directories",
+    `Set ${WorkerKeys.tierLevels.key}=1 and name all directories in alluxio.worker.tieredstore.level0.dirs.path`,
   );
 }
 

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRockpoolError } from "../common/errors.ts";
-import { electionTimes, journalMembership, masterRpcAddresses } from "./cluster.ts";
+import {
+  electionTimes,
+  journalMembership,
+  masterRpcAddresses,
+  requireOneTier,
+  rootUnderStore,
+} from "./cluster.ts";
 import { createConfiguration, type Layer, type Source } from "./configuration.ts";
 import {
   ALL_KEYS,
@@ -211,6 +217,43 @@ test("electionTimes() keeps the relations between its times", () => {
   assert.equal(electionTimes(old).electionTimeoutMaxMs, 20_000);
   const max = site({ "alluxio.master.embedded.journal.election.timeout.max": "100ms" });
   assert.throws(() => electionTimes(max), /is shorter than/);
+});
+
+test("what is bad only because of another key is not said again", () => {
+  const bad = (properties: Record<string, string>) => {
+    try {
+      site(properties);
+    } catch (error) {
+      return (error as Error).message; // what createConfiguration throws
+    }
+    return assert.fail("accepted");
+  };
+  const text = bad({ "alluxio.worker.ramdisk.size": "lots" });
+  assert.match(text, /^Bad value "lots" of alluxio\.worker\.ramdisk\.size/);
+  assert.equal(text.includes("\n"), false, text);
+  const circle = bad({
+    "alluxio.worker.ramdisk.size": `\${alluxio.worker.tieredstore.level0.dirs.quota}`,
+  });
+  assert.match(circle, /refers to itself/);
+});
+
+test("rootUnderStore() takes local directories alone, and says so", () => {
+  const root = (uri: string) =>
+    rootUnderStore(site({ "alluxio.master.mount.table.root.ufs": uri }));
+  for (const uri of ["/x", "/", "file:/x", "file:///x", "FILE:///x", "file://localhost/x"])
+    assert.equal(root(uri), uri);
+  for (const uri of ["s3://b/x", "hdfs://h:1/x", "x/y", "file://host/x", "file:x", ""])
+    assert.throws(
+      () => root(uri),
+      /alluxio\.master\.mount\.table\.root\.ufs=.* cannot be used: .* as an absolute path or file:\/\/\/path/,
+      uri,
+    );
+});
+
+test("requireOneTier() says that there is one", () => {
+  requireOneTier(site({}));
+  const two = site({ "alluxio.worker.tieredstore.levels": "2" });
+  assert.throws(() => requireOneTier(two), /levels=2 .* supports only one tier/);
 });
 
 test("editDistance() counts letters, up to its limit", () => {

@@ -98,6 +98,11 @@ export class Configuration {
     return this.#settings.get(keyOf(name)?.key ?? name)?.source ?? "DEFAULT";
   }
 
+  /** Where exactly it was written: file and line, "-D", a variable; "its default" when nobody set it. */
+  origin(spec: KeySpec<unknown>): string {
+    return this.#settings.get(spec.key)?.origin ?? "its default";
+  }
+
   /** Whether somebody may ask for this name without it being a slip of the pen. */
   isKnown(name: string): boolean {
     return isKnownName(name) || this.#settings.has(name);
@@ -186,7 +191,7 @@ export function createConfiguration(layers: readonly Layer[]): Configuration {
   const warnings: string[] = [];
   const settings = collect(layers, warnings);
   const values = new Map<string, unknown>();
-  const problems: string[] = [];
+  const problems = new Map<string, string>();
   for (const spec of ALL_KEYS) {
     const setting = settings.get(spec.key);
     const resolved = resolve(settings, spec.key, []);
@@ -194,16 +199,44 @@ export function createConfiguration(layers: readonly Layer[]): Configuration {
     // `key=` in a site file unsets a key that may be unset.
     const isUnset = resolved.kind === "unset" || (text === "" && spec.defaultText === null);
     const value = isUnset || text === null ? null : spec.type.parse(text);
-    if (value === null && !isUnset) problems.push(describe(spec, setting, resolved));
+    if (value === null && !isUnset) problems.set(spec.key, describe(spec, setting, resolved));
     values.set(spec.key, typeof value === "object" ? Object.freeze(value) : value);
   }
-  if (problems.length > 0)
+  if (problems.size > 0)
     throw new RockpoolError(
       "INVALID_ARGUMENT",
-      problems.join("\n"),
+      causes(settings, problems).join("\n"),
       "Correct the values where they are set; `rockpool conf get` shows the rest",
     );
   return new Configuration({ settings, values, warnings });
+}
+
+/** Every key whose text goes into the text of this one. */
+function referencesOf(
+  settings: ReadonlyMap<string, Setting>,
+  key: string,
+  found = new Set<string>(),
+): ReadonlySet<string> {
+  const raw = settings.get(key)?.text ?? defaultTextOf(key) ?? "";
+  for (const [, name = ""] of raw.matchAll(/\$\{([^${}]*)\}/g)) {
+    const inner = keyOf(name)?.key ?? name;
+    if (found.has(inner)) continue;
+    found.add(inner);
+    referencesOf(settings, inner, found);
+  }
+  return found;
+}
+
+/** Leaves out what is bad only because a key that it refers to is; of a circle all are said. */
+function causes(
+  settings: ReadonlyMap<string, Setting>,
+  problems: ReadonlyMap<string, string>,
+): readonly string[] {
+  const isCaused = (key: string) =>
+    [...referencesOf(settings, key)].some(
+      (other) => problems.has(other) && !referencesOf(settings, other).has(key),
+    );
+  return [...problems].filter(([key]) => !isCaused(key)).map(([, problem]) => problem);
 }
 
 function describe(

@@ -16,6 +16,8 @@ import {
   readdirSync,
   readSync,
   rename,
+  type StatsFs,
+  statfs,
   unlinkSync,
   write,
 } from "node:fs";
@@ -42,6 +44,8 @@ export interface JournalFileSystem {
   removeSync(path: string): void;
   /** Makes creations, renames and removals in a folder durable. */
   syncFolder(folder: string): Promise<void>;
+  /** What this process may still write to the folder's disk; a quota may allow less. */
+  freeBytes(folder: string): Promise<number>;
 }
 
 const writeAt = promisify(write);
@@ -49,6 +53,7 @@ const fdatasyncOf = promisify(fdatasync);
 const openFile = promisify(open);
 const fsyncOf = promisify(fsync);
 const renameFile = promisify(rename);
+const statfsOf = promisify<string, StatsFs>(statfs);
 
 class NodeJournalFile implements JournalFile {
   readonly #descriptor: number;
@@ -103,6 +108,10 @@ export function nodeFileSystem(): JournalFileSystem {
       } finally {
         closeSync(descriptor);
       }
+    },
+    async freeBytes(folder) {
+      const { bavail, bsize } = await statfsOf(folder);
+      return bavail * bsize;
     },
   };
 }

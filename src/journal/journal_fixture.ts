@@ -196,11 +196,18 @@ export function rest(cluster: Cluster, leader: Node): Node[] {
   return cluster.nodes.filter((node) => node !== leader);
 }
 
-/** The real file system, but for writes that fail with `fault.code` while it is set, or wait for `fault.hang`. */
-export function faulty(fault: {
+export type Fault = {
   code: string | null;
   hang?: Promise<void> | null;
-}): JournalFileSystem {
+  /** What the disk says of its free space. */
+  freeBytes?: number;
+  /** How often it was asked, and how often a file was opened to be read. */
+  askedCount?: number;
+  readCount?: number;
+};
+
+/** The real file system, but for writes that fail with `fault.code` while it is set, or wait for `fault.hang`. */
+export function faulty(fault: Fault): JournalFileSystem {
   const real = nodeFileSystem();
   const guard = async <T>(act: () => Promise<T>): Promise<T> => {
     await fault.hang;
@@ -211,7 +218,14 @@ export function faulty(fault: {
   return {
     ...real,
     create: (path) => guard(() => real.create(path)),
+    freeBytes(folder) {
+      fault.askedCount = (fault.askedCount ?? 0) + 1;
+      return fault.freeBytes === undefined
+        ? real.freeBytes(folder)
+        : Promise.resolve(fault.freeBytes);
+    },
     openSync(path, mode) {
+      if (mode === "read") fault.readCount = (fault.readCount ?? 0) + 1;
       const file = real.openSync(path, mode);
       return {
         write: (bytes, at) => guard(() => file.write(bytes, at)),

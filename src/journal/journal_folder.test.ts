@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { isRockpoolError } from "../common/errors.ts";
+import { EXIT, isRockpoolError } from "../common/errors.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import { inspectJournal } from "./inspect_journal.ts";
+import { until } from "./journal_fixture.ts";
 import {
   formatJournal,
   groupIdOf,
@@ -15,6 +18,7 @@ import {
   PeerPins,
   readIdentityFile,
 } from "./journal_folder.ts";
+import { exitCodeOf } from "./journal_protocol.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
@@ -60,7 +64,9 @@ test("formatJournal() leaves alone what is no journal, and what is open", async 
   await assert.rejects(formatJournal(folder, options), refused);
   rmSync(join(folder, "thesis.txt"));
   const unlock = lockFolder(folder, () => {});
-  await assert.rejects(formatJournal(folder, options), refused);
+  await assert.rejects(formatJournal(folder, options), (error) =>
+    isRockpoolError(error, "UNAVAILABLE"),
+  );
   unlock();
   await formatJournal(folder, options);
   await assert.rejects(formatJournal(folder, { ...options, address: "c:1" }), refused);
@@ -94,7 +100,9 @@ test("lockFolder() takes over the lock of a dead process only", async () => {
   assert.throws(
     () => lockFolder(folder, () => {}),
     (error) =>
-      isRockpoolError(error, "FAILED_PRECONDITION") && error.message.includes(String(process.pid)),
+      isRockpoolError(error, "UNAVAILABLE") &&
+      error.message.includes(String(process.pid)) &&
+      exitCodeOf(error) === EXIT.cannotStart,
   );
   unlock();
   writeFileSync(join(folder, "lock"), `${process.pid} 1`);
@@ -102,6 +110,25 @@ test("lockFolder() takes over the lock of a dead process only", async () => {
   writeFileSync(join(folder, "lock"), "");
   lockFolder(folder, (pid) => taken.push(pid))();
   assert.deepEqual(taken, [process.pid, 0], "a reused pid and an empty lock are stale");
+});
+
+test("lockFolder() takes over the lock of a process that ended and was not waited for", async (t) => {
+  if (process.platform !== "linux") return t.skip("only /proc tells of them");
+  const folder = folderOf("zombie");
+  await formatJournal(folder, options);
+  // The shell turns into a program that never asks how its child ended.
+  const parent = spawn("sh", ["-c", "sh -c 'read line' & echo $!; exec sleep 1000"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  t.after(() => parent.kill("SIGKILL"));
+  const [line] = (await once(parent.stdout, "data")) as [Buffer];
+  const pid = Number(line.toString());
+  const fields = () => readFileSync(`/proc/${pid}/stat`, "utf8").split(" ");
+  await until("the process has ended", () => (fields()[2] === "Z" ? true : undefined));
+  writeFileSync(join(folder, "lock"), `${pid} ${fields()[21]}`);
+  const taken: number[] = [];
+  lockFolder(folder, (each) => taken.push(each))();
+  assert.deepEqual(taken, [pid]);
 });
 
 test("PeerPins keeps the first incarnation of each peer, over restarts", async () => {

@@ -5,7 +5,7 @@
  * _format_<ms since 1970>   empty: the folder was formatted then
  * journal.json              the identity: {magic, formatVersion, memberId, incarnation, address, addresses, crc32c}
  * peers.json                {formatVersion, incarnations: {"host:port": "<16 hex digits>"}}; no checksum, operators edit it
- * lock                      "<pid> <start time of the process>", while the journal is open
+ * lock                      the process that has the journal open, see world/folder_lock.ts
  * wal-<16 digits>           segments, see record.ts
  * ```
  * Ids and incarnations are 16 hex digits. The CRC-32C of journal.json is that of the JSON of the other fields, in this
@@ -33,6 +33,7 @@ import {
 import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
+import { lockFolderAt } from "../world/folder_lock.ts";
 import { nodeFileSystem } from "./file_system.ts";
 import type { Crc32c } from "./record.ts";
 import { listSegments, prepareSegment, SEGMENT_BYTES } from "./segment_file.ts";
@@ -119,7 +120,8 @@ export type FormatOptions = {
 
 /**
  * Empties the folder of any journal and gives it a new identity. Everything in it that was a journal is lost.
- * @throws RockpoolError FAILED_PRECONDITION when a running process has it open, or it holds files of somebody else
+ * @throws RockpoolError UNAVAILABLE when a running process has it open; FAILED_PRECONDITION when it holds files of
+ *   somebody else
  */
 export async function formatJournal(folder: string, options: FormatOptions): Promise<void> {
   checkAddresses(options.address, options.addresses);
@@ -257,68 +259,18 @@ export function checkConfigured(
   );
 }
 
-/** Start time of a process in the kernel's units, so that a reused pid is told apart; null when there is no such process. */
-function startOf(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name in parentheses may hold blanks; the start time is the 22nd field, the 20th after it.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "unknown";
-  } catch (error) {
-    if (existsSync("/proc/self/stat")) return null;
-    return isAlive(pid, error) ? "unknown" : null;
-  }
-}
-
-/** Without /proc: a signal 0 tells whether the process is there. */
-function isAlive(pid: number, cause: unknown): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : cause;
-    return code === "EPERM";
-  }
-}
-
 /**
  * Marks the folder as open in this process; a lock whose process is gone is taken over.
  * @param onTakenOver told the pid of the process that left its lock behind
  * @returns what gives the lock back
- * @throws RockpoolError FAILED_PRECONDITION when a live process has it
+ * @throws RockpoolError UNAVAILABLE when a live process has it
  */
 export function lockFolder(folder: string, onTakenOver: (pid: number) => void): () => void {
-  const path = join(folder, LOCK_FILE);
-  const mine = `${process.pid} ${startOf(process.pid) ?? "unknown"}`;
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      writeFileSync(path, mine, { flag: "wx" });
-      return () => rmSync(path, { force: true });
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
-    }
-    const content = readFileSync(path, "utf8");
-    const [pidText = "", start = ""] = content.split(" ");
-    const pid = Number(pidText);
-    if (Number.isInteger(pid) && pid > 0 && startOf(pid) === start)
-      throw new RockpoolError(
-        "FAILED_PRECONDITION",
-        `The journal folder ${folder} is open in process ${pid}`,
-        "Stop that process, or point alluxio.master.journal.folder of this one elsewhere",
-      );
-    // Renamed first: of two processes that do this at once, one finds nothing to rename.
-    const aside = `${path}.${process.pid}.new`;
-    try {
-      renameSync(path, aside);
-      rmSync(aside, { force: true });
-      onTakenOver(pid);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    }
-  }
-  throw new RockpoolError(
-    "FAILED_PRECONDITION",
-    `The lock ${path} changes hands all the time`,
-    "Start one master only in this folder",
-  );
+  return lockFolderAt(join(folder, LOCK_FILE), {
+    subject: `The journal folder ${folder}`,
+    remedy: "Stop that process, or point alluxio.master.journal.folder of this one elsewhere",
+    onTakenOver,
+  });
 }
 
 /** The incarnation under which each peer was first known. A peer that comes under another one was wiped. */

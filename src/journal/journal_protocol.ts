@@ -172,7 +172,7 @@ export type JournalEvent =
       readonly stillMs: number;
       readonly heirAddress: string;
     }
-  /** The disk is full: this member neither leads nor votes until there is room. It tries every second. */
+  /** The disk is full: this member neither leads nor votes until there is room, which it looks for every second. */
   | { readonly kind: "readOnly"; readonly message: string; readonly remedy: string }
   | { readonly kind: "writableAgain" }
   /** The journal has stopped for good: end the process with `exitCode`. */

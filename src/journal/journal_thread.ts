@@ -54,8 +54,10 @@ const DELIVERIES_MAX = 8;
 const STATUS_INTERVAL_MS = 100;
 /** A machine without a free core stalls all the time; saying so now and then is enough. */
 const STALL_EVENT_INTERVAL_MS = 1000;
-/** While the disk is full. */
+/** While the disk is full it is asked for room this often. */
 const REOPEN_INTERVAL_MS = 1000;
+/** Where it says that there is room and writes fail all the same (a quota), the log is read anew ever more rarely. */
+const REOPEN_INTERVAL_MS_MAX = 30_000;
 
 export type JournalCoreOptions = {
   readonly fileSystem: JournalFileSystem;
@@ -97,6 +99,7 @@ export class JournalCore {
   #tickTimer: Timer | null = null;
   #statusTimer: Timer | null = null;
   #reopenTimer: Timer | null = null;
+  #reopenAfterMs = REOPEN_INTERVAL_MS;
   #statusKey = "";
 
   constructor(options: JournalCoreOptions) {
@@ -495,7 +498,7 @@ export class JournalCore {
 
   #reopenLater(): void {
     if (this.#state !== "readOnly") return;
-    this.#reopenTimer = this.#world.timers.after(REOPEN_INTERVAL_MS, () => {
+    this.#reopenTimer = this.#world.timers.after(this.#reopenAfterMs, () => {
       void this.#reopen(); // It handles its own failures.
     });
   }
@@ -503,6 +506,14 @@ export class JournalCore {
   /** After the disk was full: reads the log anew, as a restart would. */
   async #reopen(): Promise<void> {
     try {
+      const options = this.#options;
+      invariant(options !== null, "the folder is open");
+      const { folder, segmentBytes } = options;
+      if ((await this.#fileSystem.freeBytes(folder)) < segmentBytes) {
+        this.#reopenLater();
+        return;
+      }
+      if (this.#state !== "readOnly") return;
       const session = await this.#open("room");
       if (this.#state !== "readOnly") {
         await session.transport.close();
@@ -510,11 +521,13 @@ export class JournalCore {
         return;
       }
       this.#state = "running";
+      this.#reopenAfterMs = REOPEN_INTERVAL_MS;
       this.#event({ kind: "writableAgain" });
       this.#begin(session);
     } catch (error) {
       if (this.#state !== "readOnly") return;
       if (isNoSpace(error) || error instanceof NoRoomError) {
+        this.#reopenAfterMs = Math.min(2 * this.#reopenAfterMs, REOPEN_INTERVAL_MS_MAX);
         this.#reopenLater();
         return;
       }

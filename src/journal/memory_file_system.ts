@@ -112,6 +112,11 @@ export class MemoryFileSystem implements JournalFileSystem {
     this.#meet(false);
   }
 
+  async freeBytes(): Promise<number> {
+    const isFull = this.fault?.code === "ENOSPC" && this.calls >= this.fault.at;
+    return isFull ? 0 : Number.MAX_SAFE_INTEGER;
+  }
+
   /** The power fails: of each unsynced sector the old or the new bytes are there. */
   losePower(keeps: (sector: number) => boolean): void {
     for (const file of this.files.values()) {

@@ -12,6 +12,7 @@ import {
   Cluster,
   crc32c,
   encoder,
+  type Fault,
   faulty,
   Memory,
   rest,
@@ -230,15 +231,18 @@ test("RaftJournal refuses a folder that is not formatted, open elsewhere, or of 
       onEvent: () => {},
       segmentBytes: SEGMENT_BYTES,
     }).start();
-  const refused = (message: RegExp, remedy: RegExp) => (error: unknown) => {
-    assert.ok(isRockpoolError(error, "FAILED_PRECONDITION"), String(error));
-    assert.match(error.message, message);
-    assert.match(error.remedy, remedy);
-    return true;
-  };
+  const refused =
+    (message: RegExp, remedy: RegExp, isBusy = false) =>
+    (error: unknown) => {
+      const status = isBusy ? "UNAVAILABLE" : "FAILED_PRECONDITION";
+      assert.ok(isRockpoolError(error, status), String(error));
+      assert.match(error.message, message);
+      assert.match(error.remedy, remedy);
+      return true;
+    };
   const empty = mkdtempSync(join(root, "empty-"));
   await assert.rejects(attempt({ folder: empty }), refused(/never formatted/, /init format/));
-  await assert.rejects(attempt({}), refused(/is open in process/, /Stop that process/));
+  await assert.rejects(attempt({}), refused(/is open in process/, /Stop that process/, true));
   await cluster.propose("one");
   await cluster.kill(node);
   await assert.rejects(
@@ -280,6 +284,26 @@ test("RaftJournal steps back while its disk is full, and comes again when there 
     ["before", "after"],
   );
   assert.ok(node.events.some((event) => event.kind === "writableAgain"));
+  await cluster.stop();
+});
+
+test("RaftJournal reads nothing while its disk says that it is full", async () => {
+  const fault: Fault = { code: null, freeBytes: 0 };
+  const cluster = await Cluster.make(1);
+  const [node] = cluster.nodes;
+  assert.ok(node);
+  await cluster.start(node, inProcess({ crc32c, fileSystem: faulty(fault) }));
+  await cluster.propose("before");
+  fault.code = "ENOSPC";
+  const refused = node.journal?.propose(encoder.encode("refused")) ?? Promise.resolve("");
+  await assert.rejects(refused, (error) => isRockpoolError(error, "RESOURCE_EXHAUSTED"));
+  const readCount = fault.readCount ?? 0;
+  fault.askedCount = 0;
+  await until("it has looked for room twice", () => (fault.askedCount ?? 0) >= 2 || undefined);
+  assert.equal(fault.readCount, readCount);
+  fault.code = null;
+  fault.freeBytes = SEGMENT_BYTES;
+  assert.equal(await cluster.propose("after"), "done after");
   await cluster.stop();
 });
 

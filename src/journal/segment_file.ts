@@ -22,6 +22,7 @@ import {
   WAL_PAGE_BYTES,
   type WalRecord,
 } from "./record.ts";
+import { type SegmentBytes, WINDOW_BYTES } from "./segment_window.ts";
 
 export const SEGMENT_BYTES = 64 * 1024 * 1024;
 const DESCRIPTORS_MAX = 240;
@@ -117,13 +118,13 @@ export function readIdentity(bytes: Uint8Array, crc32c: Crc32c): SegmentIdentity
 
 /** The sound descriptors of this use of the segment. */
 export function readDescriptors(
-  bytes: Uint8Array,
+  segment: SegmentBytes,
   identity: SegmentIdentity,
   crc32c: Crc32c,
 ): BatchDescriptor[] {
   const found: BatchDescriptor[] = [];
   for (let at = DESCRIPTORS_OFFSET; at < identity.dataOffset; at += WAL_PAGE_BYTES) {
-    const descriptor = decodeDescriptor(bytes.subarray(at, at + WAL_PAGE_BYTES), crc32c);
+    const descriptor = decodeDescriptor(segment.read(at, WAL_PAGE_BYTES), crc32c);
     if (descriptor === null || descriptor.incarnation !== identity.incarnation) continue;
     if (descriptor.sequence === identity.sequence) found.push(descriptor);
   }
@@ -140,12 +141,12 @@ export type ChainPoint = {
 };
 
 /**
- * Visits the records of every batch that continues the chain, in order.
+ * Visits the records of every batch that continues the chain, in order. Their payloads hold during the visit only.
  * @returns the end of the last such batch; what is wrong there, if anything, is the caller's question
  * @throws RockpoolError DATA_LOSS when a sound batch holds a record that this version does not know
  */
 export function scanBatches(
-  bytes: Uint8Array,
+  segment: SegmentBytes,
   path: string,
   identity: SegmentIdentity,
   crc32c: Crc32c,
@@ -156,33 +157,40 @@ export function scanBatches(
   let batchNumber = identity.firstBatchNumber - 1;
   let lastBatchOffset = at;
   for (;;) {
-    const head = readBatchHeadAt(bytes, at, identity.incarnation, crc32c);
+    const headBytes = segment.read(at, BATCH_HEAD_BYTES);
+    const head = readBatchHeadAt(headBytes, 0, identity.incarnation, crc32c);
     if (head === null || head.previousChain !== chain || head.batchNumber !== batchNumber + 1)
       break;
-    const bodyStart = at + BATCH_HEAD_BYTES;
-    const end = bodyStart + head.bodyBytes;
-    if (end > bytes.length || crc32c(bytes.subarray(bodyStart, end), chain) !== head.chain) break;
-    const body = bytes.subarray(0, end);
-    for (let next = bodyStart; next < end; ) {
-      const { record, sizeBytes } = readSound(body, next, path, crc32c);
-      if (record.kind !== "pad") visit(record, next);
-      next += sizeBytes;
+    const sizeBytes = BATCH_HEAD_BYTES + head.bodyBytes;
+    if (at + sizeBytes > segment.sizeBytes) break;
+    const batch = segment.read(at, sizeBytes);
+    if (crc32c(batch.subarray(BATCH_HEAD_BYTES), chain) !== head.chain) break;
+    for (let next = BATCH_HEAD_BYTES; next < batch.length; ) {
+      const found = readSound(batch, next, at, path, crc32c);
+      if (found.record.kind !== "pad") visit(found.record, at + next);
+      next += found.sizeBytes;
     }
     lastBatchOffset = at;
-    at = end;
+    at += sizeBytes;
     chain = head.chain;
     batchNumber = head.batchNumber;
   }
   return { offsetBytes: at, chain, batchNumber, lastBatchOffset };
 }
 
-function readSound(bytes: Uint8Array, at: number, path: string, crc32c: Crc32c) {
+function readSound(
+  batch: Uint8Array,
+  at: number,
+  batchOffset: number,
+  path: string,
+  crc32c: Crc32c,
+) {
   try {
-    return readRecord(bytes, at, crc32c, "chained");
+    return readRecord(batch, at, crc32c, "chained");
   } catch (cause) {
     throw new RockpoolError(
       "DATA_LOSS",
-      `Journal file ${path} holds a sound record at byte ${at} that this version cannot read`,
+      `Journal file ${path} holds a sound record at byte ${batchOffset + at} that this version cannot read`,
       "Start the version of the program that wrote the journal, or a newer one",
       { cause },
     );
@@ -191,19 +199,20 @@ function readSound(bytes: Uint8Array, at: number, path: string, crc32c: Crc32c) 
 
 /** Why a segment's last batches must once have been durable though they can't be read; null when nothing says so. */
 export function proofBeyond(
-  bytes: Uint8Array,
+  segment: SegmentBytes,
   identity: SegmentIdentity,
   end: ChainPoint,
   crc32c: Crc32c,
 ): { readonly why: string; readonly lastIndex: LogIndex } | null {
-  for (const descriptor of readDescriptors(bytes, identity, crc32c))
+  for (const descriptor of readDescriptors(segment, identity, crc32c))
     if (descriptor.batchNumber > end.batchNumber)
       return {
         why: `a descriptor says that batch ${descriptor.batchNumber} at byte ${descriptor.offsetBytes} was durable`,
         lastIndex: descriptor.lastIndex,
       };
-  for (let at = end.offsetBytes; at < bytes.length; at += WAL_PAGE_BYTES) {
-    const head = readBatchHeadAt(bytes, at, identity.incarnation, crc32c);
+  for (let at = end.offsetBytes; at < segment.sizeBytes; at += WAL_PAGE_BYTES) {
+    const headBytes = segment.read(at, BATCH_HEAD_BYTES);
+    const head = readBatchHeadAt(headBytes, 0, identity.incarnation, crc32c);
     // The next batch may have a sound head and half a body. One after it was begun only when the next was durable.
     if (head !== null && head.batchNumber > end.batchNumber + 1)
       return {
@@ -215,19 +224,24 @@ export function proofBeyond(
 }
 
 /** True when some batch of the journal `incarnation` begins anywhere in the file. */
-export function holdsBatches(bytes: Uint8Array, incarnation: bigint, crc32c: Crc32c): boolean {
-  for (let at = DESCRIPTORS_OFFSET; at < bytes.length; at += WAL_PAGE_BYTES)
-    if (readBatchHeadAt(bytes, at, incarnation, crc32c) !== null) return true;
+export function holdsBatches(segment: SegmentBytes, incarnation: bigint, crc32c: Crc32c): boolean {
+  for (let at = DESCRIPTORS_OFFSET; at < segment.sizeBytes; at += WAL_PAGE_BYTES)
+    if (readBatchHeadAt(segment.read(at, BATCH_HEAD_BYTES), 0, incarnation, crc32c) !== null)
+      return true;
   return false;
 }
 
 const ZERO_PAGE = Buffer.alloc(WAL_PAGE_BYTES);
 
-/** End of the last page of `bytes` that is not all zeros; `from` when there is none after it. */
-export function endOfBytes(bytes: Uint8Array, from: number): number {
-  for (let end = bytes.length; end > from; end -= WAL_PAGE_BYTES) {
-    const start = Math.max(from, end - WAL_PAGE_BYTES);
-    if (ZERO_PAGE.compare(bytes, start, end, 0, end - start) !== 0) return end;
+/** End of the last page in [from, to) that is not all zeros; `from` when there is none. */
+export function endOfBytes(segment: SegmentBytes, from: number, to: number): number {
+  for (let windowEnd = to; windowEnd > from; windowEnd -= WINDOW_BYTES) {
+    const windowStart = Math.max(from, windowEnd - WINDOW_BYTES);
+    const bytes = segment.read(windowStart, windowEnd - windowStart);
+    for (let end = bytes.length; end > 0; end -= WAL_PAGE_BYTES) {
+      const start = Math.max(0, end - WAL_PAGE_BYTES);
+      if (ZERO_PAGE.compare(bytes, start, end, 0, end - start) !== 0) return windowStart + end;
+    }
   }
   return from;
 }

@@ -6,8 +6,10 @@ import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Entry, HardState } from "../raft/messages.ts";
 import { EntryIndex } from "./entry_index.ts";
-import type { JournalFileSystem } from "./file_system.ts";
+import type { JournalFile, JournalFileSystem } from "./file_system.ts";
+import { until } from "./journal_fixture.ts";
 import { MemoryFileSystem } from "./memory_file_system.ts";
+import { WINDOW_BYTES } from "./segment_window.ts";
 import { openWal, type Wal, type WalEvent, type WalOptions } from "./wal.ts";
 import type { WalFailure } from "./wal_failure.ts";
 import { recoverWal } from "./wal_recovery.ts";
@@ -280,6 +282,84 @@ test("Wal makes durable again what it found in the page cache only", async () =>
   const { wal: again } = await open(fileSystem);
   assert.equal(again.lastIndex(), 2);
   await again.close();
+});
+
+/** Remembers the longest read. */
+class WatchedDisk extends MemoryFileSystem {
+  longestReadBytes = 0;
+
+  override openSync(path: string): JournalFile {
+    const file = super.openSync(path);
+    const readSync: JournalFile["readSync"] = (into, at) => {
+      this.longestReadBytes = Math.max(this.longestReadBytes, into.length);
+      return file.readSync(into, at);
+    };
+    return { ...file, readSync };
+  }
+}
+
+test("Wal reads segments piece by piece after a restart, and keeps none of their bytes", async () => {
+  const disk = new WatchedDisk();
+  const segmentBytes = 3 * WINDOW_BYTES;
+  const { wal } = await open(disk, { segmentBytes });
+  await append(wal, [], state(1));
+  const entries = Array.from({ length: 200 }, (_, at) =>
+    entry(at + 1, 1, "y".repeat((at * 7919) % 80_000)),
+  );
+  // Batches of all lengths, so that some lie across the end of a piece.
+  for (let at = 0, count = 1; at < entries.length; at += count, count = (count % 11) + 1)
+    await append(wal, entries.slice(at, at + count));
+  assert.equal(wal.sequence, 2, "the test fills more than a segment");
+  await wal.close();
+  const index = new EntryIndex(1024);
+  const found = recoverWal(disk, FOLDER, owner, crc32c, index, segmentBytes);
+  assert.ok(disk.longestReadBytes <= WINDOW_BYTES, `${disk.longestReadBytes} B at once`);
+  assert.equal(found.lastBatch.buffer.byteLength, found.lastBatch.length);
+  const again = await open(disk, { segmentBytes });
+  assert.deepEqual(all(again.wal), expected(entries));
+  await again.wal.close();
+});
+
+/** A disk without room for another file, for as long as it is said to be full. */
+class FullDisk extends MemoryFileSystem {
+  isFull = false;
+  askedCount = 0;
+
+  override async create(path: string): Promise<JournalFile> {
+    if (this.isFull) throw Object.assign(new Error("No room"), { code: "ENOSPC" });
+    return super.create(path);
+  }
+
+  override async freeBytes(): Promise<number> {
+    this.askedCount += 1;
+    return this.isFull ? SEGMENT_BYTES - 1 : SEGMENT_BYTES;
+  }
+}
+
+test("Wal prepares the next segment once there is room again, before any batch needs it", async () => {
+  const disk = new FullDisk();
+  const { wal, events, failures } = await open(disk, { spareRetryMs: 1 });
+  await append(wal, [entry(1)], state(1));
+  assert.ok(await wal.hasSpare());
+  disk.isFull = true;
+  let index = 2;
+  for (; wal.sequence === 1; index++) await append(wal, [entry(index, 1, "x".repeat(3000))]);
+  await until("it has asked for room", () => disk.askedCount >= 3 || undefined);
+  const told = events.filter(({ kind }) => kind === "noSpaceForNextSegment");
+  assert.equal(told.length, 1);
+  assert.equal(await wal.hasSpare(), false);
+  const spare = `${FOLDER}/wal-0000000000000003`;
+  assert.equal(disk.files.has(spare), false);
+  disk.isFull = false;
+  await until("the spare is there", () => disk.files.has(spare) || undefined);
+  disk.isFull = true;
+  for (; wal.sequence === 2; index++) await append(wal, [entry(index, 1, "x".repeat(3000))]);
+  assert.deepEqual(failures, []);
+  await wal.close();
+  disk.isFull = false;
+  const again = await open(disk);
+  assert.equal(again.wal.lastIndex(), index - 1);
+  await again.wal.close();
 });
 
 test("Wal opens a log whose oldest segments are gone", async () => {

@@ -34,13 +34,13 @@ import {
 } from "./record.ts";
 import {
   dataOffsetOf,
-  prepareSegment,
   removeUnfinished,
   segmentName,
   writeDescriptor,
   writeIdentity,
 } from "./segment_file.ts";
-import { fatalFailure, isNoSpace, WalError, type WalFailure, writeFailure } from "./wal_failure.ts";
+import { SpareSegment } from "./spare_segment.ts";
+import { fatalFailure, WalError, type WalFailure, writeFailure } from "./wal_failure.ts";
 import { type RecoveredWal, recoverWal, secureTail, type WalOwner } from "./wal_recovery.ts";
 
 /**
@@ -48,6 +48,8 @@ import { type RecoveredWal, recoverWal, secureTail, type WalOwner } from "./wal_
  * from one change to the next, so that no change has to wait for that fdatasync.
  */
 const IDLE_MS = 50;
+/** A disk that was full is asked for room this often. */
+const SPARE_RETRY_MS = 5000;
 const HARD_STATE_BYTES = RECORD_HEADER_BYTES + 8;
 
 export type WalEvent =
@@ -71,6 +73,8 @@ export type WalOptions = {
   readonly segmentBytes: number;
   /** Payload bytes of durable entries that stay in memory for lagging peers and for apply. */
   readonly cacheBytesMax: number;
+  /** How often a segment that found no room is tried again. */
+  readonly spareRetryMs?: number;
   readonly onEvent: (event: WalEvent) => void;
   /** Called once; from then on nothing is written and no `done` is called. */
   readonly onFailure: (failure: WalFailure) => void;
@@ -105,7 +109,7 @@ export class Wal implements RaftStorage {
   #queue: QueueItem[] = [];
   #truncationsQueued = 0;
   #current: Segment | null = null;
-  #spare: Promise<JournalFile> | null = null;
+  readonly #spare: SpareSegment;
   #sequence = 0;
   #chain = 0;
   #batchNumber = 0;
@@ -140,10 +144,19 @@ export class Wal implements RaftStorage {
       if (recovered.lastBatch.length > 0)
         this.#noteDurable(this.#current, recovered.lastBatch.length);
     }
-    if (recovered.spare !== null)
-      this.#spare = Promise.resolve(
-        options.fileSystem.openSync(this.#pathOf(recovered.spare), "readWrite"),
-      );
+    const spare =
+      recovered.spare === null
+        ? null
+        : options.fileSystem.openSync(this.#pathOf(recovered.spare), "readWrite");
+    this.#spare = new SpareSegment(
+      {
+        ...options,
+        retryMs: options.spareRetryMs ?? SPARE_RETRY_MS,
+        onNoSpace: (path) => options.onEvent({ kind: "noSpaceForNextSegment", path }),
+        onFailure: (error, path) => this.#handle(writeFailure(error, path)),
+      },
+      spare,
+    );
   }
 
   get hardState(): HardState {
@@ -475,8 +488,7 @@ export class Wal implements RaftStorage {
     };
     let segment: Segment;
     try {
-      const file = await (this.#spare ?? this.#prepare(sequence));
-      this.#spare = null;
+      const file = await this.#spare.take(sequence);
       this.#old.adopt(sequence, file);
       segment = { file, identity, offsetBytes: identity.dataOffset };
       await writeIdentity(file, identity, crc32c);
@@ -488,35 +500,18 @@ export class Wal implements RaftStorage {
     this.#sequence = sequence;
     this.#options.onEvent({ kind: "segmentBegun", path, firstIndex: identity.firstIndex });
     // Behind the scenes: it handles its own failures.
-    void this.prepareNext();
+    void this.#spare.begun(sequence);
     return segment;
   }
 
-  #prepare(sequence: number): Promise<JournalFile> {
-    const { fileSystem, folder, segmentBytes } = this.#options;
-    return prepareSegment(fileSystem, folder, sequence, segmentBytes);
-  }
-
   /** True once the next segment is prepared; false when that failed. */
-  async hasSpare(): Promise<boolean> {
-    const [spare] = await Promise.allSettled([this.#spare]);
-    return spare.status === "fulfilled" && spare.value !== null;
+  hasSpare(): Promise<boolean> {
+    return this.#spare.isReady();
   }
 
   /** Prepares the next segment in the background, so that no batch waits for it. Resolves when it is there or failed. */
   async prepareNext(): Promise<void> {
-    if (this.#spare !== null || this.#state !== "open") return;
-    const path = this.#pathOf(this.#sequence + 1);
-    const spare = this.#prepare(this.#sequence + 1);
-    this.#spare = spare;
-    try {
-      await spare;
-    } catch (error) {
-      // The batch that needs it meets this failure, or tries anew, and decides.
-      if (this.#spare === spare) this.#spare = null;
-      if (isNoSpace(error)) this.#options.onEvent({ kind: "noSpaceForNextSegment", path });
-      else this.#handle(writeFailure(error, path));
-    }
+    if (this.#state === "open") await this.#spare.prepare(this.#sequence + 1);
   }
 
   #handle(error: unknown): void {
@@ -546,8 +541,7 @@ export class Wal implements RaftStorage {
     if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
     this.#idleTimer = null;
     if (this.#running !== null) await this.#running;
-    const [spare] = await Promise.allSettled([this.#spare]);
-    if (spare.status === "fulfilled") spare.value?.close();
+    await this.#spare.close();
     this.#old.close();
   }
 }

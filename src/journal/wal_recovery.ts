@@ -31,6 +31,7 @@ import {
   segmentName,
   writeIdentity,
 } from "./segment_file.ts";
+import { type SegmentBytes, SegmentWindow, WindowBuffer } from "./segment_window.ts";
 
 /** Who wrote the journal; every segment names it. */
 export type WalOwner = {
@@ -79,19 +80,19 @@ type Walk = {
   readonly owner: WalOwner;
   readonly crc32c: Crc32c;
   readonly index: EntryIndex;
+  readonly window: WindowBuffer;
   hardState: HardState;
 };
 
-/** Reads the first `bytesMax` bytes of a segment, or all of it, into `buffer` if that is large enough. */
-function readSegment(walk: Walk, sequence: number, buffer: Uint8Array, bytesMax?: number) {
+function withSegment<T>(
+  walk: Walk,
+  sequence: number,
+  act: (segment: SegmentBytes, path: string) => T,
+): T {
   const path = join(walk.folder, segmentName(sequence));
   const file = walk.fileSystem.openSync(path, "read");
   try {
-    const sizeBytes = file.sizeSync();
-    const wanted = Math.min(sizeBytes, bytesMax ?? sizeBytes);
-    const into = wanted <= buffer.length ? buffer : Buffer.allocUnsafeSlow(wanted);
-    const count = file.readSync(into.subarray(0, wanted), 0);
-    return { path, bytes: into.subarray(0, count), sizeBytes };
+    return act(new SegmentWindow(file, walk.window), path);
   } finally {
     file.close();
   }
@@ -119,7 +120,7 @@ function replay(walk: Walk, sequence: number, record: WalRecord, offsetBytes: nu
 function checkIdentity(
   walk: Walk,
   path: string,
-  bytes: Uint8Array,
+  sizeBytes: number,
   identity: SegmentIdentity,
   sequence: number,
 ): void {
@@ -134,12 +135,12 @@ function checkIdentity(
       `Journal file ${path} belongs to another journal than the folder it lies in`,
       "Remove the file if it was copied here by mistake, or point alluxio.master.journal.folder at the right folder",
     );
-  if (identity.sequence !== sequence || identity.segmentBytes !== bytes.length)
+  if (identity.sequence !== sequence || identity.segmentBytes !== sizeBytes)
     throw damaged(
       path,
       0,
       walk.index.lastIndex,
-      `it says that it is segment ${identity.sequence} of ${identity.segmentBytes} B, and has ${bytes.length} B`,
+      `it says that it is segment ${identity.sequence} of ${identity.segmentBytes} B, and has ${sizeBytes} B`,
     );
 }
 
@@ -153,26 +154,54 @@ function sortUnused(
   let spare: number | null = null;
   const stale: number[] = [];
   const headBytes = dataOffsetOf(segmentBytes) + WAL_PAGE_BYTES;
-  const none = new Uint8Array(0);
-  for (const sequence of unused) {
-    // Batches follow only upon a durable identity, so a segment whose head is blank is blank.
-    const head = readSegment(walk, sequence, none, headBytes);
-    const isBlank = endOfBytes(head.bytes, 0) === 0;
-    const hasBatches = () => {
-      const { bytes } = readSegment(walk, sequence, none);
-      return holdsBatches(bytes, walk.owner.incarnation, walk.crc32c);
-    };
-    if (sequence < lastUsed || (!isBlank && hasBatches()))
-      throw damaged(
-        head.path,
-        0,
-        walk.index.lastIndex,
-        "both copies of its identity are unreadable",
-      );
-    if (sequence === lastUsed + 1 && isBlank && head.sizeBytes === segmentBytes) spare = sequence;
-    else stale.push(sequence);
-  }
+  for (const sequence of unused)
+    withSegment(walk, sequence, (segment, path) => {
+      // Batches follow only upon a durable identity, so a segment whose head is blank is blank.
+      const isBlank = endOfBytes(segment, 0, Math.min(headBytes, segment.sizeBytes)) === 0;
+      const hasBatches = () => holdsBatches(segment, walk.owner.incarnation, walk.crc32c);
+      if (sequence < lastUsed || (!isBlank && hasBatches()))
+        throw damaged(path, 0, walk.index.lastIndex, "both copies of its identity are unreadable");
+      if (sequence === lastUsed + 1 && isBlank && segment.sizeBytes === segmentBytes)
+        spare = sequence;
+      else stale.push(sequence);
+    });
   return { spare, stale };
+}
+
+/** The used segments so far. */
+type Chain = { readonly segments: SegmentIdentity[]; end: ChainPoint | null };
+
+/** Takes a segment in, unless it has no identity. @returns whether it has one */
+function takeSegment(walk: Walk, chain: Chain, sequence: number): boolean {
+  return withSegment(walk, sequence, (segment, path) => {
+    const identity = readIdentity(segment.read(0, 2 * WAL_PAGE_BYTES), walk.crc32c);
+    if (identity === null) return false;
+    checkIdentity(walk, path, segment.sizeBytes, identity, sequence);
+    const previous = chain.segments.at(-1);
+    if (previous === undefined) walk.index.reset(identity.firstIndex, identity.previousTerm);
+    else if (chain.end !== null) continueChain(walk, previous, chain.end, identity);
+    chain.end = scanBatches(segment, path, identity, walk.crc32c, (record, at) =>
+      replay(walk, sequence, record, at),
+    );
+    chain.segments.push(identity);
+    return true;
+  });
+}
+
+/** Looks behind the last batch of the newest segment. */
+function readTail(walk: Walk, identity: SegmentIdentity, end: ChainPoint) {
+  return withSegment(walk, identity.sequence, (segment, path) => {
+    const proof = proofBeyond(segment, identity, end, walk.crc32c);
+    if (proof !== null) throw damaged(path, end.offsetBytes, walk.index.lastIndex, proof.why);
+    const { offsetBytes, lastBatchOffset } = end;
+    const lastBatch = segment.read(lastBatchOffset, offsetBytes - lastBatchOffset).slice();
+    const endBytes = endOfBytes(segment, offsetBytes, segment.sizeBytes);
+    const torn: TornTail | null = endBytes > offsetBytes ? { path, offsetBytes, endBytes } : null;
+    let { commitIndex } = walk.hardState;
+    for (const descriptor of readDescriptors(segment, identity, walk.crc32c))
+      commitIndex = Math.max(commitIndex, descriptor.commitIndex);
+    return { lastBatch, torn, commitIndex };
+  });
 }
 
 /**
@@ -189,47 +218,18 @@ export function recoverWal(
   segmentBytes: number,
 ): RecoveredWal {
   const initial: HardState = { term: 0, vote: null, commitIndex: 0 };
-  const walk: Walk = { fileSystem, folder, owner, crc32c, index, hardState: initial };
-  const segments: SegmentIdentity[] = [];
+  const window = new WindowBuffer();
+  const walk: Walk = { fileSystem, folder, owner, crc32c, index, window, hardState: initial };
+  const chain: Chain = { segments: [], end: null };
   const unused: number[] = [];
-  let end: ChainPoint | null = null;
-  let last: { path: string; bytes: Uint8Array } | null = null;
-  const identities = new Uint8Array(2 * WAL_PAGE_BYTES);
-  let buffer: Uint8Array = new Uint8Array(0);
-  for (const sequence of listSegments(fileSystem, folder)) {
-    const head = readSegment(walk, sequence, identities, identities.length);
-    const identity = readIdentity(head.bytes, crc32c);
-    if (identity === null) {
-      unused.push(sequence);
-      continue;
-    }
-    const { path, bytes } = readSegment(walk, sequence, buffer);
-    // One buffer for all segments: what is read is over before the next one comes.
-    if (bytes.length > buffer.length) buffer = bytes;
-    checkIdentity(walk, path, bytes, identity, sequence);
-    const previous = segments.at(-1);
-    if (previous === undefined) index.reset(identity.firstIndex, identity.previousTerm);
-    else if (end !== null) continueChain(walk, previous, end, identity);
-    end = scanBatches(bytes, path, identity, crc32c, (record, at) =>
-      replay(walk, sequence, record, at),
-    );
-    segments.push(identity);
-    last = { path, bytes };
-  }
+  for (const sequence of listSegments(fileSystem, folder))
+    if (!takeSegment(walk, chain, sequence)) unused.push(sequence);
+  const { segments, end } = chain;
   const identity = segments.at(-1);
-  let torn: TornTail | null = null;
-  let lastBatch = new Uint8Array(0);
-  let commitIndex = walk.hardState.commitIndex;
-  if (identity !== undefined && end !== null && last !== null) {
-    const proof = proofBeyond(last.bytes, identity, end, crc32c);
-    if (proof !== null) throw damaged(last.path, end.offsetBytes, index.lastIndex, proof.why);
-    lastBatch = last.bytes.slice(end.lastBatchOffset, end.offsetBytes);
-    const endBytes = endOfBytes(last.bytes, end.offsetBytes);
-    if (endBytes > end.offsetBytes)
-      torn = { path: last.path, offsetBytes: end.offsetBytes, endBytes };
-    for (const descriptor of readDescriptors(last.bytes, identity, crc32c))
-      commitIndex = Math.max(commitIndex, descriptor.commitIndex);
-  }
+  const { lastBatch, torn, commitIndex } =
+    identity !== undefined && end !== null
+      ? readTail(walk, identity, end)
+      : { lastBatch: new Uint8Array(0), torn: null, commitIndex: walk.hardState.commitIndex };
   const hardState = settle(walk.hardState, commitIndex, index);
   const { spare, stale } = sortUnused(walk, unused, identity?.sequence ?? 0, segmentBytes);
   return { hardState, segments, end, lastBatch, spare, stale, torn };

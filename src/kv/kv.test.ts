@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import { isRockpoolError } from "../common/errors.ts";
 import type { KeyValueReader, KeyValueStore, RangeOptions } from "./kv.ts";
 import { openLmdb } from "./lmdb_kv.ts";
 import { MemoryKeyValueStore } from "./memory_kv.ts";
@@ -150,13 +151,15 @@ test("openLmdb() keeps what was committed, and discards it after a reboot withou
   await second.store.close();
 
   const mark = join(at, "opened.json");
-  writeFileSync(mark, JSON.stringify({ bootId: "two", isClean: false })); // the process died
+  const died = (bootId: string) =>
+    writeFileSync(mark, JSON.stringify({ bootId, isClean: false, schemaVersion: 0 }));
+  died("two"); // the process
   const third = openLmdb(at, { bootIdPath });
   assert.equal(third.wasDiscarded, false);
   assert.equal(third.store.get(bytes(1))?.length, 1);
   await third.store.close();
 
-  writeFileSync(mark, JSON.stringify({ bootId: "one", isClean: false })); // the machine died
+  died("one"); // the machine
   const fourth = openLmdb(at, { bootIdPath });
   assert.equal(fourth.wasDiscarded, true);
   assert.equal(fourth.store.get(bytes(1)), undefined);
@@ -166,4 +169,49 @@ test("openLmdb() keeps what was committed, and discards it after a reboot withou
   const fifth = openLmdb(at, { bootIdPath: join(folder, "absent") });
   assert.equal(fifth.wasDiscarded, true);
   await fifth.store.close();
+});
+
+test("openLmdb() discards rows of another version, or of none, and says why", async () => {
+  const at = join(folder, "versions");
+  const openAndPut = async (schemaVersion: number) => {
+    const { store, wasDiscarded, discardReason } = openLmdb(at, { schemaVersion });
+    const isEmpty = store.get(bytes(1)) === undefined;
+    store.transact((t) => t.put(bytes(1), bytes(1)));
+    await store.close();
+    assert.equal(wasDiscarded, discardReason !== null);
+    return { isEmpty, discardReason };
+  };
+  assert.deepEqual(await openAndPut(1), { isEmpty: true, discardReason: null });
+  assert.deepEqual(await openAndPut(1), { isEmpty: false, discardReason: null });
+  for (const schemaVersion of [2, 1]) {
+    const { isEmpty, discardReason } = await openAndPut(schemaVersion);
+    assert.equal(isEmpty, true);
+    assert.match(discardReason ?? "", /rows are of version \d, and this program uses version \d/);
+  }
+  const mark = join(at, "opened.json");
+  const { schemaVersion, ...unversioned } = JSON.parse(readFileSync(mark, "utf8"));
+  assert.equal(schemaVersion, 1);
+  writeFileSync(mark, JSON.stringify(unversioned));
+  const { isEmpty, discardReason } = await openAndPut(1);
+  assert.equal(isEmpty, true);
+  assert.match(discardReason ?? "", /does not say of which version/);
+});
+
+test("openLmdb() leaves a store alone that is open, and takes over from a process that is gone", async () => {
+  const at = join(folder, "locked");
+  const { store } = openLmdb(at);
+  store.transact((t) => t.put(bytes(1), bytes(1)));
+  assert.throws(
+    () => openLmdb(at, { schemaVersion: 5 }),
+    (error) =>
+      isRockpoolError(error, "UNAVAILABLE") && /metadata folder .* is open in/.test(error.message),
+  );
+  assert.equal(store.get(bytes(1))?.length, 1);
+  await store.close();
+  writeFileSync(join(at, "store.lock"), `${process.pid} 1`);
+  const taken: number[] = [];
+  const again = openLmdb(at, { onLockTakenOver: (pid) => taken.push(pid) });
+  assert.deepEqual(taken, [process.pid]);
+  assert.equal(again.store.get(bytes(1))?.length, 1);
+  await again.store.close();
 });

@@ -3,8 +3,9 @@
  *
  * `noSync`: a commit is in the page cache, so it outlives a crash of this process; the journal
  * outlives a crash of the machine. After the latter the tree on disk may be torn, so the folder holds a mark,
- * `opened.json` {bootId, isClean}: when it shows another boot and no clean end, the store is
- * thrown away and comes back empty; its owner then replays the journal or installs a checkpoint.
+ * `opened.json` {bootId, isClean, schemaVersion}: when it shows another boot and no clean end, or rows of another version
+ * than the owner's, the store is thrown away and comes back empty; its owner then replays the journal or installs a
+ * checkpoint. `store.lock` says which process has the store open; one at a time.
  * @module
  */
 import {
@@ -21,6 +22,7 @@ import {
 import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { invariant } from "../common/invariant.ts";
+import { lockFolderAt } from "../world/folder_lock.ts";
 import type { KeyValue, KeyValueStore, KeyValueTransaction, RangeOptions } from "./kv.ts";
 
 type Database = RootDatabase<Uint8Array, Buffer>;
@@ -95,6 +97,7 @@ class LmdbKeyValueStore implements KeyValueStore {
 
 const MARK = "opened.json";
 const STORE = "store.mdb";
+const LOCK = "store.lock";
 
 /** Empty where the system does not tell (not Linux): then only a clean end keeps the store. */
 function bootIdOf(path: string): string {
@@ -106,7 +109,14 @@ function bootIdOf(path: string): string {
   }
 }
 
-function readMark(folder: string): { bootId: string; isClean: boolean } | null {
+type Mark = {
+  readonly bootId: string;
+  readonly isClean: boolean;
+  /** Of the rows, as their owner counts; NaN when the mark does not say. */
+  readonly schemaVersion: number;
+};
+
+function readMark(folder: string): Mark | null {
   let text: string;
   try {
     text = readFileSync(join(folder, MARK), "utf8");
@@ -115,17 +125,33 @@ function readMark(folder: string): { bootId: string; isClean: boolean } | null {
     throw error;
   }
   try {
-    const mark = JSON.parse(text) as { bootId?: unknown; isClean?: unknown };
-    return { bootId: String(mark.bootId ?? ""), isClean: mark.isClean === true };
+    // Looked at field by field below.
+    const mark = JSON.parse(text) as { [name in keyof Mark]?: unknown };
+    const { bootId, isClean, schemaVersion } = mark;
+    return {
+      bootId: String(bootId ?? ""),
+      isClean: isClean === true,
+      schemaVersion: typeof schemaVersion === "number" ? schemaVersion : Number.NaN,
+    };
   } catch (error) {
     if (error instanceof SyntaxError) return null; // torn by a crash: it vouches for nothing
     throw error;
   }
 }
 
-function writeMark(folder: string, bootId: string, isClean: boolean): void {
-  writeFileSync(join(folder, `${MARK}.new`), JSON.stringify({ bootId, isClean }), { flush: true });
+function writeMark(folder: string, mark: Mark): void {
+  writeFileSync(join(folder, `${MARK}.new`), JSON.stringify(mark), { flush: true });
   renameSync(join(folder, `${MARK}.new`), join(folder, MARK));
+}
+
+/** Why a store under this mark cannot be used; null when it can. */
+function flawOf(mark: Mark | null, bootId: string, schemaVersion: number): string | null {
+  if (mark === null) return "nothing says how it was closed";
+  if (Number.isNaN(mark.schemaVersion)) return "it does not say of which version its rows are";
+  if (mark.schemaVersion !== schemaVersion)
+    return `its rows are of version ${mark.schemaVersion}, and this program uses version ${schemaVersion}`;
+  if (mark.isClean || (bootId !== "" && mark.bootId === bootId)) return null;
+  return "the machine ended without closing it";
 }
 
 function syncFile(path: string): void {
@@ -137,25 +163,53 @@ function syncFile(path: string): void {
   }
 }
 
+export type LmdbOptions = {
+  /** Of the rows that the caller writes: a store with rows of another version is thrown away. */
+  readonly schemaVersion?: number;
+  /** Told the pid of a process that ended without closing the store. */
+  readonly onLockTakenOver?: (pid: number) => void;
+  readonly bootIdPath?: string;
+};
+
+export type OpenedLmdb = {
+  readonly store: KeyValueStore;
+  /** A store was there that could not be used: it was deleted. */
+  readonly wasDiscarded: boolean;
+  /** Why, for people; null when nothing was deleted. */
+  readonly discardReason: string | null;
+};
+
 /**
- * Opens the store in a folder, which is made when missing. One process at a time.
- * @returns `wasDiscarded` is true when a store was there that a crash of the machine may have torn: it was deleted
+ * Opens the store in a folder, which is made when missing.
+ * @throws RockpoolError UNAVAILABLE when a live process has it open
  */
-export function openLmdb(
-  folder: string,
-  { bootIdPath = "/proc/sys/kernel/random/boot_id" } = {},
-): { readonly store: KeyValueStore; readonly wasDiscarded: boolean } {
+export function openLmdb(folder: string, options: LmdbOptions = {}): OpenedLmdb {
   mkdirSync(folder, { recursive: true });
+  // Before anything is read: a store that is open elsewhere must not be thrown away either.
+  const unlock = lockFolderAt(join(folder, LOCK), {
+    subject: `The metadata folder ${folder}`,
+    remedy: "Stop that process, or point alluxio.master.metastore.dir of this one elsewhere",
+    onTakenOver: options.onLockTakenOver ?? (() => {}),
+  });
+  try {
+    return openLocked(folder, options, unlock);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+function openLocked(folder: string, options: LmdbOptions, unlock: () => void): OpenedLmdb {
+  const { schemaVersion = 0, bootIdPath = "/proc/sys/kernel/random/boot_id" } = options;
   const bootId = bootIdOf(bootIdPath);
-  const mark = readMark(folder);
-  const isWhole = mark !== null && (mark.isClean || (bootId !== "" && mark.bootId === bootId));
+  const flaw = flawOf(readMark(folder), bootId, schemaVersion);
   const path = join(folder, STORE);
-  const wasDiscarded = !isWhole && existsSync(path);
-  if (!isWhole) {
+  const wasDiscarded = flaw !== null && existsSync(path);
+  if (flaw !== null) {
     rmSync(path, { force: true });
     rmSync(`${path}-lock`, { force: true });
   }
-  writeMark(folder, bootId, false);
+  writeMark(folder, { bootId, isClean: false, schemaVersion });
   const database: Database = open({
     path,
     encoding: "binary",
@@ -167,7 +221,9 @@ export function openLmdb(
   });
   const onClose = () => {
     syncFile(path); // before the mark that vouches for it
-    writeMark(folder, bootId, true);
+    writeMark(folder, { bootId, isClean: true, schemaVersion });
+    unlock();
   };
-  return { store: new LmdbKeyValueStore(database, onClose), wasDiscarded };
+  const store = new LmdbKeyValueStore(database, onClose);
+  return { store, wasDiscarded, discardReason: wasDiscarded ? flaw : null };
 }

@@ -137,20 +137,44 @@ export function startDown(cluster: LocalCluster): readonly StartedNode[] {
     });
 }
 
+/** A process that was started, and where its part of the log begins. */
+export type WaitedFor = Pick<StartedNode, "node" | "logFromByte">;
+
+/** The first that fails ends the wait for all. */
+async function allHealthy(cluster: LocalCluster, started: readonly WaitedFor[]): Promise<void> {
+  const failed = new AbortController();
+  const wait = async ({ node, logFromByte }: WaitedFor) => {
+    try {
+      await waitUntilHealthy(cluster, node, READY_TIMEOUT_MS, logFromByte, failed.signal);
+    } catch (error) {
+      failed.abort();
+      throw error;
+    }
+  };
+  await Promise.all(started.map(wait));
+}
+
 /**
  * Waits for a master that serves, then for every process that runs to be ready.
  * @throws RockpoolError UNAVAILABLE when one of them ends meanwhile, or nobody leads in time
  */
 export async function waitUntilServing(
   cluster: LocalCluster,
-  nodes: readonly LocalNode[],
+  started: readonly WaitedFor[],
 ): Promise<LocalNode> {
   const masters = cluster.nodes.filter((node) => node.kind === "master");
-  await Promise.all(nodes.map((node) => waitUntilHealthy(cluster, node, READY_TIMEOUT_MS)));
+  await allHealthy(cluster, started);
   const startedMs = performance.now();
   for (;;) {
     const leader = await findLeader(masters, ASK_TIMEOUT_MS);
     if (leader !== null) return leader;
+    const running = masters.filter((node) => runningIdentity(cluster, node) !== null).length;
+    if (running <= masters.length / 2)
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        `Only ${running} of ${masters.length} masters run`,
+        `See the logs in ${cluster.dir}/logs`,
+      );
     if (performance.now() - startedMs > READY_TIMEOUT_MS)
       throw new RockpoolError(
         "UNAVAILABLE",

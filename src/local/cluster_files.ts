@@ -9,9 +9,10 @@
  *     underFSStorage/                   the under store of the root directory
  * @module
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
+import { makeFolder } from "../world/folders.ts";
 import {
   type ClusterShape,
   clientSiteFile,
@@ -101,10 +102,11 @@ export function writeShape(dir: string, shape: ClusterShape): void {
 
 /** Makes folders, and site files where there are none. */
 export function prepareFolders(dir: string, shape: ClusterShape): void {
-  for (const folder of ["logs", "run", "underFSStorage"])
-    mkdirSync(join(dir, folder), { recursive: true });
+  const make = (folder: string) =>
+    makeFolder(folder, "the local cluster", "Name a folder that you may make with --dir");
+  for (const folder of ["logs", "run", "underFSStorage"]) make(join(dir, folder));
   const writeOnce = (folder: string, text: string) => {
-    mkdirSync(folder, { recursive: true });
+    make(folder);
     const path = join(folder, SITE_FILE);
     if (!existsSync(path)) writeAtomically(path, text);
   };
@@ -127,11 +129,4 @@ export function writeRunFile(dir: string, node: LocalNode, identity: ProcessIden
 
 export function removeRunFile(dir: string, node: LocalNode): void {
   rmSync(runFile(dir, node), { force: true });
-}
-
-/** The last lines of a node's log, for the person who wonders why it ended. */
-export function logTail(dir: string, node: LocalNode, lineCount: number): string {
-  const path = logFile(dir, node);
-  if (!existsSync(path)) return "";
-  return readFileSync(path, "utf8").trimEnd().split("\n").slice(-lineCount).join("\n");
 }

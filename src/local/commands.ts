@@ -136,9 +136,9 @@ async function startOne(
   }
   await requireFreePorts([node]);
   removeRunFile(cluster.dir, node);
-  const { child, identity } = startNode(cluster, node);
+  const { child, identity, logFromByte } = startNode(cluster, node);
   child.unref();
-  await waitUntilHealthy(cluster, node, READY_TIMEOUT_MS);
+  await waitUntilHealthy(cluster, node, READY_TIMEOUT_MS, logFromByte);
   context.say(`${node.kind} ${node.number} runs (pid ${identity.pid})`);
 }
 
@@ -156,10 +156,7 @@ async function start(
   const { cluster } = await openCluster(context, open);
   const started = startDown(cluster);
   for (const { child } of started) child.unref();
-  const leader = await waitUntilServing(
-    cluster,
-    started.map(({ node }) => node),
-  );
+  const leader = await waitUntilServing(cluster, started);
   context.say(
     started.length === 0 ? "Everything runs already" : `Started ${started.length} processes`,
   );

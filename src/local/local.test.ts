@@ -14,9 +14,11 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { RockpoolError } from "../common/errors.ts";
 import { loadConfiguration } from "../conf/load.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { findLocalCluster, type LocalContext, runLocal } from "./commands.ts";
+import { logEnd, requireNotKeptOut } from "./daemon_log.ts";
 import { planNodes, portsOf } from "./plan.ts";
 import { isPortFree } from "./probe.ts";
 import { isRunning, portOwner, readProcess, signalProcess } from "./process_table.ts";
@@ -253,6 +255,28 @@ test("local start shows the end of the log of a daemon that ends at once", async
   assert.match(said(), /(master|worker) 1 ended; its log ends with:\nno luck today/);
 });
 
+test("a start ends the wait when the other masters keep the process out", () => {
+  const log = join(folder, "kept-out.log");
+  const refused = 'x WARN  journal refusedByPeer address=a:1 reason=wiped explanation="…"\n';
+  writeFileSync(log, refused);
+  requireNotKeptOut(log, logEnd(log), "master 2");
+  writeFileSync(log, refused.repeat(2));
+  assert.throws(
+    () => requireNotKeptOut(log, refused.length, "master 2"),
+    (error: unknown) =>
+      error instanceof RockpoolError &&
+      /keep master 2 out[^]*refusedByPeer address=a:1/.test(error.message) &&
+      /peers\.json/.test(error.remedy),
+  );
+});
+
+test("makes no folder where none can be made, and says so", async () => {
+  assert.match(
+    await refusal("start --dir /proc/rockpool"),
+    /Cannot make the folder \/proc\/rockpool\/logs of the local cluster: nothing can be made in \/proc\n.*--dir/,
+  );
+});
+
 test("local run tells of deaths and returns, and ends all processes on a signal", async () => {
   const dir = join(folder, "run");
   mkdirSync(dir);
@@ -268,6 +292,17 @@ test("local run tells of deaths and returns, and ends all processes on a signal"
   await until(() => new RegExp(`master ${leader} is back and is a standby`).test(said()));
   process.kill(pidOf(dir, "worker-1"), "SIGKILL");
   await until(() => /worker 1 died by SIGKILL/.test(said()));
+
+  lines = [];
+  for (const number of [1, 2, 3]) process.kill(pidOf(dir, `master-${number}`), "SIGKILL");
+  await until(() => (said().match(/nobody can lead, /g) ?? []).length >= 2);
+  for (const number of [1, 2, 3])
+    assert.equal(await runLocal(["start", "master", String(number), "--dir", dir], context()), 0);
+  await until(() => /master \d leads, \d+ ms after the last leader was lost/.test(said()));
+  for (const number of [1, 2, 3]) {
+    await until(() => new RegExp(`master ${number} is back`).test(said()));
+    assert.equal(said().split(`master ${number} died`).length, 2, "each death is told once");
+  }
 
   const pids = [1, 2, 3].map((number) => pidOf(dir, `master-${number}`));
   process.kill(process.pid, "SIGTERM");

@@ -15,7 +15,9 @@ const ASK_TIMEOUT_MS = 250;
 const WATCH_EVERY_MS = 50;
 /** Leaders that change without a death are looked for once a second: that costs requests. */
 const LEADER_EVERY_ROUNDS = 20;
-/** After this long without a leader the person is told once more. */
+/** A death is told together with who leads next, if that is known so soon. */
+const TELL_DEATH_WITHIN_MS = 1500;
+/** After this long without a leader, though a majority runs, the person is told once. */
 const PATIENCE_MS = 5000;
 
 const title = (node: LocalNode) => `${node.kind} ${node.number}`;
@@ -27,7 +29,7 @@ export type NarratorOptions = {
   readonly leader: LocalNode | null;
 };
 
-type Death = { readonly node: LocalNode; readonly text: string; readonly diedMs: number };
+type Death = { readonly node: LocalNode; readonly text: string };
 
 export class Narrator {
   readonly #cluster: LocalCluster;
@@ -36,11 +38,13 @@ export class Narrator {
   readonly #up = new Set<LocalNode>();
   /** Children of this process: their end is told by the system, not found by looking. */
   readonly #children = new Set<LocalNode>();
-  /** Masters that died since somebody led. */
+  /** Masters that died since somebody led, and of which nothing was said yet. */
   #deaths: Death[] = [];
   #leader: LocalNode | null;
   #isSearching = false;
   #isStopped = false;
+  /** Processes that came back and are not ready yet. */
+  readonly #returning = new Set<LocalNode>();
 
   constructor(options: NarratorOptions) {
     this.#cluster = options.cluster;
@@ -81,63 +85,84 @@ export class Narrator {
     const isUp = runningIdentity(this.#cluster, node) !== null;
     if (isUp && !this.#up.has(node)) {
       this.#up.add(node);
-      void this.#tellReturn(node); // only says lines
+      if (!this.#returning.has(node)) void this.#tellReturn(node); // only says lines
     } else if (!isUp && this.#up.delete(node)) this.#tellDeath(node, null);
   }
 
   /** @param how exit code, signal, or null when nobody can say */
   #tellDeath(node: LocalNode, how: number | string | null): void {
     if (this.#isStopped) return;
-    const diedMs = performance.now();
     const text = deathText(node, how);
     if (node.kind === "worker")
       this.#say(`${text}; what only it had cached is missing until it is back\n${hint(node)}`);
-    else if (this.#leader !== null && this.#leader !== node)
+    else if (this.#leader !== null && this.#leader !== node && this.#hasQuorum())
       this.#say(`${text}; it was a standby, ${title(this.#leader)} goes on leading\n${hint(node)}`);
-    else {
-      this.#leader = null;
-      this.#deaths.push({ node, text, diedMs });
-      if (!this.#isSearching) void this.#tellSuccession(); // only says lines
-    }
+    else this.#leaderIsLost({ node, text });
   }
 
-  async #tellSuccession(): Promise<void> {
+  /** By its own death, or by that of too many others. */
+  #leaderIsLost(death: Death): void {
+    this.#leader = null;
+    this.#deaths.push(death);
+    if (!this.#hasQuorum()) this.#tellDeaths(`nobody can lead, ${this.#quorumAdvice()}`);
+    if (!this.#isSearching) void this.#tellSuccession(performance.now()); // only says lines
+  }
+
+  /** Each death is told once: with the leader that follows, or with why there is none. */
+  #tellDeaths(outcome: string): void {
+    for (const { node, text } of this.#deaths) this.#say(`${text}; ${outcome}\n${hint(node)}`);
+    this.#deaths = [];
+  }
+
+  /** Runs until somebody leads. @param lostMs since when nobody does */
+  async #tellSuccession(lostMs: number): Promise<void> {
     this.#isSearching = true;
     let isTold = false;
-    while (!this.#isStopped && this.#deaths.length > 0) {
-      const living = this.#masters.filter((master) => this.#up.has(master));
-      const next = await findLeader(living, ASK_TIMEOUT_MS);
-      const nowMs = performance.now();
-      if (next !== null && this.#up.has(next)) {
+    for (; !this.#isStopped; await pause(ASK_EVERY_MS)) {
+      const next = await this.#findSuccessor();
+      const tookMs = Math.round(performance.now() - lostMs);
+      if (next !== null) {
         this.#leader = next;
-        for (const { node, text, diedMs } of this.#deaths)
-          this.#say(
-            `${text}; ${title(next)} leads after ${Math.round(nowMs - diedMs)} ms\n${hint(node)}`,
-          );
-        this.#deaths = [];
-      } else if (!isTold && nowMs - (this.#deaths[0]?.diedMs ?? nowMs) > PATIENCE_MS) {
-        isTold = true;
-        const hints = this.#deaths.map(({ node, text }) => `${text}\n${hint(node)}`);
-        this.#say(`Nobody leads: ${this.#quorumAdvice()}\n${hints.join("\n")}`);
+        if (this.#deaths.length > 0) this.#tellDeaths(`${title(next)} leads after ${tookMs} ms`);
+        else this.#say(`${title(next)} leads, ${tookMs} ms after the last leader was lost`);
+        break;
       }
-      await pause(ASK_EVERY_MS);
+      if (tookMs > TELL_DEATH_WITHIN_MS) this.#tellDeaths("nobody leads yet");
+      if (tookMs > PATIENCE_MS && !isTold && this.#hasQuorum()) {
+        isTold = true;
+        this.#say(`Nobody leads after ${tookMs} ms: the logs of the masters say why`);
+      }
     }
     this.#isSearching = false;
   }
 
+  /** A leader that has just lost its majority may still believe in itself: it is not asked. */
+  async #findSuccessor(): Promise<LocalNode | null> {
+    if (!this.#hasQuorum()) return null;
+    const living = this.#masters.filter((master) => this.#up.has(master));
+    const next = await findLeader(living, ASK_TIMEOUT_MS);
+    return next !== null && this.#up.has(next) && this.#hasQuorum() ? next : null;
+  }
+
+  #upCount(): number {
+    return this.#masters.filter((node) => this.#up.has(node)).length;
+  }
+
+  #hasQuorum(): boolean {
+    return this.#upCount() > this.#masters.length / 2;
+  }
+
   #quorumAdvice(): string {
-    const up = this.#masters.filter((node) => this.#up.has(node)).length;
     const need = Math.floor(this.#masters.length / 2) + 1;
-    return up < need
-      ? `${up} of ${this.#masters.length} masters run, ${need} are needed`
-      : "the logs of the masters say why";
+    return `${this.#upCount()} of ${this.#masters.length} masters run and ${need} are needed`;
   }
 
   async #tellReturn(node: LocalNode): Promise<void> {
     const startedMs = performance.now();
-    while (!this.#isStopped && this.#up.has(node)) {
+    this.#returning.add(node);
+    for (; !this.#isStopped && this.#up.has(node); await pause(ASK_EVERY_MS)) {
       const health = await askHealth(node, ASK_TIMEOUT_MS);
-      if (health?.isHealthy === true) {
+      if (health?.isHealthy === true && this.#up.has(node)) {
         const role = health.isServing
           ? "leads"
           : node.kind === "master"
@@ -145,10 +170,10 @@ export class Narrator {
             : "serves";
         const tookMs = Math.round(performance.now() - startedMs);
         this.#say(`${title(node)} is back and ${role} after ${tookMs} ms`);
-        return;
+        break;
       }
-      await pause(ASK_EVERY_MS);
     }
+    this.#returning.delete(node);
   }
 
   /** A leader may hand over while nobody dies. */

@@ -76,12 +76,19 @@ export function findLeader(
   });
 }
 
-/** Whether every address of this machine has the port free. */
-export function isPortFree(port: number): Promise<boolean> {
+/**
+ * Whether every address of this machine has the port free; with a host, whether that one has.
+ * An address that is not this machine's, for example, is left to whoever listens on it in earnest.
+ */
+export function isPortFree(port: number, host?: string): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", () => resolve(false)); // taken, or not ours to take
-    server.listen({ port, exclusive: true }, () => server.close(() => resolve(true)));
+    // Without a host: taken, or not ours to take.
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      resolve(host !== undefined && error.code !== "EADDRINUSE"),
+    );
+    const where = host === undefined ? {} : { host };
+    server.listen({ port, exclusive: true, ...where }, () => server.close(() => resolve(true)));
   });
 }
 

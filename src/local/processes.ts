@@ -7,13 +7,13 @@ import { closeSync, openSync } from "node:fs";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import {
   logFile,
-  logTail,
   nodeConfDir,
   nodeDir,
   readRunFile,
   removeRunFile,
   writeRunFile,
 } from "./cluster_files.ts";
+import { lastLines, logEnd, REFUSAL_AFTER_MS, requireNotKeptOut } from "./daemon_log.ts";
 import { type LocalNode, type NamedPort, portsOf } from "./plan.ts";
 import { askHealth, takenPorts } from "./probe.ts";
 import {
@@ -34,7 +34,12 @@ export type LocalCluster = {
   readonly definitions: readonly string[];
 };
 
-export type Started = { readonly child: ChildProcess; readonly identity: ProcessIdentity };
+export type Started = {
+  readonly child: ChildProcess;
+  readonly identity: ProcessIdentity;
+  /** Where its part of the log begins. */
+  readonly logFromByte: number;
+};
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -42,7 +47,7 @@ export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(r
  * Threads for a daemon's file system calls. With libuv's four, a few slow calls to the under store hold up the
  * journal's syncs, which use the same pool.
  */
-const FILE_THREADS = "16";
+export const FILE_THREADS = "16";
 
 /** Where daemons look for their configuration must not depend on who starts them. */
 function daemonEnvironment(): NodeJS.ProcessEnv {
@@ -63,6 +68,7 @@ export function runningIdentity(cluster: LocalCluster, node: LocalNode): Process
  * @throws RockpoolError UNAVAILABLE when no process can be made
  */
 export function startNode(cluster: LocalCluster, node: LocalNode): Started {
+  const logFromByte = logEnd(logFile(cluster.dir, node));
   const log = openSync(logFile(cluster.dir, node), "a");
   const definitions = cluster.definitions.map((definition) => `-D${definition}`);
   try {
@@ -93,7 +99,7 @@ export function startNode(cluster: LocalCluster, node: LocalNode): Started {
       );
     const identity = { pid: running.pid, startTicks: running.startTicks };
     writeRunFile(cluster.dir, node, identity);
-    return { child, identity };
+    return { child, identity, logFromByte };
   } finally {
     closeSync(log);
   }
@@ -123,25 +129,37 @@ export async function requireFreePorts(nodes: readonly LocalNode[]): Promise<voi
 
 const POLL_MS = 20;
 const PROBE_TIMEOUT_MS = 500;
+/** How much of a log is worth showing. */
+const LOG_LINES = 8;
 
 /**
  * Waits until the process does its duty.
- * @throws RockpoolError UNAVAILABLE when it ends, or is not ready in time; the end of its log is in the message
+ * @param logFromByte where its part of the log begins
+ * @param signal ends the wait: another process of the cluster failed, so that nobody waits for this one any more
+ * @throws RockpoolError UNAVAILABLE when it ends, or is not ready in time; the end of its log is in the message.
+ *   FAILED_PRECONDITION when the other masters keep it out
  */
 export async function waitUntilHealthy(
   cluster: LocalCluster,
   node: LocalNode,
   timeoutMs: number,
+  logFromByte: number,
+  signal: AbortSignal | null = null,
 ): Promise<void> {
   const startedMs = performance.now();
+  const log = logFile(cluster.dir, node);
   const fail = (what: string) =>
     new RockpoolError(
       "UNAVAILABLE",
-      `${node.kind} ${node.number} ${what}; its log ends with:\n${logTail(cluster.dir, node, 8)}`,
-      `See ${logFile(cluster.dir, node)}`,
+      `${node.kind} ${node.number} ${what}; its log ends with:\n${lastLines(log, logFromByte, LOG_LINES)}`,
+      `See ${log}`,
     );
   while ((await askHealth(node, PROBE_TIMEOUT_MS))?.isHealthy !== true) {
+    if (signal?.aborted === true) return;
     if (runningIdentity(cluster, node) === null) throw fail("ended");
+    const isSlow = performance.now() - startedMs > REFUSAL_AFTER_MS;
+    if (node.kind === "master" && isSlow)
+      requireNotKeptOut(log, logFromByte, `master ${node.number}`);
     if (performance.now() - startedMs > timeoutMs) throw fail(`is not ready after ${timeoutMs} ms`);
     await pause(POLL_MS);
   }

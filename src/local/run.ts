@@ -13,7 +13,7 @@ import {
   startDown,
   waitUntilServing,
 } from "./cluster.ts";
-import { clientConfDir } from "./cluster_files.ts";
+import { clientConfDir, readShape } from "./cluster_files.ts";
 import { Narrator } from "./narrator.ts";
 import { HOST, type LocalNode } from "./plan.ts";
 import { type LocalCluster, runningIdentity, stopNodes } from "./processes.ts";
@@ -81,6 +81,12 @@ function findIt(cluster: LocalCluster): string[] {
   return [`  export ALLUXIO_CONF_DIR=${clientConfDir(cluster.dir)}`];
 }
 
+/** The site files of the workers hold it, so that the option counts only where there are none yet. */
+function quotaLine(cluster: LocalCluster): string {
+  const quota = readShape(cluster.dir)?.workerQuota ?? "1GB";
+  return `Each worker may cache ${quota}: --worker-quota S for a new cluster, alluxio.worker.ramdisk.size in ${cluster.dir}/worker-N/conf for this one.`;
+}
+
 /** What a person needs to go on. */
 export function welcome(cluster: LocalCluster, leader: LocalNode, lastLine: string): string {
   const pid = runningIdentity(cluster, leader)?.pid ?? "PID";
@@ -88,6 +94,7 @@ export function welcome(cluster: LocalCluster, leader: LocalNode, lastLine: stri
   return [
     ...cluster.nodes.map((node) => processLine(cluster, node)),
     `master ${leader.number} leads: http://${HOST}:${leader.webPort}`,
+    quotaLine(cluster),
     `Data and logs are in ${cluster.dir}. Try, in another terminal:`,
     ...findIt(cluster),
     "  bin/alluxio fs mkdir /books",
@@ -106,10 +113,7 @@ async function serve(
   isOver: () => boolean,
 ): Promise<Narrator | null> {
   const startedMs = performance.now();
-  const leader = await waitUntilServing(
-    cluster,
-    started.map(({ node }) => node),
-  );
+  const leader = await waitUntilServing(cluster, started);
   options.say(`Ready after ${Math.round(performance.now() - startedMs)} ms`);
   const narrator = new Narrator({ cluster, say: options.say, leader });
   for (const { node, child } of started) narrator.adopt(node, child);
@@ -134,7 +138,8 @@ export async function runCluster(parts: LocalParts, options: RunOptions): Promis
       narrator.stop();
     }
   } catch (error) {
-    options.say(messageOf(error));
+    const remedy = error instanceof RockpoolError ? error.remedy : "";
+    options.say(`${messageOf(error)}\n${remedy}`.trimEnd());
     exitCode = 1;
   }
   served.catch(() => {}); // told above, or of no interest any more

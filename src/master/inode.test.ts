@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -6,8 +7,10 @@ import { DecodeError } from "../common/bytes.ts";
 import type { InodeId } from "../common/ids.ts";
 import {
   type DirectoryInode,
+  dedupeKey,
   dedupeRow,
   dentryKey,
+  dentryValue,
   type FileInode,
   type IntentAction,
   idKey,
@@ -19,7 +22,10 @@ import {
   NO_PARENT,
   nameOfDentryKey,
   persistRow,
+  STATE_KEY,
+  STORE_SCHEMA_VERSION,
   stateRow,
+  TABLE,
 } from "./inode.ts";
 
 const base = {
@@ -86,7 +92,7 @@ const state = {
   clusterId: "c",
 };
 
-/** One of each row, in the order of test/fixtures/rows-v1.hex: never change them, only append. */
+/** One of each row, in the order of test/fixtures/rows-v1.hex, which a new version of the store writes anew. */
 type Row = readonly [
   encode: () => Uint8Array,
   decode: (bytes: Uint8Array) => unknown,
@@ -110,6 +116,28 @@ const ROWS: readonly Row[] = [
   row(stateRow, state),
   row(lengthRow, 100),
 ];
+
+/** The layout of each version, kept for ever: a change of it is a new version, with a new line here. */
+const LAYOUTS: Readonly<Record<number, string>> = {
+  1: "d7fda996b9fb767a",
+};
+
+test("rows, keys and tables change with STORE_SCHEMA_VERSION only", () => {
+  const keys = [
+    idKey(TABLE.inode, 5n),
+    dentryKey(5n as InodeId, "ä"),
+    dentryValue(6n as InodeId),
+    dedupeKey({ high: 1n, low: 2n }, 3, "alice"),
+    STATE_KEY,
+  ];
+  const hash = createHash("sha256").update(JSON.stringify(TABLE));
+  for (const bytes of [...ROWS.map(([encode]) => encode()), ...keys]) hash.update(bytes);
+  assert.equal(
+    hash.digest("hex").slice(0, 16),
+    LAYOUTS[STORE_SCHEMA_VERSION],
+    "stores of older builds have another layout: raise STORE_SCHEMA_VERSION, and add its hash to LAYOUTS",
+  );
+});
 
 test("rows-v1.hex decodes to what was written, and is still written so", () => {
   const lines = readFileSync("test/fixtures/rows-v1.hex", "utf8").trim().split("\n");

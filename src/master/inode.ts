@@ -18,6 +18,11 @@
  * 0c fileId:8                  → fileId:8                     (files that got another id, from the one they were made with)
  * ```
  * A block of a complete file needs no row: all are of the block size but the last.
+ *
+ * The rows are an image of the journal, and stay readable to one version of it: {@link STORE_SCHEMA_VERSION}. Raise it with
+ * every change that leaves a store which an older or newer build would read wrongly: a field of a row, a key, a table, and
+ * also what commands write into them, for a store is never brought up to date. The next start then drops the store and
+ * applies the journal anew, whose commands stay readable for ever (test/fixtures/commands-v1.bin).
  * @module
  */
 import { ByteReader, ByteWriter, DecodeError } from "../common/bytes.ts";
@@ -40,6 +45,8 @@ import type { InodeId } from "../common/ids.ts";
 import type { PersistenceState, TtlAction } from "./api.ts";
 import { inodeId, persistence, ttlAction, xattr } from "./command.ts";
 
+/** Of all rows together; never used twice. The version bytes of single rows only tell damage. */
+export const STORE_SCHEMA_VERSION = 1;
 const VERSION = 1;
 const sequences = list(uint);
 const formerId = nullable(inodeId);

@@ -17,6 +17,7 @@ import type { CommittedEntry } from "../journal/journal_system.ts";
 import type { KeyValueReader, KeyValueStore } from "../kv/kv.ts";
 import { openLmdb } from "../kv/lmdb_kv.ts";
 import type { Command } from "./command.ts";
+import { STORE_SCHEMA_VERSION } from "./inode.ts";
 import { CREATE_DIRECTORY, CREATE_FILE } from "./master_fixture.ts";
 import { INITIALIZE, Replica } from "./state_fixture.ts";
 import { createMasterState } from "./state_machine.ts";
@@ -57,8 +58,13 @@ function rowsOf(store: KeyValueReader): string[] {
 }
 
 /** Opens the image of a master's state, and lets the journal bring it up to date as a started master does. */
-function start(at: string, bootIdPath: string, log: readonly CommittedEntry[]) {
-  const { store, wasDiscarded } = openLmdb(at, { bootIdPath });
+function start(
+  at: string,
+  bootIdPath: string,
+  log: readonly CommittedEntry[],
+  schemaVersion = STORE_SCHEMA_VERSION,
+) {
+  const { store, wasDiscarded } = openLmdb(at, { bootIdPath, schemaVersion });
   const state = createMasterState({
     store,
     options: { dedupeEntriesMax: 5, inodeCacheEntriesMax: 3 },
@@ -76,6 +82,8 @@ function start(at: string, bootIdPath: string, log: readonly CommittedEntry[]) {
 function crashed(at: string, name: string): string {
   const copy = join(folder, name);
   cpSync(at, copy, { recursive: true });
+  // In truth the process that it names would be gone.
+  rmSync(join(copy, "store.lock"));
   return copy;
 }
 
@@ -131,4 +139,22 @@ test("after a crash of the machine the image is thrown away and comes back from 
   assert.equal(clean.foundIndex, cut);
   assert.deepEqual(rowsOf(clean.store), oracle);
   for (const store of stores) await store.close();
+});
+
+test("an image whose rows another build wrote is thrown away and comes back from the journal", async () => {
+  const { log, ...expected } = journalOf(60);
+  const bootIdPath = join(folder, "boot_id");
+  const at = join(folder, "older");
+  const older = start(at, bootIdPath, log.slice(0, 30), STORE_SCHEMA_VERSION - 1);
+  // As if its rows lacked their last field.
+  older.store.transact((t) => {
+    const rows = [...older.store.range({ start: Uint8Array.of(1), end: Uint8Array.of(2) })];
+    for (const { key, value } of rows) t.put(key, value.slice(0, -1));
+  });
+  await older.store.close();
+  const newer = start(at, bootIdPath, log);
+  assert.equal(newer.wasDiscarded, true);
+  assert.equal(newer.foundIndex, 0);
+  assert.deepEqual(rowsOf(newer.store), rowsOf(expected.store));
+  await newer.store.close();
 });

@@ -70,6 +70,10 @@ class FakeQueue implements PersistQueue {
 
 class FakeBlocks {
   readonly hosts = new Map<string, Set<BlockId>>();
+  /** Hosts that send no heartbeats. */
+  readonly silent = new Set<string>();
+  readonly starts = new Map<string, number>();
+  #heartbeats = 0;
 
   hold(host: string, ...tasks: readonly PersistTask[]): void {
     const held = this.hosts.get(host) ?? new Set();
@@ -82,8 +86,8 @@ class FakeBlocks {
       id: idOf(host),
       address: addressOf(host),
       isLive: true,
-      lastContactMs: 0,
-      startedMs: 0,
+      lastContactMs: this.silent.has(host) ? 0 : ++this.#heartbeats,
+      startedMs: this.starts.get(host) ?? 0,
       tiers: [],
       buildVersion: "",
       buildRevision: "",
@@ -396,6 +400,36 @@ test("a worker that is lost while it writes is given up, and another one asked",
   scene.control.calls[0]?.succeed();
   await scene.time.pass(0);
   assert.deepEqual(scene.queue.persistedPaths, []);
+});
+
+test("a worker that cannot be reached is not asked before it is heard of; another holder is, and it itself soon after a restart", async () => {
+  const scene = new Scene();
+  const gone = new RockpoolError("UNAVAILABLE", "Cannot connect");
+  const task = scene.add(1);
+  const other = scene.add(2);
+  scene.blocks.hold("w-a", task, other);
+  scene.scheduler.start();
+  scene.blocks.silent.add("w-a");
+  for (const call of [...scene.control.calls]) call.fail(gone);
+  await scene.time.pass(60 * POLL_MS);
+  assert.deepEqual(scene.askedHosts(), ["w-a", "w-a"]);
+  scene.blocks.hold("w-b", task);
+  await scene.time.pass(2 * POLL_MS);
+  assert.deepEqual(scene.askedHosts().slice(2), ["w-b"]);
+  scene.control.last().succeed();
+  await scene.time.pass(0);
+  scene.blocks.silent.delete("w-a");
+  for (let failures = 0; failures < 6; failures++) {
+    await scene.time.pass(3_600_000);
+    if (failures === 5) scene.blocks.silent.add("w-a");
+    scene.control.last().fail(gone); // heard of, and yet unreachable: pauses grow
+  }
+  await scene.time.pass(2 * POLL_MS);
+  const before = scene.control.calls.length;
+  scene.blocks.silent.delete("w-a");
+  scene.blocks.starts.set("w-a", 1);
+  await scene.time.pass(2 * POLL_MS);
+  assert.equal(scene.control.calls.length, before + 1);
 });
 
 test("stop() aborts at once, nothing is reported after it, and a new reign begins afresh", async () => {

@@ -5,7 +5,8 @@
  *
  * The queue is the truth and lives in the namespace, so a new leader goes on where the old one stopped.
  * Here is only what may be lost: who works on what, and when a failed task is tried again (1 s after the
- * first failure, doubling up to 1 h). A task with a block that no live worker holds waits in the queue.
+ * first failure, doubling up to 1 h). A task with a block that no live worker holds waits in the queue. A worker that could
+ * not be reached counts as gone until the masters hear from it again: another holder is asked meanwhile.
  *
  * Nothing that began under one reign is reported under another: `stop` aborts what runs, and what it
  * still answers is ignored. The same file may therefore be written twice, to the same temporary path,
@@ -90,7 +91,13 @@ const SCAN_PAUSE_MS = 50;
 const RETRIES_MAX = 100_000;
 
 type Running = { readonly workerId: WorkerId; readonly abort: AbortController };
-type Retry = { attempts: number; dueMs: number; seenInRound: number };
+type Retry = {
+  readonly attempts: number;
+  dueMs: number;
+  seenInRound: number;
+  /** Who failed last. */
+  readonly workerId: WorkerId | undefined;
+};
 
 export class PersistScheduler {
   readonly #queue: PersistQueue;
@@ -103,6 +110,11 @@ export class PersistScheduler {
   #reign = 0;
   readonly #running = new Map<InodeId, Running>();
   readonly #retries = new Map<InodeId, Retry>();
+  /** Workers that could not be reached, as the masters knew them then. */
+  readonly #unreached = new Map<
+    WorkerId,
+    { readonly lastContactMs: number; readonly startedMs: number }
+  >();
   /** The queue is walked round and round, so that tasks which cannot start hide none behind them. */
   #cursor: InodeId | null = null;
   #round = 0;
@@ -150,6 +162,7 @@ export class PersistScheduler {
     const running = [...this.#running.values()];
     this.#running.clear();
     this.#retries.clear();
+    this.#unreached.clear();
     for (const { abort } of running) abort.abort(reason);
   }
 
@@ -166,8 +179,8 @@ export class PersistScheduler {
   /** Looks at the next tasks of the queue and starts those that can start. */
   #pump(): void {
     if (!this.#isLeading) return;
-    const live = this.#liveWorkers();
-    this.#abortLost(live);
+    this.#abortLost();
+    const live = this.#askableWorkers();
     const hasEnded = this.#scan(live);
     if (hasEnded) this.#endRound();
     // When all hands are busy, the next one to finish pumps.
@@ -197,20 +210,47 @@ export class PersistScheduler {
     return Math.min(concurrencyMax, perWorkerMax * live.size) - this.#running.size;
   }
 
-  #liveWorkers(): ReadonlyMap<WorkerId, WorkerNetAddress> {
-    return new Map(
-      this.#blocks
-        .workers()
-        .filter(({ isLive }) => isLive)
-        .map(({ id, address }) => [id, address]),
-    );
+  #liveWorkers() {
+    return this.#blocks.workers().filter(({ isLive }) => isLive);
   }
 
-  #abortLost(live: ReadonlyMap<WorkerId, WorkerNetAddress>): void {
+  /** Live workers that have been heard of since they could not be reached. */
+  #askableWorkers(): ReadonlyMap<WorkerId, WorkerNetAddress> {
+    const live = new Map(this.#liveWorkers().map((worker) => [worker.id, worker]));
+    for (const [id, before] of this.#unreached) {
+      const now = live.get(id);
+      if (now?.lastContactMs === before.lastContactMs) {
+        live.delete(id);
+        continue;
+      }
+      this.#unreached.delete(id);
+      if (now !== undefined && now.startedMs !== before.startedMs) this.#retrySoon(id);
+    }
+    return new Map([...live.values()].map(({ id, address }) => [id, address]));
+  }
+
+  /** The worker was restarted: what it failed to do then says nothing about now. */
+  #retrySoon(workerId: WorkerId): void {
+    const nowMs = this.#world.clock.monotonicMs();
+    for (const retry of this.#retries.values())
+      if (retry.workerId === workerId) retry.dueMs = nowMs;
+  }
+
+  #abortLost(): void {
+    if (this.#running.size === 0) return;
+    const live = new Set(this.#liveWorkers().map(({ id }) => id));
     for (const { workerId, abort } of this.#running.values()) {
       if (live.has(workerId)) continue;
       abort.abort(new RockpoolError("UNAVAILABLE", `Worker ${workerId} was lost`));
     }
+  }
+
+  /** A worker failed a task. If it did not answer, it is not asked again before it is heard of. */
+  #noteFailure(fileId: InodeId, error: unknown): void {
+    const workerId = this.#running.get(fileId)?.workerId;
+    if (!isRockpoolError(error, "UNAVAILABLE")) return;
+    const worker = this.#liveWorkers().find(({ id }) => id === workerId);
+    if (worker !== undefined) this.#unreached.set(worker.id, worker);
   }
 
   /** Forgets failures of tasks that are not in the queue any more. */
@@ -283,7 +323,11 @@ export class PersistScheduler {
   ): Promise<void> {
     const { fileId, ufsTempPath: tempUfsPath } = task;
     try {
-      const written = await untilAborted(this.#control.persistFile(worker, task, signal), signal);
+      const writing = this.#control.persistFile(worker, task, signal);
+      const written = await untilAborted(writing, signal).catch((error: unknown) => {
+        if (reign === this.#reign) this.#noteFailure(fileId, error);
+        throw error;
+      });
       if (reign !== this.#reign) return;
       checkLength(task, written.lengthBytes);
       await this.#queue.persisted(fileId, { ...written, tempUfsPath });
@@ -309,7 +353,8 @@ export class PersistScheduler {
     const retryInMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** (attempts - 1));
     if (this.#retries.has(fileId) || this.#retries.size < RETRIES_MAX) {
       const dueMs = this.#world.clock.monotonicMs() + retryInMs;
-      this.#retries.set(fileId, { attempts, dueMs, seenInRound: this.#round });
+      const workerId = this.#running.get(fileId)?.workerId;
+      this.#retries.set(fileId, { attempts, dueMs, seenInRound: this.#round, workerId });
     }
     const reason = messageOf(error);
     this.#onEvent({ kind: "persistFailed", fileId, attempts, retryInMs, reason });

@@ -386,15 +386,20 @@ class GrpcChannel implements RpcChannel {
     metadata.set("channel-id", channelId);
     const login: Login = { metadata, stream };
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => stream.cancel(), LOGIN_TIMEOUT_MS);
+      const cancel = () => stream.cancel();
+      // Until the server has answered; later the login is ended by itself.
+      this.#running.add(cancel);
+      const timer = setTimeout(cancel, LOGIN_TIMEOUT_MS);
       stream.on("data", (raw: Buffer) => {
         clearTimeout(timer);
+        this.#running.delete(cancel);
         if (shape.response.decode(raw).messageType === SaslMessageType.SUCCESS) resolve(login);
         else stream.cancel();
       });
       stream.on("error", () => {});
       stream.on("status", (status: grpc.StatusObject) => {
         clearTimeout(timer);
+        this.#running.delete(cancel);
         void this.#forgetLogin(metadata);
         reject(loginFailure(status, this.address));
       });
@@ -413,7 +418,7 @@ class GrpcChannel implements RpcChannel {
   }
 }
 
-/** Resets a stream so that the server cannot take it for finished. */
+/** Resets a stream, and tells the server so before Node half-closes it. */
 function abort(call: grpc.ClientDuplexStream<Buffer, Buffer>): void {
   // Without room in the pipe the message waits, and so does the half-close that Node sends first.
   const timer = setTimeout(() => call.cancel(), ABORT_TIMEOUT_MS);

@@ -108,6 +108,7 @@ export class MasterChannel {
   /** Cancels what is running. Idempotent. */
   close(): void {
     this.#closed.abort();
+    this.#finder.close();
     for (const channel of this.#channels) channel.close();
   }
 

@@ -18,8 +18,9 @@ const PENDING_BYTES_LOW = PENDING_BYTES_MAX / 2;
 /**
  * Sent before a client of ours resets a stream that it has not half-closed, and taken as the reset.
  *
- * Node's HTTP/2 client half-closes a stream before it resets it, in frames that can arrive apart: a server would take an
- * abandoned write for a finished one. No protobuf message is a zero byte, so other servers refuse it, which aborts as well.
+ * Node's HTTP/2 client half-closes a stream before it resets it, in frames that can arrive apart: a server would take what was
+ * abandoned for finished. No protobuf message is a zero byte, so other servers refuse it, which aborts as well. It tells servers
+ * early and mostly, not surely (the connection may go in between): where an end means a commit, see write_messages.ts.
  */
 export const ABORT_MESSAGE: Uint8Array = Uint8Array.of(0);
 

@@ -25,6 +25,7 @@ const PROBE_PAUSE_MAX_MS = 500;
 
 type Search = {
   readonly found: Promise<number>;
+  readonly fail: (error: RockpoolError) => void;
   readonly stop: AbortController;
   callerCount: number;
   lastError: unknown;
@@ -35,6 +36,7 @@ export class PrimaryFinder {
   #leader: number | null = null;
   #lastLeader = 0;
   #search: Search | null = null;
+  #isClosed = false;
 
   constructor(options: PrimaryFinderOptions) {
     this.#options = options;
@@ -50,11 +52,20 @@ export class PrimaryFinder {
     if (this.#leader === index) this.#leader = null;
   }
 
+  /** Ends the search that runs, and every later one, with CANCELLED. */
+  close(): void {
+    this.#isClosed = true;
+    if (this.#search === null) return;
+    this.#search.fail(closedError());
+    this.#end(this.#search);
+  }
+
   /**
    * @returns the index of the leader
-   * @throws RockpoolError UNAVAILABLE when none was found within the budget; CANCELLED by the signal
+   * @throws RockpoolError UNAVAILABLE when none was found within the budget; CANCELLED by the signal or `close`
    */
   async find(budgetMs: number, signal?: AbortSignal): Promise<number> {
+    if (this.#isClosed) throw closedError();
     if (this.#leader !== null) return this.#leader;
     if (this.#options.addresses.length === 1) return 0;
     this.#search ??= this.#begin();
@@ -82,10 +93,13 @@ export class PrimaryFinder {
   #begin(): Search {
     const stop = new AbortController();
     let resolve: (index: number) => void = () => {};
-    const found = new Promise<number>((fulfil) => {
+    let fail: (error: RockpoolError) => void = () => {};
+    const found = new Promise<number>((fulfil, reject) => {
       resolve = fulfil;
+      fail = reject;
     });
-    const search: Search = { found, stop, callerCount: 0, lastError: "nobody answered" };
+    found.catch(() => undefined); // whoever waits for it hears of it
+    const search: Search = { found, fail, stop, callerCount: 0, lastError: "nobody answered" };
     for (const index of this.#options.addresses.keys())
       void this.#ask(index, search, (winner) => {
         this.#leader = winner;
@@ -117,4 +131,8 @@ export class PrimaryFinder {
       pauseMs = Math.min(PROBE_PAUSE_MAX_MS, pauseMs * 2);
     }
   }
+}
+
+function closedError(): RockpoolError {
+  return new RockpoolError("CANCELLED", "The channel to the masters is closed");
 }

@@ -13,8 +13,9 @@ import {
   splitProperties,
   UsageError,
 } from "./arguments.ts";
-import { type Command, type CommandTable, errorText } from "./command.ts";
+import { type Command, type CommandTable, errorText, notSupported } from "./command.ts";
 import { type Console, EXIT_FAILED, EXIT_OK, say } from "./console.ts";
+import { notHere } from "./not_here.ts";
 import { Session } from "./session.ts";
 
 /** What the program that runs commands brings along: parts that commands may not know. */
@@ -194,6 +195,8 @@ export async function runCli(
   const table = groups(parts);
   if (isHelp(group)) return runSafely(console, () => help(others, table, console));
   const sections = table[group];
+  if (sections === undefined && notHere("", group) !== null)
+    return runSafely(console, () => Promise.reject(notSupported(group)));
   if (sections === undefined) {
     if (group !== "") console.err(`${group} is an unknown command.\n`);
     console.err(`${USAGE}\n`);
@@ -205,6 +208,8 @@ export async function runCli(
   return runSafely(console, async () => {
     const found = await find(sections, word);
     if (found === null) {
+      const missing = notHere(group, word);
+      if (missing !== null) throw notSupported(missing);
       if (word !== "") console.err(`${word} is an unknown command.\n`);
       console.err(`${await groupUsage(group, sections)}\n`);
       return EXIT_FAILED;
@@ -225,14 +230,35 @@ async function runCommand(
     [...properties].map(([key, value]) => `${key}=${value}`),
   );
   try {
-    return await command.run(session, parseArguments(name, given, command));
+    return await Promise.race([
+      command.run(session, parseArguments(name, given, command)),
+      givenUp(console),
+    ]);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    await say(console, `${error.message}\nUsage: ${usageLine(name, command)}\n${command.summary}`);
+    const isUsage = error instanceof UsageError;
+    if (!isUsage && command.isOutputData !== true) throw error;
+    if (console.signal.aborted) return EXIT_FAILED;
+    const text = isUsage
+      ? `${error.message}\nUsage: ${usageLine(name, command)}\n${command.summary}`
+      : errorText(error);
+    if (command.isOutputData === true) console.err(`${text}\n`);
+    else await say(console, text);
     return EXIT_FAILED;
   } finally {
     await session.close();
   }
+}
+
+/** After Ctrl-C a command may clean up; one that waits for a master that never answers must not hold us. */
+const CLEANUP_MS = 1000;
+
+/** Resolves some time after Ctrl-C, never without. */
+function givenUp({ signal }: Console): Promise<number> {
+  return new Promise((resolve) => {
+    const wait = () => setTimeout(() => resolve(EXIT_FAILED), CLEANUP_MS).unref();
+    if (signal.aborted) wait();
+    else signal.addEventListener("abort", wait, { once: true });
+  });
 }
 
 function usageLine(name: string, spec: CommandSpec): string {
@@ -250,6 +276,7 @@ async function help(
     return EXIT_OK;
   }
   const sections = table[group] ?? null;
+  if (sections === null && notHere("", group) !== null) throw notSupported(group);
   if (sections === null) {
     console.err(`${group} is an unknown command.\n${USAGE}\n`);
     return EXIT_FAILED;
@@ -260,6 +287,8 @@ async function help(
   }
   const found = await find(sections, word);
   if (found === null) {
+    const missing = notHere(group, word);
+    if (missing !== null) throw notSupported(missing);
     console.err(`${word} is an unknown command.\n${await groupUsage(group, sections)}\n`);
     return EXIT_FAILED;
   }

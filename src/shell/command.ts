@@ -7,6 +7,8 @@ import type { CommandSpec, FlagSpec, ParsedArguments } from "./arguments.ts";
 import type { Session } from "./session.ts";
 
 export type Command = CommandSpec & {
+  /** Its standard output is the bytes of a file, which errors must not mix with. */
+  readonly isOutputData?: boolean;
   /** Resolves to the exit code; a throw is printed as one line and ends with 255. */
   readonly run: (session: Session, given: ParsedArguments) => Promise<number>;
 };
@@ -23,6 +25,11 @@ export const RECURSIVE: FlagSpec = {
 export function errorText(error: unknown): string {
   if (!(error instanceof RockpoolError) || error.remedy === "") return messageOf(error);
   return `${messageOf(error)} (${error.remedy})`;
+}
+
+/** Alluxio 2.9.4 has it, this version has not. */
+export function notSupported(what: string): RockpoolError {
+  return new RockpoolError("UNIMPLEMENTED", `${what} is not supported by this version of Rockpool`);
 }
 
 /** Of several things to do, some failed: their reasons are in the message, one a line. */

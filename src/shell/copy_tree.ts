@@ -8,12 +8,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { FileSystem } from "../client/file_system.ts";
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { makeFolder } from "../world/folders.ts";
 import { errorText } from "./command.ts";
 import { type Console, say } from "./console.ts";
 import type { Progress } from "./progress.ts";
@@ -269,7 +270,7 @@ export class TreeCopy {
 
   async #makeDirectory(place: Place, entry: Entry): Promise<void> {
     if (place.kind === "local") {
-      await mkdir(place.path, { recursive: true });
+      makeFolder(place.path, "the copy", "Copy to a folder that you may write in");
       return;
     }
     const mode = this.#options.isPreserving ? { mode: entry.mode } : {};

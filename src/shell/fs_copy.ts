@@ -34,6 +34,7 @@ async function show(
 const cat: Command = {
   usage: "<path>",
   summary: "Prints the file's contents to the console.",
+  isOutputData: true,
   flags: [],
   argumentsMin: 1,
   argumentsMax: 1,
@@ -54,6 +55,7 @@ function piece(isTail: boolean): Command {
   return {
     usage: "[-c <bytes>] <path>",
     summary: `Prints the file's ${isTail ? "last" : "first"} n bytes (by default, 1KB) to the console.`,
+    isOutputData: true,
     flags: [PIECE],
     argumentsMin: 1,
     argumentsMax: 1,

@@ -6,7 +6,7 @@ import type { FileStatus } from "../client/file_status.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { formatSize } from "../common/units.ts";
 import type { ParsedArguments } from "./arguments.ts";
-import { type Command, type CommandTable, forEachOf } from "./command.ts";
+import { type Command, type CommandTable, forEachOf, notSupported } from "./command.ts";
 import { EXIT_OK, say } from "./console.ts";
 import {
   blockText,
@@ -374,10 +374,15 @@ export async function mountLines(session: Session): Promise<readonly string[]> {
 const mount: Command = {
   usage: "",
   summary: "Displays the under storages and where they are mounted.",
-  flags: [],
+  flags: [
+    { names: ["readonly"], help: "not supported" },
+    { names: ["shared"], help: "not supported" },
+    { names: ["option"], value: "key=value", help: "not supported" },
+  ],
   argumentsMin: 0,
-  argumentsMax: 0,
-  async run(session) {
+  argumentsMax: Number.POSITIVE_INFINITY,
+  async run(session, given) {
+    if (given.positional.length > 0) throw notSupported("mount with arguments");
     for (const line of await mountLines(session)) await say(session.console, line);
     return EXIT_OK;
   },

@@ -3,9 +3,9 @@
  * @module
  */
 import type { WorkerStatus } from "../client/file_status.ts";
-import { RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { FlagSpec, ParsedArguments } from "./arguments.ts";
-import { type Command, type CommandTable, countOf } from "./command.ts";
+import { type Command, type CommandTable, countOf, notSupported } from "./command.ts";
 import { EXIT_OK, say } from "./console.ts";
 import {
   capacityJson,
@@ -16,6 +16,30 @@ import {
   toYaml,
 } from "./report.ts";
 import type { Session } from "./session.ts";
+
+/** A report is about now: when nobody leads, that is the news. */
+const REPORT_WITHIN_MS = 5000;
+
+/** Runs a command that reports; when no master leads, it soon fails with what each of them says. */
+async function reporting(session: Session, act: () => Promise<void>): Promise<number> {
+  session.limitPatience(REPORT_WITHIN_MS);
+  try {
+    await act();
+    return EXIT_OK;
+  } catch (error) {
+    const isLate =
+      isRockpoolError(error, "UNAVAILABLE") || isRockpoolError(error, "DEADLINE_EXCEEDED");
+    if (!isLate) throw error;
+    const { askMasters } = await import("./master_probe.ts");
+    const seen = await askMasters(session.masters());
+    if (seen.some(({ leads }) => leads)) throw error;
+    const lines = seen.map(({ address, text }) => `    ${address}: ${text}`);
+    throw new RockpoolError(
+      "UNAVAILABLE",
+      `No master leads:\n${lines.join("\n")}\nStart masters until a majority runs, and see their logs`,
+    );
+  }
+}
 
 const FORMAT: FlagSpec = { names: ["format"], value: "text|json|yaml", help: "text when left out" };
 
@@ -89,16 +113,18 @@ const report: Command = {
     const [category = "summary"] = given.positional;
     switch (category) {
       case "summary":
-        await summary(session, given);
-        return EXIT_OK;
+        return reporting(session, () => summary(session, given));
       case "capacity":
-        await capacity(session, given);
-        return EXIT_OK;
-      case "ufs": {
-        const { mountLines } = await import("./fs_list.ts");
-        for (const line of await mountLines(session)) await say(session.console, line);
-        return EXIT_OK;
-      }
+        return reporting(session, () => capacity(session, given));
+      case "ufs":
+        return reporting(session, async () => {
+          const { mountLines } = await import("./fs_list.ts");
+          for (const line of await mountLines(session)) await say(session.console, line);
+        });
+      case "metrics":
+      case "jobservice":
+      case "proxy":
+        throw notSupported(`report ${category}`);
       default:
         throw new RockpoolError(
           "INVALID_ARGUMENT",
@@ -116,8 +142,7 @@ const cache: Command = {
   argumentsMin: 0,
   argumentsMax: 0,
   async run(session, given) {
-    await capacity(session, given);
-    return EXIT_OK;
+    return reporting(session, () => capacity(session, given));
   },
 };
 
@@ -128,14 +153,15 @@ const nodes: Command = {
   argumentsMin: 0,
   argumentsMax: 0,
   async run(session, given) {
-    const workers = await (await session.files()).workerReport();
-    await print(
-      session,
-      given,
-      () => nodeLines(workers),
-      () => capacityJson(workers),
-    );
-    return EXIT_OK;
+    return reporting(session, async () => {
+      const workers = await (await session.files()).workerReport();
+      await print(
+        session,
+        given,
+        () => nodeLines(workers),
+        () => capacityJson(workers),
+      );
+    });
   },
 };
 

@@ -6,15 +6,7 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, RockpoolError } from "../common/errors.ts";
@@ -22,14 +14,17 @@ import { CommonKeys } from "../conf/common_keys.ts";
 import type { Configuration } from "../conf/configuration.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { WorkerKeys } from "../conf/worker_keys.ts";
-import type { LocalNode } from "../local/plan.ts";
-import { askHealth } from "../local/probe.ts";
+import { lastLines, logEnd, REFUSAL_AFTER_MS, requireNotKeptOut } from "../local/daemon_log.ts";
+import type { LocalNode, NamedPort } from "../local/plan.ts";
+import { askHealth, takenPorts } from "../local/probe.ts";
 import {
   isRunning,
   type ProcessIdentity,
   readProcess,
   signalProcess,
 } from "../local/process_table.ts";
+import { describeTaken, FILE_THREADS } from "../local/processes.ts";
+import { makeFolder } from "../world/folders.ts";
 import type { ParsedArguments } from "./arguments.ts";
 import { type Command, type CommandTable, forEachOf } from "./command.ts";
 import { type Console, EXIT_FAILED, EXIT_OK, green, red, say } from "./console.ts";
@@ -102,14 +97,17 @@ class Daemon {
 
   async start(mainScript: string): Promise<void> {
     await say(this.#console, `Starting ${this.kind}`);
-    mkdirSync(this.#logs, { recursive: true });
+    await this.#requireFreePorts();
+    const { key } = CommonKeys.logsDir;
+    makeFolder(this.#logs, `logs (${key})`, `Set ${key} to a folder that this user may make`);
+    const logFromByte = logEnd(this.logFile);
     const log = openSync(this.logFile, "a");
     const definitions = this.#session.definitions.map((one) => `-D${one}`);
     const words = [mainScript, this.kind, "--conf-dir", this.#confDir, ...definitions];
     const child = spawn(process.execPath, ["--enable-source-maps", ...words], {
       detached: true,
       cwd: this.#console.home,
-      env: { ...process.env, ...this.#console.env },
+      env: { UV_THREADPOOL_SIZE: FILE_THREADS, ...process.env, ...this.#console.env },
       stdio: ["ignore", log, log],
     });
     let ended: string | null = null;
@@ -122,18 +120,46 @@ class Daemon {
     const found = child.pid === undefined ? null : readProcess(child.pid);
     if (found !== null) writeFileSync(this.#pidFile, `${found.pid} ${found.startTicks}\n`);
     child.unref();
-    await this.#awaitHealth(() => ended);
+    await this.#awaitHealth(() => ended, logFromByte);
   }
 
-  async #awaitHealth(ended: () => string | null): Promise<void> {
-    const deadlineMs = performance.now() + HEALTHY_WITHIN_MS;
+  /** Another program on the web port might even answer that it is healthy. */
+  async #requireFreePorts(): Promise<void> {
+    const taken = await takenPorts(this.#ports().filter(({ port }) => port !== 0));
+    if (taken.length > 0)
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        describeTaken(taken),
+        "End that process, or set another port",
+      );
+  }
+
+  #ports(): NamedPort[] {
+    const configuration = this.#configuration;
+    if (this.kind === "worker")
+      return [
+        { use: "RPC", port: configuration.get(WorkerKeys.rpcPort) },
+        { use: "web", port: configuration.get(WorkerKeys.webPort) },
+      ];
+    return [
+      { use: "RPC", port: configuration.get(MasterKeys.rpcPort) },
+      { use: "web", port: configuration.get(MasterKeys.webPort) },
+      { use: "journal", port: configuration.get(MasterKeys.journalPort) },
+    ];
+  }
+
+  async #awaitHealth(ended: () => string | null, logFromByte: number): Promise<void> {
+    const startedMs = performance.now();
+    const deadlineMs = startedMs + HEALTHY_WITHIN_MS;
     while ((await askHealth(this.#node(), ASK_TIMEOUT_MS))?.isHealthy !== true) {
+      const isSlow = performance.now() - startedMs > REFUSAL_AFTER_MS;
+      if (this.kind === "master" && isSlow)
+        requireNotKeptOut(this.logFile, logFromByte, "this master");
       const why = ended() ?? (performance.now() > deadlineMs ? "it is not ready yet" : null);
       if (why !== null)
         throw new RockpoolError(
           "UNAVAILABLE",
-          `The ${this.kind} process is not in a healthy state: ${why}\n${this.#logTail()}`,
-          `See ${this.logFile}`,
+          `The ${this.kind} process is not in a healthy state: ${why}\n${lastLines(this.logFile, logFromByte, LOG_LINES)}`,
         );
       await sleep(ASK_EVERY_MS);
     }
@@ -144,11 +170,6 @@ class Daemon {
     const port = isMaster ? MasterKeys.webPort : WorkerKeys.webPort;
     const webPort = this.#configuration.get(port);
     return { kind: this.kind, number: 1, name: this.kind, rpcPort: 0, webPort, journalPort: null };
-  }
-
-  #logTail(): string {
-    if (!existsSync(this.logFile)) return "";
-    return readFileSync(this.logFile, "utf8").trimEnd().split("\n").slice(-LOG_LINES).join("\n");
   }
 
   /** @returns how many processes were ended */
@@ -187,8 +208,13 @@ async function startOne(session: Session, kind: Kind, given: ParsedArguments, sc
     await daemon.start(script);
     await say(console, `${green(console, "[ OK ]")} The ${kind} process is in a healthy state`);
   } catch (error) {
-    await say(console, `${red(console, "[ FAILED ]")} ${messageOf(error)}`);
-    throw new RockpoolError("UNAVAILABLE", `The ${kind} was not started`, `See ${daemon.logFile}`);
+    const remedy = error instanceof RockpoolError ? `\n${error.remedy}` : "";
+    await say(console, `${red(console, "[ FAILED ]")} ${messageOf(error)}${remedy}`.trimEnd());
+    throw new RockpoolError(
+      "UNAVAILABLE",
+      `The ${kind} is not in service`,
+      `See ${daemon.logFile}`,
+    );
   }
 }
 

@@ -51,12 +51,17 @@ function amountLines(
   ];
 }
 
+/** Scripts cut the address out of this very form: an address of Java that no name server was asked about. */
+function asJavaPrints(address: string): string {
+  return address.replace(/^([^/]+):(\d+)$/, "$1/<unresolved>:$2");
+}
+
 /** @param workers live and lost */
 export function summaryLines(info: ClusterInfo, workers: readonly WorkerStatus[]): string[] {
   const live = workers.filter((worker) => worker.isLive);
   const lines = [
     "Alluxio cluster summary: ",
-    `    Master Address: ${info.leaderAddress}`,
+    `    Master Address: ${asJavaPrints(info.leaderAddress)}`,
     `    Web Port: ${info.webPort}`,
     `    Rpc Port: ${info.rpcPort}`,
     `    Started: ${formatTime(info.startedMs)}`,
@@ -169,7 +174,7 @@ export function summaryJson(info: ClusterInfo, workers: readonly WorkerStatus[])
   const capacity = sum(live, capacityOf);
   const used = sum(live, usedOf);
   return {
-    masterAddress: info.leaderAddress,
+    masterAddress: asJavaPrints(info.leaderAddress),
     webPort: info.webPort,
     rpcPort: info.rpcPort,
     started: formatTime(info.startedMs),

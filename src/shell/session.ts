@@ -29,14 +29,16 @@ function localConfDirs(folders: readonly string[]): string[] {
 }
 
 /** An election takes less. */
-const NOTICE_AFTER_MS = 3000;
+const NOTICE_AFTER_MS = 2000;
 
 export class Session {
   readonly console: Console;
   readonly #definitions: readonly string[];
   readonly #clients = new Map<string, Promise<FileSystem>>();
   #loaded: Loaded | null = null;
-  #notice: NodeJS.Timeout | undefined;
+  readonly #notices: NodeJS.Timeout[] = [];
+  readonly #closed = new AbortController();
+  #patienceMs: number | null = null;
 
   /** @param definitions "key=value" of the command line */
   constructor(console: Console, definitions: readonly string[]) {
@@ -74,6 +76,12 @@ export class Session {
     return masterRpcAddresses(this.configuration).map(formatHostPort);
   }
 
+  /** For commands whose answer is of no use later: calls of clients made from now on wait no longer than this. */
+  limitPatience(limitMs: number): void {
+    const configured = this.configuration.get(UserKeys.rpcRetryMaxDuration);
+    this.#patienceMs = Math.min(limitMs, configured);
+  }
+
   /** The client for a path given by the user, and the path without scheme and authority. */
   async open(argument: string): Promise<{ readonly files: FileSystem; readonly path: string }> {
     const { scheme, authority, path } = parseUri(argument);
@@ -106,29 +114,38 @@ export class Session {
     if (known !== undefined) return known;
     const { FileSystem } = await import("../client/file_system.ts");
     const { configuration } = this;
+    const callTimeoutMs = this.#patienceMs ?? configuration.get(UserKeys.rpcRetryMaxDuration);
     const user = configuration.get(CommonKeys.loginUsername);
     const client = FileSystem.connect({
       masters,
       ...(user === null || user === "" ? {} : { user }),
       authentication: configuration.get(CommonKeys.authenticationType),
-      callTimeoutMs: configuration.get(UserKeys.rpcRetryMaxDuration),
+      callTimeoutMs,
       writeType: this.writeType(),
       readType: this.readType(),
       blockSizeBytes: configuration.get(UserKeys.blockSize),
       property: (name) => configuration.text(name) ?? undefined,
     });
     this.#clients.set(key, client);
-    if (this.console.isTerminal) this.#tellWhenNobodyAnswers(await client, key);
+    this.#tellWhenNobodyLeads(await client, masters, Date.now() + callTimeoutMs);
     return client;
   }
 
-  /** A call waits for a leader as long as an election may take; a person should know what for. */
-  #tellWhenNobodyAnswers(client: FileSystem, masters: string): void {
-    this.#notice = setTimeout(() => {
-      if (client.leaderAddress() === null)
-        this.console.err(`No master answers at ${masters} yet; still trying …\n`);
+  /** A call waits for a leader as long as a failover may take; a person should know what for. */
+  #tellWhenNobodyLeads(client: FileSystem, masters: readonly string[], untilMs: number): void {
+    const notice = setTimeout(async () => {
+      // No answer yet may also mean that the leader has much to do for it.
+      if (client.leaderAddress() !== null) return;
+      const { askMasters } = await import("./master_probe.ts");
+      const seen = await askMasters(masters, this.#closed.signal);
+      if (this.#closed.signal.aborted || seen.some(({ leads }) => leads)) return;
+      if (Date.now() >= untilMs || client.leaderAddress() !== null) return;
+      const what = seen.map(({ address, text }) => `${address}: ${text}`).join("; ");
+      const until = new Date(untilMs).toTimeString().slice(0, 8);
+      this.console.err(`No master leads (${what}); trying until ${until} — Ctrl-C to stop\n`);
     }, NOTICE_AFTER_MS);
-    this.#notice.unref();
+    notice.unref();
+    this.#notices.push(notice);
   }
 
   writeType(): WriteType {
@@ -142,7 +159,8 @@ export class Session {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#notice);
+    this.#closed.abort();
+    for (const notice of this.#notices) clearTimeout(notice);
     for (const client of this.#clients.values()) await (await client).close();
     this.#clients.clear();
   }

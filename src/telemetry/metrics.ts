@@ -31,6 +31,9 @@ export interface Metrics {
   scrape(): Promise<{ readonly text: string; readonly contentType: string }>;
 }
 
+/** Streams that live as long as a connection: how long that is says nothing of the time a call takes. */
+const CONNECTION_LONG: ReadonlySet<string> = new Set(["authenticate"]);
+
 type Calls = { readonly byStatus: Map<number, number>; seconds: number };
 
 /** Sums by method; plain numbers, since every call passes here. */
@@ -57,7 +60,8 @@ class CallCounts {
       registers,
       collect: () => {
         seconds.reset();
-        for (const [method, call] of this.#calls) seconds.inc({ method }, call.seconds);
+        for (const [method, call] of this.#calls)
+          if (!CONNECTION_LONG.has(method)) seconds.inc({ method }, call.seconds);
       },
     }) as Counter<"method">; // as above
   }
@@ -71,7 +75,7 @@ class CallCounts {
       this.#calls.set(method, calls);
     }
     calls.byStatus.set(status, (calls.byStatus.get(status) ?? 0) + 1);
-    calls.seconds += tookMs / 1000;
+    if (!CONNECTION_LONG.has(method)) calls.seconds += tookMs / 1000;
   }
 
   count(method: string): number {

@@ -60,12 +60,15 @@ test("createMetrics() reads its values when it is scraped", async () => {
   metrics.countEvent("journal", "gained");
   metrics.countCall("/alluxio.grpc.file.FileSystemMasterClientService/GetStatus", 0, 1500);
   metrics.countCall("/alluxio.grpc.file.FileSystemMasterClientService/GetStatus", 5, 500);
+  metrics.countCall("/alluxio.grpc.sasl.SaslAuthenticationService/authenticate", 0, 3_600_000);
   await metrics.scrape();
   const { text } = await metrics.scrape();
   assert.match(text, /^Master_TotalPaths 42$/m);
   assert.match(text, /^Master_PathsDeleted 42$/m);
   assert.match(text, /^Rockpool_Calls\{method="GetStatus",status="5"\} 1$/m);
   assert.match(text, /^Rockpool_CallSeconds\{method="GetStatus"\} 2$/m);
+  assert.match(text, /^Rockpool_Calls\{method="authenticate",status="0"\} 1$/m);
+  assert.doesNotMatch(text, /Rockpool_CallSeconds\{method="authenticate"/);
   assert.equal(metrics.callCount("GetStatus"), 1);
   assert.match(text, /^Rockpool_Events\{part="journal",kind="gained"\} 1$/m);
   assert.match(text, /^process_resident_memory_bytes \d/m);

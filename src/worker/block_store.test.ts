@@ -8,6 +8,7 @@ import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { InodeId } from "../common/ids.ts";
 import { fileIdOfBlock } from "../common/ids.ts";
 import { PAGE_BYTES, SLOT_BYTES } from "../common/limits.ts";
+import { nodeWorld } from "../world/node_world.ts";
 import { BlockStore, PIN_GRACE_MS } from "./block_store.ts";
 import type { Disk, DiskFile } from "./disk.ts";
 import { nodeDisk } from "./disk.ts";
@@ -475,6 +476,7 @@ test("a device that fails again and again takes its directory out of the tier; t
       },
       ...{ disk, kernels, slots, files: allSafe },
       clock: { monotonicMs: () => folder.nowMs, wallMs: () => 0 },
+      timers: nodeWorld().timers,
       onEvent: (event) => folder.events.push(event),
     });
     await write(store, id(1), pattern(1000, 1));

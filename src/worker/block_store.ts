@@ -11,7 +11,7 @@ import type { BlockId, InodeId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { SlotPool } from "../kernels/slot_pool.ts";
-import type { Clock } from "../world/ports.ts";
+import type { Clock, Timers } from "../world/ports.ts";
 import { BlockDirectory } from "./block_meta.ts";
 import type { OpenBlock } from "./block_reader.ts";
 import { BlockReader } from "./block_reader.ts";
@@ -23,8 +23,8 @@ import { checksumsOfFile } from "./local_checksums.ts";
 import { OpenBlocks } from "./open_blocks.ts";
 import type { PageChecksums } from "./page_checksums.ts";
 import { PageChecksumBuilder } from "./page_checksums.ts";
-import { noRoom, RoomSearch } from "./room.ts";
-import type { BlockEntry, Placement, Questions } from "./tier.ts";
+import { RoomMaker } from "./room.ts";
+import type { BlockEntry } from "./tier.ts";
 import { TierBooks } from "./tier.ts";
 import type { BlockChange, BlockStoreEvent } from "./worker_api.ts";
 
@@ -60,6 +60,8 @@ export type WriterOptions = {
   readonly isPinned: boolean;
   /** Its bytes come from the under store: it is never the only copy. False when left out. */
   readonly isInUfs?: boolean;
+  /** Waits for room while files of the tier are on their way to the under store, until this fires. Left out: no wait. */
+  readonly waitSignal?: AbortSignal;
 };
 
 export type BlockHold = { readonly path: string; release(): void };
@@ -81,7 +83,7 @@ export class BlockStore {
   readonly #options: BlockStoreOptions;
   readonly #kernels: Kernels;
   readonly #slots: SlotPool;
-  readonly #files: FileStatePort;
+  readonly #room: RoomMaker;
   readonly #clock: Clock;
   readonly #onEvent: (event: BlockStoreEvent) => void;
   readonly #books: TierBooks;
@@ -99,10 +101,12 @@ export class BlockStore {
     this.#options = deps.options;
     this.#kernels = deps.kernels;
     this.#slots = deps.slots;
-    this.#files = deps.files;
     this.#clock = deps.clock;
     this.#onEvent = deps.onEvent;
-    this.#books = new TierBooks(tier.directories.map(({ quotaBytes }) => quotaBytes));
+    const books = new TierBooks(tier.directories.map(({ quotaBytes }) => quotaBytes));
+    this.#books = books;
+    const directoryCount = tier.directories.length;
+    this.#room = new RoomMaker({ ...deps, tier: { alias: tier.alias, directoryCount, books } });
     const { kernels } = deps;
     this.#directories = tier.directories.map(({ path }, index) => {
       const disk = watchedDisk(deps.disk, (error) => this.#onFault(index, error));
@@ -217,6 +221,7 @@ export class BlockStore {
   /** A block's file is in the under store: the next pin list decides whether it may be evicted. */
   notePersisted(id: BlockId): void {
     this.#books.notePersisted(id, this.#clock.monotonicMs());
+    this.#room.noteProgress();
   }
 
   // --- Reading
@@ -400,13 +405,14 @@ export class BlockStore {
       await leaving;
     }
     this.#writing.add(blockId);
-    const bytes = options.reserveBytes;
+    const { reserveBytes: bytes, isPinned, isInUfs = false, waitSignal } = options;
     try {
-      const directory = await this.#makeRoom({ blockId, bytes }, (nowMs, askBeforeMs) =>
-        this.#books.reserve(bytes, nowMs, askBeforeMs),
+      const directory = await this.#room.make(
+        { blockId, bytes, waitSignal },
+        (nowMs, askBeforeMs) => this.#books.reserve(bytes, nowMs, askBeforeMs),
+        ({ victims }) => this.#evict(victims),
       );
-      const { isPinned, isInUfs = false } = options;
-      return { blockId, directory, bytes, isPinned, isInUfs, isExposed: false };
+      return { blockId, directory, bytes, isPinned, isInUfs, waitSignal, isExposed: false };
     } catch (error) {
       this.#writing.delete(blockId);
       throw error;
@@ -414,40 +420,17 @@ export class BlockStore {
   }
 
   async #extend(reservation: Reservation, moreBytes: number): Promise<void> {
-    const { blockId, directory } = reservation;
-    await this.#makeRoom(
-      { blockId, bytes: moreBytes },
+    const { blockId, directory, waitSignal } = reservation;
+    await this.#room.make(
+      { blockId, bytes: moreBytes, waitSignal },
       (nowMs, askBeforeMs) => this.#books.extend(directory, moreBytes, nowMs, askBeforeMs),
-      () => {
+      ({ victims }) => {
         reservation.bytes += moreBytes;
+        // Nothing may come between: what left the books must be known to be leaving.
+        return this.#evict(victims);
       },
     );
     await this.#trim(directory);
-  }
-
-  /** @param onCharged called at once when the books have charged the room. @returns the directory */
-  async #makeRoom(
-    wish: { readonly blockId: BlockId; readonly bytes: number },
-    charge: (nowMs: number, askBeforeMs: number) => Placement | Questions | null,
-    onCharged: () => void = () => {},
-  ): Promise<number> {
-    const search = new RoomSearch(this.#books, this.#files, this.#clock);
-    for (;;) {
-      const nowMs = this.#clock.monotonicMs();
-      const outcome = charge(nowMs, search.askBeforeMs);
-      if (outcome === null) {
-        const { alias, directories } = this.#options.tier;
-        const tier = { alias, directoryCount: directories.length, books: this.#books };
-        throw noRoom(wish, tier, { nowMs, isAnswered: search.isAnswered });
-      }
-      if (outcome.kind === "asking") await search.ask(outcome.blocks);
-      else {
-        onCharged();
-        // Nothing may come between: what left the books must be known to be leaving.
-        await this.#evict(outcome.victims);
-        return outcome.directory;
-      }
-    }
   }
 
   #commit(reservation: Reservation, lengthBytes: number): void {
@@ -487,7 +470,7 @@ export class BlockStore {
 
   /** Removes every block that may be evicted. @returns how many */
   async removeAll(): Promise<number> {
-    const search = new RoomSearch(this.#books, this.#files, this.#clock);
+    const search = this.#room.newSearch();
     for (;;) {
       const nowMs = this.#clock.monotonicMs();
       const blocks = this.#books.undecided({ nowMs, askBeforeMs: search.askBeforeMs });
@@ -579,6 +562,7 @@ export type BlockStoreDeps = {
   readonly slots: SlotPool;
   readonly files: FileStatePort;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly onEvent: (event: BlockStoreEvent) => void;
 };
 
@@ -588,5 +572,6 @@ type Reservation = {
   bytes: number;
   readonly isPinned: boolean;
   readonly isInUfs: boolean;
+  readonly waitSignal: AbortSignal | undefined;
   isExposed: boolean;
 };

@@ -16,6 +16,7 @@ import { WorkerControl } from "../proto/gen/rockpool_internal.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
 import { openChannel } from "../rpc/channel.ts";
 import type { MethodShape } from "../rpc/service.ts";
+import { writeBlockShape } from "../rpc/write_messages.ts";
 import type { Fixture } from "./worker_fixture.ts";
 import { SLOT_COUNT, until, withWorker } from "./worker_fixture.ts";
 
@@ -136,6 +137,34 @@ test("WriteBlock: a cancelled stream leaves nothing, and its id can be written a
     const bytes = pattern(100, 2);
     await write(channel, { id: id(1) }, bytes);
     assert.deepEqual(await read(channel, whole(id(1), 100)), bytes);
+  }));
+
+test("WriteBlock: a client that announces explicit commits gets none by a half-close alone", () =>
+  withWorker(async (fixture) => {
+    const { channel, worker, ufsFolder } = fixture;
+    await mkdir(ufsFolder, { recursive: true });
+    const bytes = pattern(1000, 1);
+    const createUfsFileOptions = { ufsPath: `file://${ufsFolder}/new`, mountId: 1n };
+    for (const command of [{ id: id(1) }, { type: 1 as const, id: -1n, createUfsFileOptions }]) {
+      const given = async (...last: { flush?: boolean; commitLength?: number }[]) => {
+        const call = await channel.bidi(writeBlockShape);
+        call.send({ command, isCommitExplicit: true });
+        call.send({ chunk: { data: bytes } });
+        for (const { flush, commitLength } of last)
+          call.send(flush === true ? { command: { flush, offset: 1000 } } : { commitLength });
+        call.end();
+        for await (const _ of call.responses);
+      };
+      await assert.rejects(given(), { status: "CANCELLED" });
+      await assert.rejects(given({ flush: true }), { status: "CANCELLED" });
+      await assert.rejects(given({ commitLength: 999 }), { status: "INVALID_ARGUMENT" });
+      assert.deepEqual([temps(fixture), worker.status().tiers[0]?.blockCount], [[], 0]);
+      assert.deepEqual(readdirSync(ufsFolder), []);
+      await given({ commitLength: 1000 });
+      if (command.id === -1n) assert.deepEqual(readFileSync(join(ufsFolder, "new")), bytes);
+      else assert.deepEqual(await read(channel, whole(id(1), 1000)), bytes);
+      if (command.id !== -1n) await channel.unary(methods.RemoveBlock, { blockId: id(1) });
+    }
   }));
 
 test("WriteBlock: a block that the master refuses is not kept, and the client is told why", () =>

@@ -9,6 +9,7 @@ import { BlockWorker, TaskStatus } from "../proto/gen/block_worker.ts";
 import { WorkerControl } from "../proto/gen/rockpool_internal.ts";
 import type { ServiceTable } from "../rpc/service.ts";
 import { bidi, unary } from "../rpc/service.ts";
+import { writeBlockShape } from "../rpc/write_messages.ts";
 import type { ReadDeps } from "./block_source.ts";
 import type { CacheWish } from "./cache_jobs.ts";
 import { readBlockShape } from "./chunk_codec.ts";
@@ -94,7 +95,7 @@ export function blockWorkerTable(deps: DataServiceDeps): ServiceTable {
     isAuthenticated: true,
     methods: [
       bidi(readBlockShape, readBlockHandler(deps)),
-      bidi(methods.WriteBlock, writeBlockHandler(deps)),
+      bidi(writeBlockShape, writeBlockHandler(deps)),
       bidi(methods.OpenLocalBlock, openLocalBlockHandler(deps)),
       bidi(methods.CreateLocalBlock, createLocalBlockHandler(deps)),
       unary(methods.Cache, async (request) => {

@@ -76,10 +76,30 @@ export function diskError(error: unknown, action: string, path: string): Rockpoo
       return new RockpoolError("DATA_LOSS", text, "Replace the device or take it out of the tier", {
         cause: error,
       });
+    case "EMFILE":
+    case "ENFILE":
+      return new RockpoolError(
+        "INTERNAL",
+        text,
+        "Let the worker open more files (ulimit -n), or the system (fs.file-max)",
+        { cause: error },
+      );
+    case "ENOTDIR":
+    case "EISDIR":
+    case "ENOTEMPTY":
+      return new RockpoolError(
+        "INTERNAL",
+        text,
+        "Something else lies where the worker keeps its blocks: move it away, and give the worker a folder of its own",
+        { cause: error },
+      );
     default:
-      return new RockpoolError("INTERNAL", text, "See the cause in the worker's log", {
-        cause: error,
-      });
+      return new RockpoolError(
+        "INTERNAL",
+        text,
+        `The system failed with ${codeOf(error) || "an error without a code"}: check the file system that has this path`,
+        { cause: error },
+      );
   }
 }
 

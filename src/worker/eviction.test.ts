@@ -12,7 +12,7 @@ import { nodeWorld } from "../world/node_world.ts";
 import { FileStates, NEEDED_TTL_MS } from "./file_states.ts";
 import type { LeaderCalls } from "./worker_api.ts";
 import type { Fixture } from "./worker_fixture.ts";
-import { withWorker } from "./worker_fixture.ts";
+import { until, withWorker } from "./worker_fixture.ts";
 
 const methods = BlockWorker.methods;
 const id = (container: number) => blockIdOf(BigInt(container), 0);
@@ -67,7 +67,7 @@ function withFullTier(
 const refusal = { status: "RESOURCE_EXHAUSTED" };
 
 test("a full tier of files that are not persisted refuses, says so, and does not ask again and again", () =>
-  withFullTier({ 2: "TO_BE_PERSISTED", 3: "LOST" }, async ({ channel, master }, held) => {
+  withFullTier({ 3: "LOST" }, async ({ channel, master }, held) => {
     await assert.rejects(write(channel, 5), (error) => {
       assert.ok(isRockpoolError(error, "RESOURCE_EXHAUSTED"));
       assert.match(error.message, /1000 bytes are held by files that are not persisted/);
@@ -81,6 +81,36 @@ test("a full tier of files that are not persisted refuses, says so, and does not
     await channel.unary(methods.FreeWorker, {});
     assert.deepEqual(await held(), [1, 2, 3, 4]);
   }));
+
+test("a writer waits for room while files are on their way to the under store, and no longer", () => {
+  const states: Record<number, string> = {};
+  for (const n of [1, 2, 3, 4]) states[n] = "TO_BE_PERSISTED";
+  return withFullTier(states, async ({ channel, master, worker }, held) => {
+    // As the master's: what it persists is pinned until it is done.
+    const pin = () => {
+      master.pinned = [1, 2, 3, 4].filter((n) => states[n] === "TO_BE_PERSISTED").map(fileId);
+    };
+    pin();
+    const polls = master.pinPolls;
+    await until(() => master.pinPolls > polls + 1);
+    const writing = Promise.all([5, 6, 7].map((n) => write(channel, n)));
+    writing.catch(() => undefined); // seen below
+    for (const [at, n] of [2, 4, 1].entries()) {
+      await until(() => worker.status().counters.writesActive === 3 - at);
+      states[n] = "PERSISTED";
+      pin();
+    }
+    await writing;
+    assert.deepEqual(await held(), [3, 5, 6, 7]);
+    const waiting = await channel.bidi(methods.WriteBlock);
+    waiting.send({ command: { id: id(8), spaceToReserve: 250 } });
+    await until(() => worker.status().counters.writesActive === 1);
+    waiting.cancel();
+    await until(() => worker.status().counters.writesActive === 0);
+    states[3] = "NOT_PERSISTED";
+    await assert.rejects(write(channel, 8), refusal);
+  });
+});
 
 test("persisted files go in the order of their last use, others stay between them", () =>
   withFullTier({ 2: "PERSISTED", 3: "PERSISTED", 4: "PERSISTED" }, async (fixture, held) => {

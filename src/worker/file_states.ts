@@ -14,8 +14,8 @@ import { FileSystemMasterWorkerService } from "../proto/gen/file_system_master.t
 import type { Clock, Timers } from "../world/ports.ts";
 import type { LeaderCalls } from "./worker_api.ts";
 
-/** "safe": never undone. "needed": may change. "unknown": nobody could be asked. */
-export type FileState = "safe" | "needed" | "unknown";
+/** "safe": never undone. "needed": may change; "persisting": will, soon. "unknown": nobody could be asked. */
+export type FileState = "safe" | "needed" | "persisting" | "unknown";
 
 /** What eviction asks. */
 export interface FileStatePort {
@@ -25,6 +25,8 @@ export interface FileStatePort {
 
 /** Files that are not persisted are asked about again after this: a client that was refused tries again about then. */
 export const NEEDED_TTL_MS = 3_000;
+/** The same of files that are on their way to the under store. */
+export const PERSISTING_TTL_MS = 500;
 /** A leader that leads answers within milliseconds; a writer waits no longer to hear that there is no room. */
 const ANSWER_MAX_MS = 2_000;
 /** After a silence nobody is asked for so long. */
@@ -40,8 +42,11 @@ export class FileStates implements FileStatePort {
   readonly #timers: Timers;
   /** Shared by all who ask at the same time. */
   readonly #asking = new Map<InodeId, Promise<FileState>>();
-  /** When a file was called needed; the oldest first. */
-  readonly #needed = new Map<InodeId, number>();
+  /** Until when a file counts as what it was called last; the oldest first. */
+  readonly #needed = new Map<
+    InodeId,
+    { readonly state: "needed" | "persisting"; readonly untilMs: number }
+  >();
   #silentUntilMs = -Infinity;
 
   constructor(deps: {
@@ -72,8 +77,8 @@ export class FileStates implements FileStatePort {
 
   #stateOf(fileId: InodeId): Promise<FileState> | FileState {
     const nowMs = this.#clock.monotonicMs();
-    const neededAtMs = this.#needed.get(fileId);
-    if (neededAtMs !== undefined && nowMs - neededAtMs < NEEDED_TTL_MS) return "needed";
+    const remembered = this.#needed.get(fileId);
+    if (remembered !== undefined && nowMs < remembered.untilMs) return remembered.state;
     if (nowMs < this.#silentUntilMs) return "unknown";
     const known = this.#asking.get(fileId);
     if (known !== undefined) return known;
@@ -85,7 +90,7 @@ export class FileStates implements FileStatePort {
   async #find(fileId: InodeId): Promise<FileState> {
     try {
       const state = await this.#askLeader(fileId);
-      if (state === "needed") this.#remember(fileId);
+      if (state !== "safe") this.#remember(fileId, state);
       return state;
     } catch (error) {
       if (!isRockpoolError(error)) throw error;
@@ -94,16 +99,17 @@ export class FileStates implements FileStatePort {
     }
   }
 
-  #remember(fileId: InodeId): void {
+  #remember(fileId: InodeId, state: "needed" | "persisting"): void {
+    const ttlMs = state === "needed" ? NEEDED_TTL_MS : PERSISTING_TTL_MS;
     this.#needed.delete(fileId);
-    this.#needed.set(fileId, this.#clock.monotonicMs());
+    this.#needed.set(fileId, { state, untilMs: this.#clock.monotonicMs() + ttlMs });
     for (const oldest of this.#needed.keys()) {
       if (this.#needed.size <= REMEMBERED_MAX) break;
       this.#needed.delete(oldest);
     }
   }
 
-  async #askLeader(fileId: InodeId): Promise<FileState> {
+  async #askLeader(fileId: InodeId): Promise<Exclude<FileState, "unknown">> {
     const patience = new AbortController();
     const timer = this.#timers.after(ANSWER_MAX_MS, () => patience.abort());
     try {
@@ -112,8 +118,9 @@ export class FileStates implements FileStatePort {
         const info = await this.#infoOf(fileId, patience.signal);
         if (info === null) continue;
         // Another file may have taken the path between the master's two looks.
-        const isSame = info.fileId === fileId;
-        return isSame && info.persistenceState === "PERSISTED" ? "safe" : "needed";
+        if (info.fileId !== fileId) return "needed";
+        if (info.persistenceState === "PERSISTED") return "safe";
+        return info.persistenceState === "TO_BE_PERSISTED" ? "persisting" : "needed";
       }
       return "safe";
     } finally {

@@ -51,7 +51,7 @@ export function openLocalBlockHandler(
 export function createLocalBlockHandler(
   deps: WriteDeps,
 ): BidiHandler<CreateLocalBlockRequest, CreateLocalBlockResponseInit> {
-  return async (requests, out) => {
+  return async (requests, out, { signal }) => {
     let block: LocalBlock | null = null;
     let blockId: BlockId | null = null;
     deps.counters.writesActive++;
@@ -61,7 +61,8 @@ export function createLocalBlockHandler(
         if (block === null) {
           blockId = idOf(request.blockId);
           const isPinned = request.pinOnCreate === true;
-          block = await deps.store.createLocal(blockId, { reserveBytes: bytes, isPinned });
+          const room = { reserveBytes: bytes, isPinned, waitSignal: signal };
+          block = await deps.store.createLocal(blockId, room);
           out.send({ path: block.path });
         } else if (request.onlyReserveSpace === true) {
           await block.reserve(bytes);

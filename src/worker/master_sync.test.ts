@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:net";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { blockIdOf, fileIdOfBlock } from "../common/ids.ts";
 import { BlockWorker } from "../proto/gen/block_worker.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
@@ -134,4 +136,36 @@ test("the pin list keeps blocks in a full tier", () =>
       assert.ok(master.blocks.has(id(1)));
     },
     { quotaBytes: 1000 },
+  ));
+
+test("stop() does not wait for masters: none that leads, one that accepts connections and says nothing", () =>
+  withWorker(
+    async ({ masters, channel, worker, events }) => {
+      await until(() => masters.every(({ registrations }) => registrations === 1));
+      const [leader, second] = masters;
+      assert.ok(leader !== undefined && second !== undefined);
+      leader.isLeader = false;
+      await second.stop();
+      const frozen = createServer(() => {}).listen(second.port, "127.0.0.1");
+      try {
+        const held = write(channel, 1); // its commit waits for a leader
+        const outcome = assert.rejects(held);
+        await until(() => worker.status().counters.writesActive === 1);
+        await until(() => worker.status().masters[1]?.state === "connecting");
+        await until(() => worker.status().blockCount === 1);
+        await setTimeout(100);
+        const startedMs = performance.now();
+        await worker.stop();
+        const tookMs = performance.now() - startedMs;
+        assert.ok(tookMs < 5000, `stop() took ${tookMs} ms`);
+        await outcome;
+        assert.deepEqual(
+          events.filter(({ kind }) => kind === "handlerFailed"),
+          [],
+        );
+      } finally {
+        frozen.close();
+      }
+    },
+    { masterCount: 3 },
   ));

@@ -19,6 +19,9 @@ export type MasterStatus = {
   readonly lastContactAgoMs: number;
 };
 
+/** A leader that has answered no question for so many intervals between two is taken to be none. */
+const LED_INTERVALS = 3;
+
 export class MasterSync {
   readonly #links: readonly MasterLink[];
   readonly #leader: Leader;
@@ -29,6 +32,7 @@ export class MasterSync {
   readonly #pause: Pause;
   #isStopped = false;
   #isSilent = false;
+  #ledAtMs = -Infinity;
   #loop: Promise<void> | null = null;
 
   constructor(deps: {
@@ -79,12 +83,19 @@ export class MasterSync {
     return this.#links.find(({ workerId }) => workerId !== null)?.workerId ?? null;
   }
 
+  /** Whether a master led a moment ago. */
+  get isLed(): boolean {
+    const agoMs = this.#world.clock.monotonicMs() - this.#ledAtMs;
+    return agoMs < LED_INTERVALS * this.#options.pinIntervalMs;
+  }
+
   async #run(): Promise<void> {
     while (!this.#isStopped) {
       this.#watch();
       try {
         const askedMs = this.#world.clock.monotonicMs();
         this.#store.setPinned(await this.#leader.pinnedFiles(), askedMs);
+        this.#ledAtMs = this.#world.clock.monotonicMs();
       } catch (error) {
         // The list of before stays: pinning too much loses nothing.
         if (!isRockpoolError(error)) throw error;

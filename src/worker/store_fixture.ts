@@ -12,6 +12,7 @@ import { blockIdOf } from "../common/ids.ts";
 import { SLOT_BYTES } from "../common/limits.ts";
 import { openKernels } from "../kernels/load.ts";
 import { arenaBytesOf, SlotPool } from "../kernels/slot_pool.ts";
+import { nodeWorld } from "../world/node_world.ts";
 import { BlockStore } from "./block_store.ts";
 import type { Disk } from "./disk.ts";
 import { nodeDisk } from "./disk.ts";
@@ -58,6 +59,7 @@ export function open(
     slots,
     files,
     clock: { monotonicMs: () => folder.nowMs, wallMs: () => 0 },
+    timers: nodeWorld().timers,
     onEvent: (event) => folder.events.push(event),
   });
 }

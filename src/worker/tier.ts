@@ -218,6 +218,28 @@ export class TierBooks {
     return found;
   }
 
+  /** Blocks that may be the only copy of their bytes, some of them: those first that the master wants kept. */
+  kept(nowMs: number): BlockEntry[] {
+    const kept: BlockEntry[] = [];
+    const others: BlockEntry[] = [];
+    for (const entry of this.#entries.values()) {
+      if (entry.isExpendable) continue;
+      const isWanted =
+        entry.protectedUntilMs > nowMs || this.#pinnedFiles.has(fileIdOfBlock(entry.id));
+      if (isWanted) kept.push(entry);
+      else if (others.length < QUESTIONS_MAX) others.push(entry);
+      if (kept.length === QUESTIONS_MAX) break;
+    }
+    return [...kept, ...others].slice(0, QUESTIONS_MAX);
+  }
+
+  /** Whether a directory has the quota for so much, were it empty. */
+  canEverHold(sizeBytes: number): boolean {
+    return this.#directories.some(
+      ({ isClosed, quotaBytes }) => !isClosed && quotaBytes >= sizeBytes,
+    );
+  }
+
   /** Blocks that could be victims now. */
   evictable(nowMs: number): BlockEntry[] {
     return [...this.#idle.values()].filter(

@@ -2,7 +2,7 @@
  * A worker: its store, its services and its ties to the masters, joined.
  *
  * Start: blocks found on disk are checked, the port opens, then the masters are told. Stop: the masters' ties end, calls get
- * a moment to finish, files are closed.
+ * a moment to finish, files are closed. No stop waits for masters that do not answer.
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
@@ -175,7 +175,7 @@ async function open(
   const files = new FileStates({ calls: leaderCalls, clock, timers });
   const store = await BlockStore.open({
     options: { tier: onlyTier(options), isSynced: options.isSynced },
-    ...{ disk: nodeDisk(), kernels, slots, files, clock, onEvent },
+    ...{ disk: nodeDisk(), kernels, slots, files, clock, timers, onEvent },
   });
   let address = addressOf(options, options.rpcPort);
   let sync: MasterSync | null = null;
@@ -216,7 +216,9 @@ async function open(
       slotCount: slots.slotCount,
     }),
     async stop() {
-      await server.close(STOP_GRACE_MS); // calls that end well still need the leader
+      // Calls that end well still need the leader; without one, those that wait for it end now.
+      if (!sync.isLed) leaderCalls.close();
+      await server.close(STOP_GRACE_MS);
       leaderCalls.close();
       peers.close();
       await jobs.stop();

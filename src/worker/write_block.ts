@@ -2,20 +2,18 @@
  * WriteBlock: a client's bytes into a block here, or into a file of the under store.
  *
  * A first command opens, chunks follow, commands with `flush` are answered with the position once the bytes are with the
- * disk or the store. Half-close completes: the answer OK means that the block is whole and the master knows it, or that the file
- * is visible and durable. Everything else, cancel and broken connections too, leaves nothing.
+ * disk or the store. Half-close completes, after a `commit_length` if the client announced one (see rpc/write_messages.ts): the answer
+ * OK means that the block is whole and the master knows it, or that the file is visible and durable. Everything else, cancel and
+ * broken connections too, leaves nothing.
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
 import type { BlockId } from "../common/ids.ts";
 import { SLOT_BYTES } from "../common/limits.ts";
-import type {
-  WriteRequest,
-  WriteRequestCommand,
-  WriteResponseInit,
-} from "../proto/gen/block_worker.ts";
+import type { WriteRequestCommand, WriteResponseInit } from "../proto/gen/block_worker.ts";
 import { RequestType } from "../proto/gen/block_worker.ts";
 import type { BidiHandler } from "../rpc/service.ts";
+import type { WriteMessage } from "../rpc/write_messages.ts";
 import type { BlockStore } from "./block_store.ts";
 import type { Committer } from "./committer.ts";
 import type { Mounts } from "./mounts.ts";
@@ -40,18 +38,19 @@ interface Sink {
 
 const MODE_DEFAULT = 0o644;
 
-export function writeBlockHandler(deps: WriteDeps): BidiHandler<WriteRequest, WriteResponseInit> {
-  return async (requests, out) => {
+export function writeBlockHandler(deps: WriteDeps): BidiHandler<WriteMessage, WriteResponseInit> {
+  return async (requests, out, { signal }) => {
     let sink: Sink | null = null;
     let positionBytes = 0;
+    let mayCommit = true;
     deps.counters.writesActive++;
     try {
-      for await (const { command, chunk } of requests) {
+      for await (const message of requests) {
+        const { command, chunk, commitLength } = message;
         if (sink === null) {
-          sink = await openSink(command, deps);
-          continue;
-        }
-        if (command !== undefined) {
+          mayCommit = message.isCommitExplicit !== true;
+          sink = await openSink(command, deps, signal);
+        } else if (command !== undefined) {
           checkOffset(command, positionBytes);
           if (command.flush !== true) continue;
           await sink.flush();
@@ -59,8 +58,13 @@ export function writeBlockHandler(deps: WriteDeps): BidiHandler<WriteRequest, Wr
         } else if (chunk?.data !== undefined) {
           await sink.append(chunk.data);
           positionBytes += chunk.data.length;
+        } else if (commitLength !== undefined) {
+          checkCommit(commitLength, positionBytes);
+          mayCommit = true;
         }
       }
+      if (!mayCommit)
+        throw new RockpoolError("CANCELLED", "The write was given up: its client did not commit");
       const last = (await sink?.commit()) ?? null;
       if (last !== null) out.send(last);
     } finally {
@@ -68,6 +72,15 @@ export function writeBlockHandler(deps: WriteDeps): BidiHandler<WriteRequest, Wr
       await sink?.abort();
     }
   };
+}
+
+function checkCommit(lengthBytes: number, positionBytes: number): void {
+  if (lengthBytes === positionBytes) return;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `A write of ${lengthBytes} bytes is committed, of which ${positionBytes} have come`,
+    "Write the file again",
+  );
 }
 
 function checkOffset(command: WriteRequestCommand, positionBytes: number): void {
@@ -79,13 +92,17 @@ function checkOffset(command: WriteRequestCommand, positionBytes: number): void 
   );
 }
 
-async function openSink(command: WriteRequestCommand | undefined, deps: WriteDeps): Promise<Sink> {
+async function openSink(
+  command: WriteRequestCommand | undefined,
+  deps: WriteDeps,
+  signal: AbortSignal,
+): Promise<Sink> {
   if (command === undefined)
     throw new RockpoolError("INVALID_ARGUMENT", "A write begins with a command, not with bytes");
   const type = command.type ?? RequestType.ALLUXIO_BLOCK;
   switch (type) {
     case RequestType.ALLUXIO_BLOCK:
-      return openBlockSink(command, deps);
+      return openBlockSink(command, deps, signal);
     case RequestType.UFS_FILE:
       return openUfsSink(command, deps);
     case RequestType.UFS_FALLBACK_BLOCK:
@@ -99,7 +116,11 @@ async function openSink(command: WriteRequestCommand | undefined, deps: WriteDep
   }
 }
 
-async function openBlockSink(command: WriteRequestCommand, deps: WriteDeps): Promise<Sink> {
+async function openBlockSink(
+  command: WriteRequestCommand,
+  deps: WriteDeps,
+  signal: AbortSignal,
+): Promise<Sink> {
   if (command.id === undefined || command.id < 0n)
     throw new RockpoolError("INVALID_ARGUMENT", `Cannot write block ${command.id ?? "(none)"}`);
   checkOffset(command, 0);
@@ -107,6 +128,7 @@ async function openBlockSink(command: WriteRequestCommand, deps: WriteDeps): Pro
   const writer = await deps.store.createWriter(blockId, {
     reserveBytes: Math.max(0, command.spaceToReserve ?? SLOT_BYTES),
     isPinned: command.pinOnCreate === true,
+    waitSignal: signal,
   });
   return {
     append: async (bytes) => {

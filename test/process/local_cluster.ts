@@ -158,7 +158,11 @@ export class LocalCluster {
 
   /** Every process does its duty and somebody leads. */
   async untilHealthy(): Promise<void> {
-    await waitUntilServing(this.processes, this.processes.nodes);
+    await waitUntilServing(
+      this.processes,
+      // Of what they logged before this moment nothing counts.
+      this.processes.nodes.map((node) => ({ node, logFromByte: Number.POSITIVE_INFINITY })),
+    );
   }
 
   async isHealthy(kind: NodeKind, number: number): Promise<boolean> {

@@ -4,10 +4,10 @@
  * `<file>.cache` is a line that names Node, machine and the file's size and time, then V8's bytes. A line that does not
  * fit, and bytes that V8 refuses, are replaced after the run; where that cannot be written all goes on without.
  */
-import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
-import { constants, Script } from "node:vm";
+const { readFileSync, renameSync, statSync, writeFileSync } = require("node:fs");
+const { createRequire } = require("node:module");
+const { dirname } = require("node:path");
+const { constants, Script } = require("node:vm");
 
 /** Folders of other users, read-only and full disks. */
 const MAY_FAIL = new Set(["EACCES", "EPERM", "EROFS", "ENOSPC", "ENOENT"]);
@@ -22,7 +22,7 @@ function tolerant(act) {
 }
 
 /** @param isKept this command needs the functions that most commands need, so its compiled code is worth keeping */
-export function runCached(file, { isKept }) {
+function runCached(file, { isKept }) {
   const cacheFile = `${file}.cache`;
   const { size, mtimeMs } = statSync(file);
   const key = Buffer.from(`${process.version} ${process.arch} ${size} ${mtimeMs}\n`);
@@ -51,3 +51,5 @@ export function runCached(file, { isKept }) {
     }),
   );
 }
+
+module.exports = { runCached };
