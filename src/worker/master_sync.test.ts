@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { blockIdOf, fileIdOfBlock } from "../common/ids.ts";
@@ -146,7 +146,11 @@ test("stop() does not wait for masters: none that leads, one that accepts connec
       assert.ok(leader !== undefined && second !== undefined);
       leader.isLeader = false;
       await second.stop();
-      const frozen = createServer(() => {}).listen(second.port, "127.0.0.1");
+      const sockets: Socket[] = [];
+      const frozen = createServer((socket) => sockets.push(socket)).listen(
+        second.port,
+        "127.0.0.1",
+      );
       try {
         const held = write(channel, 1); // its commit waits for a leader
         const outcome = assert.rejects(held);
@@ -165,6 +169,7 @@ test("stop() does not wait for masters: none that leads, one that accepts connec
         );
       } finally {
         frozen.close();
+        for (const socket of sockets) socket.destroy();
       }
     },
     { masterCount: 3 },
