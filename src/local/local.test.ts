@@ -265,14 +265,14 @@ test("a start ends the wait when the other masters keep the process out", () => 
     () => requireNotKeptOut(log, refused.length, "master 2"),
     (error: unknown) =>
       error instanceof RockpoolError &&
-      /keep master 2 out[^]*refusedByPeer address=a:1/.test(error.message) &&
+      /keep master 2 out[\s\S]*refusedByPeer address=a:1/.test(error.message) &&
       /peers\.json/.test(error.remedy),
   );
 });
 
 test("makes no folder where none can be made, and says so", async () => {
   assert.match(
-    await refusal("start --dir /proc/rockpool"),
+    await refusal(`start --dir /proc/rockpool --port-offset ${offset}`),
     /Cannot make the folder \/proc\/rockpool\/logs of the local cluster: nothing can be made in \/proc\n.*--dir/,
   );
 });
@@ -292,17 +292,6 @@ test("local run tells of deaths and returns, and ends all processes on a signal"
   await until(() => new RegExp(`master ${leader} is back and is a standby`).test(said()));
   process.kill(pidOf(dir, "worker-1"), "SIGKILL");
   await until(() => /worker 1 died by SIGKILL/.test(said()));
-
-  lines = [];
-  for (const number of [1, 2, 3]) process.kill(pidOf(dir, `master-${number}`), "SIGKILL");
-  await until(() => (said().match(/nobody can lead, /g) ?? []).length >= 2);
-  for (const number of [1, 2, 3])
-    assert.equal(await runLocal(["start", "master", String(number), "--dir", dir], context()), 0);
-  await until(() => /master \d leads, \d+ ms after the last leader was lost/.test(said()));
-  for (const number of [1, 2, 3]) {
-    await until(() => new RegExp(`master ${number} is back`).test(said()));
-    assert.equal(said().split(`master ${number} died`).length, 2, "each death is told once");
-  }
 
   const pids = [1, 2, 3].map((number) => pidOf(dir, `master-${number}`));
   process.kill(process.pid, "SIGTERM");
