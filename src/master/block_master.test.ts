@@ -367,15 +367,16 @@ test("commitBlock() of a block whose file is gone says NOT_FOUND and keeps no pl
   await assert.rejects(master.getBlockInfo(A), (e) => isRockpoolError(e, "NOT_FOUND"));
 });
 
-test("commitBlock() of a worker that has still to register succeeds; of an unknown one it does not", async () => {
+test("commitBlock() of a worker that this master has not heard of yet is journaled; its place comes with the registration", async () => {
   const { master, namespace } = new Scene();
-  const id = master.workerIdOf(address("w1"));
+  // A master that was restarted and leads at once: the worker has its id from the others.
+  const id = new Scene().master.workerIdOf(address("w1"));
   await master.commitBlock(id, commit(A));
   assert.equal(namespace.blockLength(A), 100);
   assert.deepEqual(master.locationsOf(A), []);
-  const unknown = master.commitBlock(3n as WorkerId, commit(B));
-  await assert.rejects(unknown, (e) => isRockpoolError(e, "NOT_FOUND") && e.remedy !== "");
-  assert.equal(namespace.blockLength(B), null);
+  const held = { tierAlias: "MEM", mediumType: "MEM", blockIds: [A] };
+  assert.equal(register(master, "w1", held), id);
+  assert.equal(master.locationsOf(A)[0]?.workerId, id);
 });
 
 test("commitBlock() adds no place when the worker was lost meanwhile", async () => {

@@ -264,9 +264,8 @@ class BlockMasterOfReports implements SoftBlockMaster {
   }
 
   async commitBlock(workerId: WorkerId, block: Commit): Promise<void> {
-    // Known, not live: its answer must not depend on how far this master is with hearing of it. A worker
-    // that is not registered here is told so by its next heartbeat, and then reports the block itself.
-    if (this.#registry.find(workerId) === null) throw unknownWorker(workerId);
+    // Known or not: the answer must not depend on how far this master, perhaps just restarted, is with hearing
+    // of its workers. One that is not registered here is told so by its next heartbeat, and then reports the block.
     const { blockId, lengthBytes, tierAlias, mediumType, usedBytesOnTier } = block;
     const tier = this.#tierNumber(tierAlias, mediumType);
     await this.#namespace.commitBlock(blockId, lengthBytes);
