@@ -72,6 +72,8 @@ export class LocalCluster {
     try {
       await run(process.execPath, [CLI, ...words]);
     } catch (error) {
+      // Some of its processes may run: they end before their folder goes.
+      await run(process.execPath, [CLI, "local", "stop", "--dir", dir]).catch(() => undefined);
       await rm(dir, { recursive: true, force: true });
       const { stdout = "" } = error as { stdout?: string }; // as execFile documents it
       throw new Error(`The cluster did not start: ${stdout}`, { cause: error });
