@@ -12,7 +12,7 @@ import { BlockMasterWorkerService } from "../proto/gen/block_master.ts";
 import type { Command, WorkerNetAddress } from "../proto/gen/common.ts";
 import { CommandType } from "../proto/gen/common.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
-import type { World } from "../world/ports.ts";
+import type { Timer, World } from "../world/ports.ts";
 import type { BlockStore } from "./block_store.ts";
 import { Pause } from "./pause.ts";
 import type { BlockChange, MasterEvent, MasterState } from "./worker_api.ts";
@@ -25,6 +25,8 @@ const UNACKED_MAX = 2;
 const CHANGES_MAX = 200_000;
 /** Changes in one heartbeat; the rest follow at once. */
 const CHANGES_PER_HEARTBEAT = 20_000;
+/** A change is told this soon, ahead of the next heartbeat; what comes meanwhile goes with it. */
+const CHANGE_DELAY_MS = 20;
 /** A master that hangs is noticed after this. */
 const CALL_DEADLINE_MS = 5_000;
 const REGISTER_DEADLINE_MS = 120_000;
@@ -63,6 +65,9 @@ export class MasterLink {
   /** Blocks that the master told to remove: one at a time, behind the heartbeats. */
   #removing: Promise<void> = Promise.resolve();
   readonly #unsubscribe: () => void;
+  /** Set while a change waits to be told ahead of the next heartbeat. */
+  #soon: Timer | null = null;
+  #isBackingOff = false;
 
   constructor(deps: {
     readonly channel: RpcChannel;
@@ -121,6 +126,7 @@ export class MasterLink {
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#unsubscribe();
+    this.#soon?.cancel();
     this.#pause.end();
     this.#channel.close();
     await this.#loop;
@@ -133,9 +139,19 @@ export class MasterLink {
       kind === "added" ? [this.#removed, this.#added] : [this.#added, this.#removed];
     from.delete(blockId);
     to.add(blockId);
+    this.#tellSoon();
     if (this.#added.size + this.#removed.size <= CHANGES_MAX) return;
     this.#forgetChanges();
     this.#mustRegister = true;
+  }
+
+  /** A master that takes over must know the newest blocks; a dead one is not bothered ahead of its time. */
+  #tellSoon(): void {
+    if (this.#soon !== null || this.#isBackingOff || this.#isStopped) return;
+    this.#soon = this.#world.timers.after(CHANGE_DELAY_MS, () => {
+      this.#soon = null;
+      if (!this.#isBackingOff) this.#pause.wake();
+    });
   }
 
   #forgetChanges(): void {
@@ -152,6 +168,7 @@ export class MasterLink {
       try {
         const isMoreToSend = await this.#exchange();
         failures = 0;
+        if (this.#added.size + this.#removed.size > 0) waitMs = Math.min(waitMs, CHANGE_DELAY_MS);
         if (this.#mustRegister || isMoreToSend) waitMs = 0;
       } catch (error) {
         if (!isRockpoolError(error)) throw error;
@@ -161,6 +178,7 @@ export class MasterLink {
         failures++;
         waitMs = this.#backoffMs(failures);
       }
+      this.#isBackingOff = failures > 0;
       this.#endTurn(turn);
       if (waitMs > 0 && this.#waiters.length === 0) await this.#pause.wait(waitMs);
     }

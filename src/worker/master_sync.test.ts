@@ -41,6 +41,16 @@ test("all masters know the worker and its blocks; a dead one delays nobody and c
     { masterCount: 3 },
   ));
 
+test("a standby hears of a new block at once, not with the next heartbeat", () =>
+  withWorker(
+    async ({ masters, channel }) => {
+      await until(() => masters.every(({ registrations }) => registrations === 1));
+      await write(channel, 1);
+      await until(() => masters.every(({ blocks }) => blocks.has(id(1))));
+    },
+    { masterCount: 2, heartbeatIntervalMs: 3_600_000 },
+  ));
+
 test("a master whose answers were lost hears the changes again, without a new registration", () =>
   withWorker(async ({ master, channel }) => {
     await until(() => master.registrations === 1);

@@ -237,7 +237,11 @@ export async function until(condition: () => boolean): Promise<void> {
 
 export async function withWorker(
   work: (fixture: Fixture) => Promise<void>,
-  settings: { readonly quotaBytes?: number; readonly masterCount?: number } = {},
+  settings: {
+    readonly quotaBytes?: number;
+    readonly masterCount?: number;
+    readonly heartbeatIntervalMs?: number;
+  } = {},
 ): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "rockpool-worker-"));
   const masters = Array.from({ length: settings.masterCount ?? 1 }, () => new FakeMaster());
@@ -252,7 +256,10 @@ export async function withWorker(
   const opened: { readonly worker: WorkerProcess; readonly channel: RpcChannel }[] = [];
   const launch = async (name: string) => {
     const worker = createWorker(
-      optionsFor(join(folder, name, "alluxioworker"), masters, settings.quotaBytes),
+      {
+        ...optionsFor(join(folder, name, "alluxioworker"), masters, settings.quotaBytes),
+        heartbeatIntervalMs: settings.heartbeatIntervalMs ?? 10,
+      },
       {
         kernels: openKernels({ flavour: "wasm", arenaBytes: arenaBytesOf(SLOT_COUNT) }),
         world: nodeWorld(),
