@@ -4,44 +4,51 @@
  * with a factor of 1024 (a bare number is bytes). Units are case-insensitive and may be preceded by blanks.
  * @module
  */
-const DURATION_MS: Readonly<Record<string, number>> = {
-  "": 1,
-  ms: 1,
-  millisecond: 1,
-  s: 1000,
-  sec: 1000,
-  second: 1000,
-  m: 60_000,
-  min: 60_000,
-  minute: 60_000,
-  h: 3_600_000,
-  hr: 3_600_000,
-  hour: 3_600_000,
-  d: 86_400_000,
-  day: 86_400_000,
-};
-const SIZE_BYTES: Readonly<Record<string, number>> = {
-  "": 1,
-  b: 1,
-  k: 1024,
-  kb: 1024,
-  m: 1024 ** 2,
-  mb: 1024 ** 2,
-  g: 1024 ** 3,
-  gb: 1024 ** 3,
-  t: 1024 ** 4,
-  tb: 1024 ** 4,
-  p: 1024 ** 5,
-  pb: 1024 ** 5,
-};
+const DURATION_MS: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    "": 1,
+    ms: 1,
+    millisecond: 1,
+    s: 1000,
+    sec: 1000,
+    second: 1000,
+    m: 60_000,
+    min: 60_000,
+    minute: 60_000,
+    h: 3_600_000,
+    hr: 3_600_000,
+    hour: 3_600_000,
+    d: 86_400_000,
+    day: 86_400_000,
+  }),
+);
+const SIZE_BYTES: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    "": 1,
+    b: 1,
+    k: 1024,
+    kb: 1024,
+    m: 1024 ** 2,
+    mb: 1024 ** 2,
+    g: 1024 ** 3,
+    gb: 1024 ** 3,
+    t: 1024 ** 4,
+    tb: 1024 ** 4,
+    p: 1024 ** 5,
+    pb: 1024 ** 5,
+  }),
+);
 
-function parseWith(units: Readonly<Record<string, number>>, input: string): number | null {
+/** Beyond 2^53 the nearest safe integer is taken: such values mean "without limit". */
+function parseWith(units: ReadonlyMap<string, number>, input: string): number | null {
   const match = /^\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(input);
   if (match === null) return null;
   const [, amount = "", unit = ""] = match;
   const lower = unit.toLowerCase();
-  const factor = units[lower] ?? units[lower.replace(/s$/, "")];
-  return factor === undefined ? null : Math.trunc(Number(amount) * factor);
+  const factor = units.get(lower) ?? units.get(lower.replace(/s$/, ""));
+  if (factor === undefined) return null;
+  const value = Math.trunc(Number(amount) * factor);
+  return Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, value));
 }
 
 /** Milliseconds of a duration such as "10s"; null when the text is not one. */

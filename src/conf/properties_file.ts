@@ -83,12 +83,20 @@ export function parseProperties(text: string): PropertiesFile {
   return { properties, warnings };
 }
 
+const LINE_BREAKS = /[\n\r\t\f]/g;
+
+function letterOf(character: string): string {
+  return { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character] ?? "\\f";
+}
+
 /** A line of a site file that reads back as this key and value. */
 export function formatProperty(key: string, value: string): string {
-  const escapedKey = key.replace(/[\\=:\s#!]/g, (character) => `\\${character}`);
+  const escapedKey = key
+    .replace(/[\\=: #!]/g, (character) => `\\${character}`)
+    .replace(LINE_BREAKS, letterOf);
   const escapedValue = value
     .replaceAll("\\", "\\\\")
-    .replace(/[\n\r\t\f]/g, (c) => ({ "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c] ?? "\\f")
+    .replace(LINE_BREAKS, letterOf)
     .replace(/(^|\s)#(?=\s)/g, "$1\\u0023");
   return `${escapedKey}=${escapedValue}`;
 }

@@ -1,0 +1,10 @@
+/**
+ * Every decoder that meets bytes from a disk, a network or a person.
+ * @module
+ */
+import type { FuzzTarget } from "./fuzzer.ts";
+import { ROW_TARGETS } from "./row_targets.ts";
+import { TEXT_TARGETS } from "./text_targets.ts";
+import { WIRE_TARGETS } from "./wire_targets.ts";
+
+export const TARGETS: readonly FuzzTarget[] = [...TEXT_TARGETS, ...ROW_TARGETS, ...WIRE_TARGETS];
