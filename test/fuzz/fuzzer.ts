@@ -54,10 +54,7 @@ class TooSlow extends Error {
 
 /** A message without what it says of one input: quotations and numbers. */
 function wording(message: string): string {
-  return message
-    .replace(/".*"/gs, '""')
-    .replace(/\d+/g, "#")
-    .slice(0, 60);
+  return message.replace(/".*"/gs, '""').replace(/\d+/g, "#").slice(0, 60);
 }
 
 /** The outcome as a word; throws what is a finding. */
