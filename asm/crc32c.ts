@@ -66,15 +66,11 @@ export function init(): void {
   }
 }
 
-// @ts-ignore: AssemblyScript allows decorators here
-@inline
 function table(k: usize, byte: u32): u32 {
   return load<u32>(TABLES + (k << 10) + (byte << 2));
 }
 
 /** Four bytes of which the last has `after` bytes after it. */
-// @ts-ignore: AssemblyScript allows decorators here
-@inline
 function sliced(after: usize, word: u32): u32 {
   return (
     table(after + 3, word & 0xff) ^
@@ -102,8 +98,6 @@ function byTables(from: usize, length: usize, register: u32): u32 {
 }
 
 /** What earlier words of type T leave in the 16 bytes at `at` of the window. */
-// @ts-ignore: AssemblyScript allows decorators here
-@inline
 function eliminated<T>(at: usize): v128 {
   return v128.xor(
     v128.xor(
@@ -118,8 +112,6 @@ function eliminated<T>(at: usize): v128 {
  * Eliminates `length` bytes (a multiple of 16, more than 0) as words of type T, and writes the 209 words after
  * them, with what they received, to `tail`.
  */
-// @ts-ignore: AssemblyScript allows decorators here
-@inline
 function eliminate<T>(from: usize, length: usize, register: u32, tail: usize): void {
   const history = HISTORY_WORDS * sizeof<T>();
   // Stores are what must not straddle cache lines.

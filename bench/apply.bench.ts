@@ -9,8 +9,9 @@ import { join } from "node:path";
 import { type Path, parsePath } from "../src/common/path.ts";
 import type { KeyValueStore } from "../src/kv/kv.ts";
 import { openLmdb } from "../src/kv/lmdb_kv.ts";
-import { type Command, encodeEntry } from "../src/master/command.ts";
-import { createMasterState, type MasterState } from "../src/master/state_machine.ts";
+import type { Command } from "../src/master/command.ts";
+import { createMasterState } from "../src/master/state_machine.ts";
+import { createFile, INITIALIZE, Log } from "./commands.ts";
 import { type BenchCase, measure, report } from "./harness.ts";
 
 /** What the journal hands over at most, and what it hands over when 8 clients wait for each other. */
@@ -18,39 +19,12 @@ const BATCHES = [256, 8];
 const FILES_PER_DIRECTORY = 1000;
 
 class Driver {
-  readonly state: MasterState;
-  #index = 0;
+  readonly #log: Log;
   #file = 0;
 
   constructor(store: KeyValueStore) {
-    this.state = createMasterState({ store, onBlocksRemoved: () => {} });
-    this.run([
-      {
-        kind: "initializeNamespace",
-        rootOwner: "root",
-        rootGroup: "root",
-        rootMode: 0o755,
-        rootUfsUri: "/ufs",
-        isRootReadOnly: false,
-        isRootShared: true,
-        clusterId: "bench",
-      },
-    ]);
-  }
-
-  run(commands: readonly Command[]): void {
-    const entries = commands.map((command) => {
-      this.#index += 1;
-      const payload = encodeEntry({
-        timeMs: this.#index,
-        operationId: { high: BigInt(this.#index) * 0x9e37_79b9_7f4a_7c15n, low: 1n },
-        principal: { user: "root", groups: ["root"], isSuperuser: true },
-        command,
-      });
-      return { index: this.#index, term: 1, payload };
-    });
-    for (const result of this.state.stateMachine.apply(entries, this.#index))
-      if (!result.isOk) throw new Error(result.message);
+    this.#log = new Log(createMasterState({ store, onBlocksRemoved: () => {} }));
+    this.#log.run([INITIALIZE]);
   }
 
   nextPath(): Path {
@@ -59,12 +33,12 @@ class Driver {
   }
 
   create(count: number): void {
-    this.run(Array.from({ length: count }, () => createFile(this.nextPath())));
+    this.#log.run(Array.from({ length: count }, () => createFile(this.nextPath())));
   }
 
   createAndRemove(count: number): void {
     const paths = Array.from({ length: count / 2 }, () => this.nextPath());
-    this.run([
+    this.#log.run([
       ...paths.map(createFile),
       ...paths.map(
         (path): Command => ({ kind: "remove", path, isRecursive: false, isAlluxioOnly: false }),
@@ -76,25 +50,9 @@ class Driver {
     for (let i = 0; i < count; i++) {
       const number = (i * 7919) % this.#file;
       const path = `/d${Math.floor(number / FILES_PER_DIRECTORY)}/file-${number}`;
-      this.state.view.walk(path as Path); // made above
+      this.#log.state.view.walk(path as Path); // made above
     }
   }
-}
-
-function createFile(path: Path): Command {
-  return {
-    kind: "createFile",
-    path,
-    isRecursive: true,
-    isOverwrite: false,
-    blockSizeBytes: 64 * 1024 * 1024,
-    mode: 0o644,
-    replicationMin: 0,
-    replicationMax: -1,
-    ttlMs: -1,
-    ttlAction: "FREE",
-    xattr: {},
-  };
 }
 
 const folder = mkdtempSync(join(tmpdir(), "rockpool-apply-"));

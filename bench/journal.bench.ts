@@ -14,8 +14,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { isRockpoolError } from "../src/common/errors.ts";
-import { formatJournal } from "../src/journal/journal_folder.ts";
-import type { CommittedEntry, StateMachine } from "../src/journal/journal_system.ts";
+import { formatJournal } from "../src/journal/journal_format.ts";
+import type { CommittedEntry, StateMachine, StatePosition } from "../src/journal/journal_system.ts";
 import { RaftJournal } from "../src/journal/raft_journal.ts";
 import { workerThread } from "../src/journal/thread_port.ts";
 import { openKernels } from "../src/kernels/load.ts";
@@ -43,13 +43,21 @@ type Round = { readonly entries: number; readonly ms: number; readonly latencies
 
 /** Answers with the index, keeps nothing. */
 class Nothing implements StateMachine<number> {
-  #through = 0;
-  appliedIndex(): number {
-    return this.#through;
+  #position: StatePosition = { index: 0, term: 0, membership: null };
+  position(): StatePosition {
+    return this.#position;
   }
-  apply(entries: readonly CommittedEntry[], throughIndex: number): readonly number[] {
-    this.#through = throughIndex;
+  apply(entries: readonly CommittedEntry[], through: StatePosition): readonly number[] {
+    this.#position = through;
     return entries.map(({ index }) => index);
+  }
+  async writeImage(path: string): Promise<StatePosition> {
+    const position = this.#position;
+    writeFileSync(path, "nothing");
+    return position;
+  }
+  installImage(): Promise<StatePosition> {
+    return Promise.resolve(this.#position);
   }
 }
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { messageOf } from "./common/errors.ts";
 import { defaultHome } from "./conf/load.ts";
 import { runCli, type ShellParts } from "./shell/cli.ts";
-import type { Console } from "./shell/console.ts";
+import { type Console, Interrupted } from "./shell/console.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const home = dirname(here);
@@ -27,6 +27,8 @@ function version(): string {
 const aborter = new AbortController();
 // Every file of a tree that is copied listens to it: as many as there are streams, and no leak.
 setMaxListeners(0, aborter.signal);
+
+let isOutputGone = false;
 
 /** Resolves when standard output has room, or nobody reads it any more. */
 function roomInOutput(): Promise<void> {
@@ -46,8 +48,8 @@ function makeConsole(): Console {
   const { stdin, stdout, stderr } = process;
   const isTerminal = stdout.isTTY === true;
   return {
-    out: (text) =>
-      aborter.signal.aborted || stdout.write(text) ? Promise.resolve() : roomInOutput(),
+    // What was done before Ctrl-C took effect is still said.
+    out: (text) => (isOutputGone || stdout.write(text) ? Promise.resolve() : roomInOutput()),
     err: (text) => stderr.write(text),
     isTerminal,
     ask:
@@ -98,6 +100,7 @@ const parts: ShellParts = {
       },
     });
   },
+  journalTools: async () => (await import("./journal_tools.ts")).journalTools,
   processes: {
     mainScript,
     async formatMaster(configuration) {
@@ -114,17 +117,16 @@ async function main(): Promise<void> {
   // `rockpool fs cat x | head` closes our output: stop, and say nothing.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
+    isOutputGone = true;
     aborter.abort(error);
   });
   if (words[0] !== "local")
-    process.once("SIGINT", () => {
-      process.exitCode = 130;
-      aborter.abort(new Error("interrupted"));
-    });
-  const code = await runCli(words, makeConsole(), parts);
-  process.exitCode ??= code;
-  // Given up: whatever still waits for an answer, nobody waits for that.
-  if (aborter.signal.aborted) process.exit();
+    // Once: a second one ends us as the system does.
+    process.once("SIGINT", () => aborter.abort(new Interrupted()));
+  process.exitCode = await runCli(words, makeConsole(), parts);
+  // Given up: whatever still waits for an answer, nobody waits for that. Done: the shortest way out, on which a late
+  // Ctrl-C cannot turn the exit code of what was done into another.
+  if (aborter.signal.aborted || process.stdout.writableLength === 0) process.exit();
 }
 
 main().catch((error: unknown) => {

@@ -14,12 +14,13 @@ import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { TIER_KEYS, WorkerKeys } from "./conf/worker_keys.ts";
-import { formatJournal } from "./journal/journal_folder.ts";
+import { formatJournal } from "./journal/journal_format.ts";
 import { crc32c } from "./kernels/fallback.ts";
 import { makeFolder } from "./world/folders.ts";
 
 /** Files of the metadata store; nothing else in its folder is touched. */
-const METASTORE_FILE = /^(store\.(mdb(-lock)?|lock)|opened\.json(\.new)?)$/;
+const METASTORE_FILE =
+  /^((store(\.version-\d+)?|incoming)\.mdb(-lock)?|store\.lock|opened\.json(\.new)?)$/;
 
 /** Whether a host name means this machine, as far as that can be said without asking a name server. */
 export function isLocalHost(host: string): boolean {

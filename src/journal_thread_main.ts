@@ -7,6 +7,7 @@ import { invariant } from "./common/invariant.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import type { ToThread } from "./journal/journal_protocol.ts";
 import { JournalCore } from "./journal/journal_thread.ts";
+import { tcpTransport } from "./journal/raft_transport.ts";
 import type { ThreadWorkerData } from "./journal/thread_port.ts";
 import { openKernels } from "./kernels/load.ts";
 import { nodeWorld } from "./world/node_world.ts";
@@ -19,10 +20,13 @@ invariant(port !== null, "this script runs in a worker thread");
 // `workerThread` of thread_port.ts is the only one that starts this script.
 const { kernelFlavour } = workerData as ThreadWorkerData;
 const kernels = openKernels({ flavour: kernelFlavour, arenaBytes: ARENA_BYTES });
+const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+const world = nodeWorld();
 const core = new JournalCore({
   fileSystem: nodeFileSystem(),
-  crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
-  world: nodeWorld(),
+  crc32c,
+  world,
+  createTransport: tcpTransport(crc32c, world),
   post(message) {
     port.postMessage(message);
     // Nothing follows it: without the port, nothing holds the thread.

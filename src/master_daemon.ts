@@ -6,7 +6,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { RockpoolError } from "./common/errors.ts";
+import { EXIT, RockpoolError } from "./common/errors.ts";
 import type { BlockId } from "./common/ids.ts";
 import { electionTimes, journalMembership, rootUnderStore } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
@@ -16,21 +16,29 @@ import { MasterKeys } from "./conf/master_keys.ts";
 import { UserKeys } from "./conf/user_keys.ts";
 import { type Daemon, type DaemonContext, processUser, StartFailure } from "./daemon.ts";
 import { isLocalHost } from "./format.ts";
-import { isFormatted } from "./journal/journal_folder.ts";
+import { nodeFileSystem } from "./journal/file_system.ts";
+import { readIdentityFile } from "./journal/journal_folder.ts";
+import { isFormatted } from "./journal/journal_format.ts";
 import { exitCodeOf, type JournalEvent, type JournalTimings } from "./journal/journal_protocol.ts";
 import { RaftJournal } from "./journal/raft_journal.ts";
 import { workerThread } from "./journal/thread_port.ts";
+import { crc32c } from "./kernels/fallback.ts";
 import type { KeyValueStore } from "./kv/kv.ts";
 import { openLmdb } from "./kv/lmdb_kv.ts";
 import type { ApplyResult } from "./master/apply.ts";
+import { Backuper } from "./master/backuper.ts";
 import { createBlockMaster, type SoftBlockMaster } from "./master/block_master.ts";
 import { createFileSystemMaster, type NamespaceServices } from "./master/file_system_master.ts";
 import { OsGroupMapping, Principals } from "./master/groups.ts";
 import { STORE_SCHEMA_VERSION } from "./master/inode.ts";
 import { PersistScheduler } from "./master/persist_scheduler.ts";
+import { Restorer } from "./master/restorer.ts";
 import { createMasterState, type MasterState } from "./master/state_machine.ts";
 import { WorkerControlClient } from "./master/worker_control.ts";
+import { MasterBackups, masterHost } from "./master_backups.ts";
+import { JournalCondition, MasterJournal } from "./master_journal.ts";
 import { masterReadings } from "./master_metrics.ts";
+import { MasterRestore, requireSoundBackup } from "./master_restore.ts";
 import { masterRpcServer } from "./master_rpc.ts";
 import { MasterStatusPage } from "./master_status.ts";
 import { requireOwnPorts } from "./own_ports.ts";
@@ -77,21 +85,43 @@ export type MasterParts = {
   readonly control: WorkerControlClient;
   readonly principals: Principals;
   readonly groups: OsGroupMapping;
+  /** The journal for its administrators. */
+  readonly admin: MasterJournal;
+  readonly condition: JournalCondition;
+  readonly backups: MasterBackups;
+  readonly restore: MasterRestore;
+  /** Whether this master leads and may serve. */
+  readonly isServing: () => boolean;
 };
 
-function openJournal(context: DaemonContext, state: MasterState): RaftJournal<ApplyResult> {
+/** How loud each event of the journal is in the log; what is not named here is information. */
+const JOURNAL_LEVELS = {
+  segmentBegun: "debug",
+  peerDisconnected: "info",
+  peerDied: "info",
+  undecided: "info",
+  configurationDiffers: "warn",
+  tornTailDropped: "warn",
+  stalled: "warn",
+  checkpointFailed: "warn",
+  fetchFailed: "warn",
+  checkpointDamaged: "error",
+  repairing: "warn",
+  repairStuck: "error",
+  refusedByPeer: "warn",
+  readOnly: "error",
+  peerWiped: "error",
+  fatal: "fatal",
+} as const;
+
+function openJournal(
+  context: DaemonContext,
+  state: MasterState,
+  condition: JournalCondition,
+): RaftJournal<ApplyResult> {
   const { configuration, telemetry, world, scriptFolder } = context;
   const { members, self } = journalMembership(configuration, isLocalHost);
-  const log = telemetry.listen<JournalEvent>("journal", {
-    segmentBegun: "debug",
-    peerDisconnected: "info",
-    peerDied: "info",
-    tornTailDropped: "warn",
-    stalled: "warn",
-    readOnly: "error",
-    peerWiped: "error",
-    fatal: "fatal",
-  });
+  const log = telemetry.listen<JournalEvent>("journal", JOURNAL_LEVELS);
   const kernelFlavour = configuration.get(CommonKeys.rockpoolCore);
   return new RaftJournal<ApplyResult>({
     folder: configuration.get(MasterKeys.journalFolder),
@@ -103,8 +133,10 @@ function openJournal(context: DaemonContext, state: MasterState): RaftJournal<Ap
     world,
     connect: workerThread(new URL("journal_thread.js", scriptFolder), { kernelFlavour }),
     timings: journalTimings(configuration),
+    checkpointEntries: configuration.get(MasterKeys.checkpointPeriodEntries),
     onEvent: (event) => {
       log(event);
+      condition.onEvent(event);
       if (event.kind !== "fatal") return;
       const { exitCode, message, remedy, detail } = event;
       context.fatal(exitCode, message, { remedy, detail });
@@ -139,6 +171,7 @@ function createPersists(
 function createParts(
   context: DaemonContext,
   store: KeyValueStore,
+  stores: UnderStores,
   groups: OsGroupMapping,
   rootGroup: string,
 ): MasterParts {
@@ -151,7 +184,8 @@ function createParts(
     store,
     onBlocksRemoved: (blockIds: readonly BlockId[]) => late.blocks?.blocksRemoved(blockIds),
   });
-  const journal = openJournal(context, state);
+  const condition = new JournalCondition(() => world.clock.wallMs());
+  const journal = openJournal(context, state, condition);
   const mounted = () => [
     rootUfsUri,
     ...(state.view.isInitialized() ? state.view.mounts().rows.map((row) => row.ufsUri) : []),
@@ -159,7 +193,7 @@ function createParts(
   const namespace = createFileSystemMaster({
     journal,
     state,
-    ufs: new UnderStores().registry(mounted),
+    ufs: stores.registry(mounted),
     blocks: {
       locationsOf: (blockId) => late.blocks?.locationsOf(blockId) ?? [],
       blocksRemoved: (blockIds) => late.blocks?.blocksRemoved(blockIds),
@@ -172,6 +206,7 @@ function createParts(
       rootOwner: user,
       rootGroup,
       loadedBlockSizeBytes: configuration.get(UserKeys.blockSize),
+      awaitsRestore: configuration.get(MasterKeys.initFromBackup) !== null,
     },
     onEvent: telemetry.listen("namespace", { rootUfsDiffers: "warn", intentDelayed: "warn" }),
   });
@@ -193,7 +228,36 @@ function createParts(
     superGroup: configuration.get(CommonKeys.supergroup),
     superUser: user,
   });
-  return { store, state, journal, namespace, blocks, persists, control, principals, groups };
+  const admin = new MasterJournal({
+    context,
+    address: formatHostPort(journalMembership(configuration, isLocalHost).self),
+    journal,
+    condition,
+    restoreProgress: () => restore.progressText(),
+  });
+  const { restore, backups, isServing } = createBackups(context, stores, state, journal, namespace);
+  return {
+    ...{ store, state, journal, namespace, blocks, persists, control },
+    ...{ principals, groups, admin, condition, backups, restore, isServing },
+  };
+}
+
+/** What writes the metadata to files, and brings it back. */
+function createBackups(
+  context: DaemonContext,
+  stores: UnderStores,
+  state: MasterState,
+  journal: RaftJournal<ApplyResult>,
+  namespace: NamespaceServices,
+): Pick<MasterParts, "backups" | "restore" | "isServing"> {
+  const { configuration, world } = context;
+  const host = masterHost(configuration);
+  const restorer = new Restorer({ state, journal, world, onRestored: namespace.restored });
+  const restore = new MasterRestore({ context, stores, state, journal, restorer });
+  const isServing = () => journal.isServing() && !restore.isPending();
+  const backuper = new Backuper({ state, journal, world, host });
+  const backups = new MasterBackups({ context, stores, backuper, isServing });
+  return { restore, backups, isServing };
 }
 
 /** Follows leadership: what only a leader does begins and ends with it. */
@@ -229,6 +293,13 @@ function requireFormatted(configuration: Configuration): void {
     `The journal ${folder} (${MasterKeys.journalFolder.key}) ${existsSync(folder) ? "was never formatted" : "does not exist"}`,
     "Run `bin/rockpool init format` once on every master before the first start; it says so when that folder cannot be made",
   );
+}
+
+/** Whether the journal was formatted and has never taken part in anything. */
+function isNeverUsed(configuration: Configuration): boolean {
+  const folder = configuration.get(MasterKeys.journalFolder);
+  const { standing } = readIdentityFile(nodeFileSystem(), folder, crc32c);
+  return standing === "undecided";
 }
 
 function requireFreePorts(configuration: Configuration): Promise<void> {
@@ -278,9 +349,19 @@ class MasterDaemon implements Daemon {
     const { configuration, telemetry, world } = this.#context;
     rootUnderStore(configuration);
     requireFormatted(configuration);
+    const stores = new UnderStores();
+    if (isNeverUsed(configuration)) await requireSoundBackup(this.#context, stores);
     await requireFreePorts(configuration);
     const { store, discardReason } = openLmdb(makeMetastoreFolder(configuration), {
       schemaVersion: STORE_SCHEMA_VERSION,
+      onLockTakenOver: (pid) =>
+        telemetry.logger.log("info", "main", "metastoreLockTakenOver", { pid }),
+      onDamage: (reason) =>
+        this.#context.fatal(EXIT.metadataDamaged, "the metadata is damaged", {
+          reason,
+          remedy:
+            "Start this master again: its metadata is then rebuilt from its checkpoint and its journal. Check the disk",
+        }),
     });
     if (discardReason !== null)
       telemetry.logger.log("warn", "main", "metadata is rebuilt from the journal", {
@@ -289,7 +370,7 @@ class MasterDaemon implements Daemon {
     const user = processUser(configuration);
     const groups = new OsGroupMapping(world.clock);
     const [rootGroup = user] = await groups.groupsOf(user);
-    const parts = createParts(this.#context, store, groups, rootGroup);
+    const parts = createParts(this.#context, store, stores, groups, rootGroup);
     this.#parts = parts;
     followLeadership(parts, this.#context);
     const page = new MasterStatusPage(this.#context, parts);
@@ -314,6 +395,8 @@ class MasterDaemon implements Daemon {
       configuration.get(MasterKeys.rpcPort),
     );
     await startJournal(parts.journal);
+    parts.admin.watch();
+    parts.backups.startDaily();
     this.#checkWorkers(parts, world);
     const { lastIndex, appliedIndex } = parts.journal.status();
     return { rpcPort, webPort: web.port, lastIndex, appliedIndex };
@@ -331,6 +414,8 @@ class MasterDaemon implements Daemon {
   async stop(): Promise<void> {
     const { configuration } = this.#context;
     this.#checks?.cancel();
+    this.#parts?.admin.close();
+    this.#parts?.backups.close();
     // The leader first hands over, so that clients find the next one while the calls under way end.
     await this.#parts?.journal.close();
     await this.#rpc?.close(configuration.get(MasterKeys.shutdownGrace));

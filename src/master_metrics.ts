@@ -20,7 +20,7 @@ const OPERATIONS: readonly (readonly [string, string])[] = [
 ];
 
 export function masterReadings(
-  { blocks, journal, persists }: MasterParts,
+  { blocks, journal, persists, admin, condition }: MasterParts,
   metrics: Pick<Metrics, "callCount">,
 ): readonly Reading[] {
   const live = () => blocks.workers().filter(({ isLive }) => isLive);
@@ -47,6 +47,42 @@ export function masterReadings(
     ["Master.EmbeddedJournalCommitIndex", "Last entry committed", () => status().commitIndex],
     ["Master.EmbeddedJournalLastAppliedIndex", "Last entry applied", () => status().appliedIndex],
     ["Master.EmbeddedJournalTerm", "Number of the election", () => status().term],
+    [
+      "Master.EmbeddedJournalLastSnapshotLastIndex",
+      "Last entry in the newest checkpoint",
+      () => admin.checkpointSeen?.index ?? 0,
+    ],
+    [
+      "Master.JournalLastCheckPointTime",
+      "When the newest checkpoint was made, in ms since 1970",
+      () => admin.checkpointSeen?.timeMs ?? 0,
+    ],
+    [
+      "Master.JournalEntriesSinceCheckPoint",
+      "Entries applied since the newest checkpoint",
+      () => Math.max(0, status().appliedIndex - (admin.checkpointSeen?.index ?? 0)),
+    ],
+    ["Master.JournalFreeBytes", "Room on the journal's disk", () => admin.roomSeen.freeBytes],
+    [
+      "Master.JournalFreePercent",
+      "The same of all of it, in per cent",
+      () => (100 * admin.roomSeen.freeBytes) / Math.max(1, admin.roomSeen.totalBytes),
+    ],
+    [
+      "Rockpool.JournalApplyLag",
+      "Committed entries that are not applied yet",
+      () => Math.max(0, status().commitIndex - status().appliedIndex),
+    ],
+    [
+      "Rockpool.JournalRepairs",
+      "Damaged parts of the journal that were got back from peers since the start",
+      () => condition.repairCount,
+    ],
+    [
+      "Rockpool.JournalDamaged",
+      "1 while part of the journal is damaged and not got back yet",
+      () => Number(condition.promisedIndex !== null),
+    ],
     [
       "Master.AsyncPersistsRunning",
       "Files on their way to the under store",

@@ -2,7 +2,6 @@
  * A master's RPC port: the services, what they need of the other parts, and who may call them.
  * @module
  */
-import { RockpoolError } from "./common/errors.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { parseHostPort } from "./conf/key_spec.ts";
@@ -85,22 +84,17 @@ function servicePorts(
   readings: readonly Reading[],
 ): MasterServicePorts {
   const { configuration, world } = context;
-  const { namespace, blocks, journal, principals, state } = parts;
+  const { namespace, blocks, principals, state } = parts;
   return {
     fileSystem: namespace.fileSystem,
     blocks,
-    isServing: () => journal.isServing(),
+    isServing: parts.isServing,
     principalOf: ({ user }) => principals.principalOf(user),
     pinnedFileIds: () => pinnedFileIds(state.view),
     clusterDefaults: clusterDefaults(configuration),
     masterFacts: () => masterFacts(context, parts, page),
-    checkpoint: () => {
-      throw new RockpoolError(
-        "INVALID_ARGUMENT",
-        "Checkpoints of the journal are not supported by this version of Rockpool",
-        "Nothing needs to be done: a restart reads only what the metadata does not hold yet",
-      );
-    },
+    journal: parts.admin,
+    backups: parts.backups.jobs,
     metrics: () => new Map(readings.map(({ name, kind, read }) => [name, { kind, value: read() }])),
     clearMetrics: () => {}, // what Prometheus counts must not go back
     nowMs: () => world.clock.wallMs(),

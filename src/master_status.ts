@@ -2,11 +2,12 @@
  * What a master says of itself and of its cluster: for the status page and for clients that ask.
  * @module
  */
-import { masterRpcAddresses, masterWebAddresses } from "./conf/cluster.ts";
+import { journalMembership, masterRpcAddresses, masterWebAddresses } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import type { DaemonContext } from "./daemon.ts";
+import { isLocalHost } from "./format.ts";
 import type { JournalMember, JournalStatus } from "./journal/journal_system.ts";
 import type { WorkerInfo } from "./master/api.ts";
 import type { MasterParts } from "./master_daemon.ts";
@@ -32,7 +33,7 @@ export class MasterStatusPage {
   status(): MasterStatus {
     const { configuration, world } = this.#context;
     const journal = this.#parts.journal.status();
-    const members = journal.members.map((member, at) => this.#member(member, at, journal));
+    const members = journal.members.map((member) => this.#member(member, journal));
     const self = members.find(({ isSelf }) => isSelf);
     const { role, isServing, term, commitIndex, appliedIndex } = journal;
     return {
@@ -52,9 +53,15 @@ export class MasterStatusPage {
     };
   }
 
-  /** Members come in the order of the journal addresses, as the RPC and web addresses do. */
-  #member(member: JournalMember, at: number, journal: JournalStatus): MemberStatus {
+  /**
+   * The RPC and web addresses come in the order of the configured journal addresses. A member that was added since is
+   * taken to have the same ports as this master.
+   */
+  #member(member: JournalMember, journal: JournalStatus): MemberStatus {
     const { configuration } = this.#context;
+    const at = journalMembership(configuration, isLocalHost)
+      .members.map(formatHostPort)
+      .indexOf(member.address);
     const { address, isSelf, isLeader, isAvailable, matchIndex } = member;
     const host = address.slice(0, address.lastIndexOf(":"));
     const rpc = masterRpcAddresses(configuration)[at];

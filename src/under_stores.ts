@@ -4,6 +4,7 @@
  */
 import { RockpoolError } from "./common/errors.ts";
 import { LocalUnderFileSystem } from "./ufs/local_ufs.ts";
+import type { TemporaryNotes } from "./ufs/temporary_files.ts";
 import { pathWithinStore, type UfsRegistry } from "./ufs/ufs_uri.ts";
 import type { UnderFileSystem } from "./ufs/under_file_system.ts";
 
@@ -20,13 +21,19 @@ function localPath(uri: string): string {
 /** One store for each root that is asked for, and the same one each time. */
 export class UnderStores {
   readonly #byRoot = new Map<string, UnderFileSystem>();
+  readonly #notes: TemporaryNotes | null;
+
+  /** @param notes of unfinished files; null where a crash may leave them */
+  constructor(notes: TemporaryNotes | null = null) {
+    this.#notes = notes;
+  }
 
   /** The store that lives below a root. @throws RockpoolError INVALID_ARGUMENT for a scheme that is not known */
   at(rootUri: string): UnderFileSystem {
     const root = localPath(rootUri);
     let store = this.#byRoot.get(root);
     if (store === undefined) {
-      store = new LocalUnderFileSystem(root);
+      store = new LocalUnderFileSystem(root, { notes: this.#notes });
       this.#byRoot.set(root, store);
     }
     return store;

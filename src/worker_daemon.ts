@@ -25,6 +25,7 @@ import { OsGroupMapping } from "./master/groups.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
 import type { Reading } from "./telemetry/metrics.ts";
+import { TemporaryFiles } from "./ufs/temporary_files.ts";
 import { UnderStores } from "./under_stores.ts";
 import { askForLeader } from "./web/leader_client.ts";
 import { workerHandler } from "./web/pages.ts";
@@ -46,6 +47,8 @@ const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 const PIN_INTERVAL_MS = 1000;
 /** A page is not worth a longer wait for a master that hangs. */
 const ASK_TIMEOUT_MS = 500;
+/** In the first folder of cached blocks; see ufs/temporary_files.ts. */
+const TEMPORARIES_FOLDER = "unfinished";
 export const BUILD_REVISION = "rockpool";
 
 function required<T>(value: T | null, key: string): T {
@@ -166,6 +169,7 @@ class WorkerDaemon implements Daemon {
   readonly #context: DaemonContext;
   readonly #worker: WorkerProcess;
   readonly #options: WorkerOptions;
+  readonly #temporaries: TemporaryFiles;
   #web: WebServer | null = null;
 
   constructor(context: DaemonContext) {
@@ -181,7 +185,9 @@ class WorkerDaemon implements Daemon {
       blockQuarantined: "error",
     });
     const flavour = configuration.get(CommonKeys.rockpoolCore);
-    const stores = new UnderStores();
+    const [home] = this.#options.tiers.flatMap(({ directories }) => directories);
+    this.#temporaries = new TemporaryFiles(join(home?.path ?? "", TEMPORARIES_FOLDER));
+    const stores = new UnderStores(this.#temporaries);
     this.#worker = createWorker(this.#options, {
       kernels: openKernels({ flavour, arenaBytes: arenaBytesOf(SLOT_COUNT) }),
       world,
@@ -195,9 +201,12 @@ class WorkerDaemon implements Daemon {
   }
 
   async start() {
-    await this.#prepare();
-    const { rpcPort } = await this.#worker.start();
     const { configuration, telemetry } = this.#context;
+    await this.#prepare();
+    if (await this.#temporaries.open())
+      void this.#removeLeftovers(); // a store that hangs holds up nobody
+    else telemetry.logger.log("warn", "worker", "another worker uses the same folders", {});
+    const { rpcPort } = await this.#worker.start();
     for (const reading of workerReadings(this.#worker)) telemetry.metrics.serve(reading);
     this.#web = await startWebServer({
       bindHost: configuration.get(WorkerKeys.webBindHost),
@@ -236,8 +245,19 @@ class WorkerDaemon implements Daemon {
         makeFolder(path, `cached blocks (${key})`, `Set ${key} to folders that this user may make`);
   }
 
+  /** What a worker on the same folders had begun in the under store when it was killed. */
+  async #removeLeftovers(): Promise<void> {
+    const { logger } = this.#context.telemetry;
+    const { removed, failures } = await this.#temporaries.removeLeftovers();
+    if (removed.length > 0)
+      logger.log("info", "worker", "removed unfinished files of the under store", { removed });
+    if (failures.length > 0)
+      logger.log("warn", "worker", "cannot remove unfinished files", { failures });
+  }
+
   async stop(): Promise<void> {
     await this.#worker.stop();
+    this.#temporaries.close();
     await this.#web?.close();
   }
 

@@ -18,6 +18,7 @@ import { isRockpoolError } from "../src/common/errors.ts";
 import { loadConfiguration } from "../src/conf/load.ts";
 import { impersonationRules } from "../src/daemon.ts";
 import { formatMaster, formatWorker, isLocalHost } from "../src/format.ts";
+import { MasterBackups, openBackup } from "../src/master_backups.ts";
 import { UnderStores } from "../src/under_stores.ts";
 
 let home = "";
@@ -97,4 +98,102 @@ test("impersonationRules() reads users and groups by connection user, dots and a
     hive: { users: ["a", "b"], groups: ["*"] },
     "svc.x": { users: ["*"], groups: [] },
   });
+});
+
+/** Backups of a master without rows, on a day that the test makes pass. */
+function backupsOf(definitions: readonly string[]) {
+  let nowMs = Date.UTC(2026, 10, 21, 4, 0);
+  const timers: { readonly atMs: number; readonly callback: () => void }[] = [];
+  const logged: string[] = [];
+  const backups = new MasterBackups({
+    context: {
+      configuration: configure([
+        `alluxio.master.mount.table.root.ufs=${home}/under`,
+        "alluxio.master.hostname=m1",
+        ...definitions,
+      ]),
+      world: {
+        clock: { monotonicMs: () => nowMs, wallMs: () => nowMs },
+        random: { uint32: () => 0 },
+        timers: {
+          after(delayMs, callback) {
+            timers.push({ atMs: nowMs + delayMs, callback });
+            return { cancel: () => void timers.splice(0) };
+          },
+          soon: () => {},
+        },
+      },
+      telemetry: {
+        logger: { log: (_level, _part, event) => void logged.push(event), flush: () => {} },
+      },
+    },
+    stores: new UnderStores(),
+    backuper: {
+      async backup(sink, onProgress) {
+        await sink.write(Uint8Array.of(1, 2, 3));
+        onProgress?.(1);
+        const position = { index: 1, term: 1, membership: null };
+        return { entryCount: 1, rowCount: 2, digest: Uint8Array.of(9), position };
+      },
+    },
+    isServing: () => true,
+  });
+  return {
+    backups,
+    logged,
+    /** Until the next timer fires, and what it began is over. */
+    async nextTimer() {
+      const due = timers.shift();
+      if (due === undefined) return null;
+      nowMs = due.atMs;
+      const before = logged.length;
+      due.callback();
+      while (logged.length === before) await new Promise((fulfil) => setTimeout(fulfil, 1));
+      return new Date(nowMs).toISOString();
+    },
+  };
+}
+
+test("MasterBackups writes below the root's under store or onto the own disk, and takes no other place", async () => {
+  const { backups } = backupsOf([]);
+  const over = async (directory: string | null, isLocal: boolean) =>
+    backups.jobs.over(backups.jobs.begin({ directory, isLocal }).id);
+  const inStore = await over(null, false);
+  assert.equal(inStore.state, "completed");
+  const uri = inStore.state === "completed" ? inStore.uri : "";
+  const name = `alluxio-backup-2026-11-21-${Date.UTC(2026, 10, 21, 4, 0)}.rockpool`;
+  assert.equal(uri, `${home}/under/alluxio_backups/${name}`);
+  assert.deepEqual([...readFileSync(uri)], [1, 2, 3]);
+  const reader = await openBackup(new UnderStores(), `file://${uri}`);
+  assert.equal(await reader.read(new Uint8Array(8), 0), 3);
+  await reader.close();
+  await over(`${home}/own`, true);
+  assert.deepEqual(readdirSync(join(home, "own")), [name]);
+  for (const directory of ["relative", "/a/../../b"]) {
+    const refused = await over(directory, false);
+    assert.ok(refused.state === "failed" && refused.error.status === "INVALID_ARGUMENT");
+  }
+});
+
+test("MasterBackups makes one a day at the configured time, and keeps as many as configured", async () => {
+  const { backups, nextTimer, logged } = backupsOf([
+    "alluxio.master.daily.backup.enabled=true",
+    "alluxio.master.daily.backup.time=05:30",
+    "alluxio.master.daily.backup.files.retained=2",
+  ]);
+  const foreign = file("under/alluxio_backups/notes.txt");
+  backups.startDaily();
+  const kept = () =>
+    readdirSync(join(home, "under/alluxio_backups")).filter((name) => name.endsWith(".rockpool"));
+  assert.equal(await nextTimer(), "2026-11-21T05:30:00.000Z");
+  assert.equal(await nextTimer(), "2026-11-22T05:30:00.000Z");
+  assert.equal(await nextTimer(), "2026-11-23T05:30:00.000Z");
+  while (!logged.includes("oldBackupRemoved")) await new Promise((fulfil) => setTimeout(fulfil, 1));
+  while (kept().length > 2) await new Promise((fulfil) => setTimeout(fulfil, 1));
+  assert.deepEqual(
+    kept().map((name) => /-(\d+-\d+-\d+)-/.exec(name)?.[1]),
+    ["2026-11-22", "2026-11-23"],
+  );
+  assert.ok(existsSync(foreign));
+  backups.close();
 });

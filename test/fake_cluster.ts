@@ -43,6 +43,8 @@ export class FakeWorker {
   failReadAfterBytes: number | null = null;
   /** What reads are answered with. */
   readFailure: RockpoolError | null = null;
+  /** Told of each read that begins. */
+  onRead: (() => void) | null = null;
   failWriteAfterBytes: number | null = null;
   failCommit = false;
   /** Reads end with OK after this many bytes. */
@@ -115,6 +117,7 @@ export class FakeWorker {
     const iterator = requests[Symbol.asyncIterator]();
     const first = (await iterator.next()).value as ReadRequest; // a stream begins with a request
     this.reads.push(first);
+    this.onRead?.();
     if (this.readFailure !== null) throw this.readFailure;
     const { offset = 0, length = 0 } = first;
     const bytes = this.#bytesOf(first).subarray(offset, offset + length);
@@ -157,6 +160,7 @@ export class FakeWorker {
           throw new RockpoolError("UNAVAILABLE", `${this.name} is going down`);
       }
       if (!mayCommit) throw new RockpoolError("CANCELLED", "Nothing was committed");
+      await this.cluster.atPoint?.("WriteBlock", "came");
       if (this.failCommit) throw new RockpoolError("UNAVAILABLE", `${this.name} cannot commit`);
     } catch (error) {
       this.droppedWrites += 1;
@@ -165,6 +169,7 @@ export class FakeWorker {
     const bytes = Buffer.concat(pieces);
     if (ufsPath !== null) this.cluster.ufs.set(ufsPath, bytes);
     else this.blocks.set(id, bytes);
+    await this.cluster.atPoint?.("WriteBlock", "done");
   }
 }
 
@@ -196,6 +201,8 @@ export class FakeCluster {
   leader = 0;
   /** The next call of this method is done and its answer lost. */
   loseAnswerOf: string | null = null;
+  /** Waited for at points of a call of this method: when it came and nothing is done, and before its answer leaves. */
+  atPoint: ((method: string, point: "came" | "done") => Promise<void> | undefined) | null = null;
   readonly #results = new Map<string, unknown>();
   readonly #servers: GrpcServer[] = [];
   #nextContainer = 1n;
@@ -383,14 +390,17 @@ export class FakeCluster {
               return {};
             });
           }),
-          unary(files.CreateFile, ({ path = "", options }) => {
+          unary(files.CreateFile, async ({ path = "", options }) => {
             leading();
-            return this.#once("CreateFile", options?.commonOptions?.operationId, () => {
+            await this.atPoint?.("CreateFile", "came");
+            const answer = this.#once("CreateFile", options?.commonOptions?.operationId, () => {
               if (this.files.has(path))
                 throw new RockpoolError("ALREADY_EXISTS", `${path} already exists`);
               this.files.set(path, this.#newFile(false, options?.blockSizeBytes ?? 0));
               return { fileInfo: this.#info(path) };
             });
+            await this.atPoint?.("CreateFile", "done");
+            return answer;
           }),
           unary(files.GetNewBlockIdForFile, ({ path = "" }) => {
             leading();
@@ -401,9 +411,10 @@ export class FakeCluster {
             file.blocks.push(id);
             return { id };
           }),
-          unary(files.CompleteFile, ({ path = "", options }) => {
+          unary(files.CompleteFile, async ({ path = "", options }) => {
             leading();
-            return this.#once("CompleteFile", options?.commonOptions?.operationId, () => {
+            await this.atPoint?.("CompleteFile", "came");
+            const answer = this.#once("CompleteFile", options?.commonOptions?.operationId, () => {
               const file = this.files.get(path);
               if (file === undefined)
                 throw new RockpoolError("NOT_FOUND", `Path "${path}" does not exist.`);
@@ -416,14 +427,19 @@ export class FakeCluster {
               file.wantsPersist = options?.asyncPersistOptions !== undefined;
               return {};
             });
+            await this.atPoint?.("CompleteFile", "done");
+            return answer;
           }),
-          unary(files.Remove, ({ path = "", options }) => {
+          unary(files.Remove, async ({ path = "", options }) => {
             leading();
-            return this.#once("Remove", options?.commonOptions?.operationId, () => {
+            await this.atPoint?.("Remove", "came");
+            const answer = this.#once("Remove", options?.commonOptions?.operationId, () => {
               if (!this.files.delete(path))
                 throw new RockpoolError("NOT_FOUND", `Path "${path}" does not exist.`);
               return {};
             });
+            await this.atPoint?.("Remove", "done");
+            return answer;
           }),
         ],
       },

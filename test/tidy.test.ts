@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   conf: ["common"],
   telemetry: WORDS,
   kernels: ["common"],
-  kv: WORDS,
+  kv: [...WORDS, "kernels"],
   proto: ["common", "rpc"],
   raft: WORDS,
   rpc: BASE,

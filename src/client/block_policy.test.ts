@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { addressKey, readSources, type WorkerView, workerForWrite } from "./block_policy.ts";
-import type { WorkerAddress } from "./file_status.ts";
 
 const MB = 1024 * 1024;
 const first = { uint32: () => 0 };
 
-function address(host: string, dataPort = 29_999): WorkerAddress {
+function address(host: string, dataPort = 29_999): WorkerNetAddress {
   return {
     host,
     containerHost: "",

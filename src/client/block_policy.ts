@@ -4,12 +4,13 @@
  * a client without a local worker a choice by hash, so that all clients fill one cache, not many.
  * @module
  */
+
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import type { Random } from "../world/ports.ts";
-import type { WorkerAddress } from "./file_status.ts";
 
 export type WorkerView = {
   readonly id: bigint;
-  readonly address: WorkerAddress;
+  readonly address: WorkerNetAddress;
   readonly isLive: boolean;
   readonly capacityBytes: number;
   readonly usedBytes: number;
@@ -19,16 +20,16 @@ export type WorkerView = {
 export type Locality = ReadonlySet<string>;
 
 /** One name for a worker in sets and messages. */
-export function addressKey(address: WorkerAddress): string {
+export function addressKey(address: WorkerNetAddress): string {
   return `${connectHost(address)}:${address.dataPort}`;
 }
 
 /** Where to connect: the container's name when the worker runs in one. */
-export function connectHost(address: WorkerAddress): string {
+export function connectHost(address: WorkerNetAddress): string {
   return address.containerHost === "" ? address.host : address.containerHost;
 }
 
-export function isLocal(address: WorkerAddress, here: Locality): boolean {
+export function isLocal(address: WorkerNetAddress, here: Locality): boolean {
   if (here.has(address.host)) return true;
   return address.tiers.some((tier) => tier.name === "node" && here.has(tier.value));
 }
@@ -75,7 +76,7 @@ export function workerForWrite(
 
 /** A worker to read a block from. `isHolder`: it has the block; else it would read the under store. */
 export type ReadSource = {
-  readonly address: WorkerAddress;
+  readonly address: WorkerNetAddress;
   readonly isHolder: boolean;
   readonly isLocal: boolean;
 };
@@ -86,7 +87,7 @@ export type ReadSource = {
  * with the one that the block's id falls on.
  */
 export function readSources(
-  block: { readonly id: bigint; readonly holders: readonly WorkerAddress[] },
+  block: { readonly id: bigint; readonly holders: readonly WorkerNetAddress[] },
   choice: {
     readonly workers: readonly WorkerView[];
     readonly here: Locality;

@@ -7,11 +7,12 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { BlockWorker, type ReadRequestInit } from "../proto/gen/block_worker.ts";
 import type { OpenUfsBlockOptionsInit } from "../proto/gen/protocol.ts";
 import { addressKey, type ReadSource, readSources } from "./block_policy.ts";
 import { type ClientContext, cancelled, pause, throwIfAborted, within } from "./context.ts";
-import type { FileStatus, ReadType, WorkerAddress } from "./file_status.ts";
+import type { FileStatus, ReadType } from "./file_status.ts";
 import type { Signal } from "./master_client.ts";
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -40,7 +41,7 @@ export type BlockRange = {
  */
 async function* readFromWorker(
   context: ClientContext,
-  address: WorkerAddress,
+  address: WorkerNetAddress,
   request: ReadRequestInit & { readonly offset: number; readonly length: number },
   signal: Signal,
 ): AsyncGenerator<Uint8Array, void, undefined> {

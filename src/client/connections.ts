@@ -2,11 +2,12 @@
  * The ports of this library filled in with gRPC.
  * @module
  */
+
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type BidiCall, type Credentials, openChannel, type RpcChannel } from "../rpc/channel.ts";
 import { MasterChannel } from "../rpc/master_channel.ts";
 import type { MethodShape } from "../rpc/service.ts";
 import { addressKey, connectHost } from "./block_policy.ts";
-import type { WorkerAddress } from "./file_status.ts";
 import type { Signal } from "./master_client.ts";
 import type { MasterPort, WorkerPort } from "./ports.ts";
 
@@ -27,10 +28,11 @@ class MasterConnection implements MasterPort {
     method: MethodShape<Q, S, QInit, SInit>,
     request: QInit,
     signal: Signal,
+    settleMs?: number,
   ): Promise<S> {
     // TypeScript cannot see through NoInfer of a type parameter; it is the same type.
     const given = request as NoInfer<QInit>;
-    return this.#channel.unary(method, given, { signal: signal ?? undefined });
+    return this.#channel.unary(method, given, { signal: signal ?? undefined, settleMs });
   }
 
   stream<Q, S, QInit, SInit>(
@@ -79,7 +81,7 @@ class WorkerConnections implements WorkerPort {
     this.#auth = auth;
   }
 
-  #channel(address: WorkerAddress): RpcChannel {
+  #channel(address: WorkerNetAddress): RpcChannel {
     const key = addressKey(address);
     const known = this.#channels.get(key);
     if (known !== undefined) return known;
@@ -95,7 +97,7 @@ class WorkerConnections implements WorkerPort {
   }
 
   bidi<Q, S, QInit, SInit>(
-    address: WorkerAddress,
+    address: WorkerNetAddress,
     method: MethodShape<Q, S, QInit, SInit>,
     signal: Signal,
   ): Promise<BidiCall<QInit, S>> {
@@ -103,7 +105,7 @@ class WorkerConnections implements WorkerPort {
   }
 
   unary<Q, S, QInit, SInit>(
-    address: WorkerAddress,
+    address: WorkerNetAddress,
     method: MethodShape<Q, S, QInit, SInit>,
     request: QInit,
     timeoutMs: number,

@@ -18,6 +18,8 @@ export type Patience = {
   readonly workerSearchMs: number;
   /** How long to wait when there is no worker at all that could serve: one may just be starting. */
   readonly workerAbsenceMs: number;
+  /** How long a caller who gives up is held until it is known what became of a file that was being made or completed. */
+  readonly settleMs: number;
 };
 
 export const DEFAULT_PATIENCE: Patience = {
@@ -27,6 +29,8 @@ export const DEFAULT_PATIENCE: Patience = {
   commitMs: 300_000,
   workerSearchMs: 60_000,
   workerAbsenceMs: 10_000,
+  // A new leader answers within a second; a file whose fate is not known has to be looked for by hand.
+  settleMs: 5000,
 };
 
 export type ClientContext = {

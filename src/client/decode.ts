@@ -2,12 +2,14 @@
  * Wire messages into this library's types: the one place where absent fields get their meaning.
  * @module
  */
+
+import type { PersistenceState, WorkerNetAddress } from "../common/file_facts.ts";
 import type { WorkerInfo } from "../proto/gen/block_master.ts";
 import type {
   NetAddress,
+  WorkerNetAddress as WireAddress,
   BlockInfo as WireBlockInfo,
   BlockLocation as WireBlockLocation,
-  WorkerNetAddress,
 } from "../proto/gen/common.ts";
 import { TtlAction as WireTtlAction } from "../proto/gen/common.ts";
 import type { FileInfo, MountPointInfo } from "../proto/gen/file_system_master.ts";
@@ -18,9 +20,7 @@ import type {
   FileBlock,
   FileStatus,
   MountPoint,
-  PersistenceState,
   TtlAction,
-  WorkerAddress,
   WorkerStatus,
 } from "./file_status.ts";
 
@@ -36,7 +36,7 @@ function ttlActionOf(value: number | undefined): TtlAction {
   return value === WireTtlAction.DELETE_ALLUXIO ? "DELETE_ALLUXIO" : "DELETE";
 }
 
-export function workerAddressOf(wire: WorkerNetAddress | undefined): WorkerAddress {
+export function workerAddressOf(wire: WireAddress | undefined): WorkerNetAddress {
   return {
     host: wire?.host ?? "",
     containerHost: wire?.containerHost ?? "",

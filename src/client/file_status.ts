@@ -2,20 +2,16 @@
  * What the masters say about a file or directory, in this library's own words.
  * @module
  */
-
-export type WorkerAddress = {
-  readonly host: string;
-  readonly containerHost: string;
-  readonly rpcPort: number;
-  readonly dataPort: number;
-  readonly webPort: number;
-  readonly domainSocketPath: string;
-  readonly tiers: readonly { readonly name: string; readonly value: string }[];
-};
+import type {
+  FileFacts,
+  TtlAction as MasterTtlAction,
+  MountPointFacts,
+  WorkerNetAddress,
+} from "../common/file_facts.ts";
 
 export type BlockLocation = {
   readonly workerId: bigint;
-  readonly address: WorkerAddress;
+  readonly address: WorkerNetAddress;
   readonly tierAlias: string;
   readonly mediumType: string;
 };
@@ -29,43 +25,17 @@ export type FileBlock = {
   readonly locations: readonly BlockLocation[];
 };
 
-export type PersistenceState = "NOT_PERSISTED" | "TO_BE_PERSISTED" | "PERSISTED" | "LOST";
-export type TtlAction = "DELETE" | "FREE" | "DELETE_ALLUXIO";
+/** The masters of this version have the first two. */
+export type TtlAction = MasterTtlAction | "DELETE_ALLUXIO";
 
-export type FileStatus = {
+export type FileStatus = FileFacts & {
   readonly id: bigint;
-  readonly name: string;
   readonly path: string;
-  readonly ufsPath: string;
-  readonly isDirectory: boolean;
-  /** False while a file is being written: its length is not known yet. True for directories. */
-  readonly isCompleted: boolean;
-  readonly isPinned: boolean;
-  readonly isMountPoint: boolean;
   readonly isPersisted: boolean;
   readonly isCacheable: boolean;
-  readonly mountId: bigint;
-  /** Of a directory: the number of its children. */
-  readonly lengthBytes: number;
-  readonly blockSizeBytes: number;
-  readonly createdMs: number;
-  readonly modifiedMs: number;
-  readonly accessedMs: number;
-  /** -1: never. */
-  readonly ttlMs: number;
   readonly ttlAction: TtlAction;
-  readonly owner: string;
-  readonly group: string;
-  /** Posix bits. */
-  readonly mode: number;
   /** An access list beyond the mode's nine bits exists. */
   readonly hasExtendedAcl: boolean;
-  readonly persistence: PersistenceState;
-  readonly replicationMin: number;
-  readonly replicationMax: number;
-  readonly inAlluxioPercentage: number;
-  readonly inMemoryPercentage: number;
-  readonly ufsFingerprint: string;
   readonly pinnedMedia: readonly string[];
   readonly xattr: ReadonlyMap<string, Uint8Array>;
   readonly blocks: readonly FileBlock[];
@@ -94,22 +64,14 @@ export function storesInUfs(writeType: WriteType): boolean {
   return writeType === "CACHE_THROUGH" || writeType === "THROUGH";
 }
 
-export type MountPoint = {
+export type MountPoint = MountPointFacts & {
   readonly path: string;
-  readonly mountId: bigint;
-  readonly ufsUri: string;
-  readonly ufsType: string;
-  /** -1 when the store does not say. */
-  readonly ufsCapacityBytes: number;
-  readonly ufsUsedBytes: number;
-  readonly isReadOnly: boolean;
-  readonly isShared: boolean;
   readonly properties: ReadonlyMap<string, string>;
 };
 
 export type WorkerStatus = {
   readonly id: bigint;
-  readonly address: WorkerAddress;
+  readonly address: WorkerNetAddress;
   readonly isLive: boolean;
   /** The master's own word: LIVE, LOST, … */
   readonly state: string;

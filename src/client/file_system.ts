@@ -25,6 +25,7 @@ import {
   type ClientContext,
   DEFAULT_PATIENCE,
   type Patience,
+  throwIfAborted,
   WorkerDirectory,
   within,
 } from "./context.ts";
@@ -135,6 +136,21 @@ function addressesOf(options: ConnectOptions): readonly string[] {
   const text = typeof masters === "string" ? masters : masters.join(",");
   const authority = text.includes("://") ? parseUri(text).authority : parseAuthority(text);
   return resolveMasters(authority, [], property);
+}
+
+/** Resolves once a stream that was destroyed has cleaned up. */
+async function closed(stream: FileOutStream): Promise<void> {
+  if (stream.closed) return;
+  stream.on("error", () => undefined); // the caller is told by `fate`
+  await new Promise<void>((resolve) => stream.once("close", resolve));
+}
+
+function mayBeThere(path: string): RockpoolError {
+  return new RockpoolError(
+    "UNKNOWN",
+    `Cannot tell whether an incomplete file was left at ${path}: the masters did not answer`,
+    `Look with fs ls ${path}`,
+  );
 }
 
 function signalOf(options: CallOptions): AbortSignal | null {
@@ -249,7 +265,10 @@ export class FileSystem {
    *
    *     const out = await files.createFile("/log", { writeType: "CACHE_THROUGH" });
    *     await pipeline(createReadStream("local.log"), out);
-   * @throws RockpoolError ALREADY_EXISTS unless `isOverwrite`
+   *
+   * A signal that fires before the last byte was given leaves no file, also when it fires while the file is made.
+   * @throws RockpoolError ALREADY_EXISTS unless `isOverwrite`; UNKNOWN when the signal fired and it is not known whether
+   *   the file was made
    */
   async createFile(path: string, options: CreateFileOptions = {}): Promise<FileOutStream> {
     const writeType = options.writeType ?? this.#defaults.writeType;
@@ -268,11 +287,19 @@ export class FileSystem {
         ttlAction: options.ttlAction ?? "FREE",
       },
       signal,
+      this.#context.patience.settleMs,
     );
-    return new FileOutStream(this.#context, status, { writeType, signal });
+    const out = new FileOutStream(this.#context, status, { writeType, signal });
+    if (signal?.aborted === true) {
+      // Given up while the master made it.
+      await closed(out);
+      if (out.fate === "unknown") throw mayBeThere(status.path);
+      throwIfAborted(signal);
+    }
+    return out;
   }
 
-  /** Writes a whole file. */
+  /** Writes a whole file. A signal that fires while it is being completed comes too late. @throws as `createFile` */
   async writeFile(
     path: string,
     content: string | Uint8Array,
@@ -280,7 +307,14 @@ export class FileSystem {
   ): Promise<void> {
     const out = await this.createFile(path, options);
     out.end(content);
-    await finished(out);
+    try {
+      await finished(out);
+    } catch (error) {
+      await closed(out);
+      const isGivenUp = options.signal?.aborted === true;
+      if (isGivenUp && out.fate === "complete") return;
+      throw isGivenUp && out.fate === "unknown" ? mayBeThere(out.status.path) : error;
+    }
   }
 
   /**

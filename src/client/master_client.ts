@@ -8,7 +8,7 @@
 import { randomBytes } from "node:crypto";
 import { RockpoolError } from "../common/errors.ts";
 import { BlockMasterClientService } from "../proto/gen/block_master.ts";
-import { Bits, TtlAction as WireTtlAction } from "../proto/gen/common.ts";
+import { TtlAction as WireTtlAction } from "../proto/gen/common.ts";
 import {
   type FileInfo,
   FileSystemMasterClientService,
@@ -21,6 +21,7 @@ import {
   MetaMasterClientService,
   MetaMasterConfigurationService,
 } from "../proto/gen/meta_master.ts";
+import { bitsToWire, modeToWire } from "../rpc/wire_mode.ts";
 import {
   blockLocationsOf,
   clusterInfoOf,
@@ -83,30 +84,6 @@ export type Attributes = {
 const FILES = FileSystemMasterClientService.methods;
 const BLOCKS = BlockMasterClientService.methods;
 
-/** Posix bits 0 to 7 are the wire's 1 to 8. */
-const BITS = [
-  Bits.NONE,
-  Bits.EXECUTE,
-  Bits.WRITE,
-  Bits.WRITE_EXECUTE,
-  Bits.READ,
-  Bits.READ_EXECUTE,
-  Bits.READ_WRITE,
-  Bits.ALL,
-] as const;
-
-function bitsOf(posix: number): Bits {
-  return BITS[posix & 7] ?? Bits.NONE;
-}
-
-function modeOf(mode: number) {
-  return {
-    ownerBits: bitsOf(mode >> 6),
-    groupBits: bitsOf(mode >> 3),
-    otherBits: bitsOf(mode),
-  };
-}
-
 /** Options of every call that changes something, made once per logical call. */
 function commonOptions(
   ttlMs = -1,
@@ -151,7 +128,7 @@ export class MasterClient {
         path,
         options: {
           loadMetadataType: LoadMetadataPType[options.loadMetadata],
-          accessMode: options.accessBits === undefined ? undefined : bitsOf(options.accessBits),
+          accessMode: options.accessBits === undefined ? undefined : bitsToWire(options.accessBits),
         },
       },
       signal,
@@ -228,7 +205,7 @@ export class MasterClient {
         options: {
           recursive: options.isRecursive,
           allowExists: options.allowExists,
-          mode: modeOf(options.mode),
+          mode: modeToWire(options.mode),
           writeType: options.isPersisted ? WritePType.CACHE_THROUGH : WritePType.MUST_CACHE,
           commonOptions: commonOptions(),
         },
@@ -237,7 +214,16 @@ export class MasterClient {
     );
   }
 
-  async createFile(path: string, options: CreateFileOptions, signal: Signal): Promise<FileStatus> {
+  /**
+   * Cancelled while a master has it, it ends with what the master did.
+   * @throws RockpoolError UNKNOWN when that is not known after `settleMs`
+   */
+  async createFile(
+    path: string,
+    options: CreateFileOptions,
+    signal: Signal,
+    settleMs: number,
+  ): Promise<FileStatus> {
     const { fileInfo } = await this.#port.unary(
       FILES.CreateFile,
       {
@@ -246,7 +232,7 @@ export class MasterClient {
           blockSizeBytes: options.blockSizeBytes,
           recursive: options.isRecursive,
           overwrite: options.isOverwrite,
-          mode: modeOf(options.mode),
+          mode: modeToWire(options.mode),
           writeType: WritePType[options.writeType],
           replicationMin: options.replicationMin,
           replicationMax: options.replicationMax,
@@ -254,6 +240,7 @@ export class MasterClient {
         },
       },
       signal,
+      settleMs,
     );
     return fileStatusOf(present(fileInfo, path));
   }
@@ -332,7 +319,7 @@ export class MasterClient {
       recursive: isRecursive,
       owner: attributes.owner,
       group: attributes.group,
-      mode: attributes.mode === undefined ? undefined : modeOf(attributes.mode),
+      mode: attributes.mode === undefined ? undefined : modeToWire(attributes.mode),
       pinned: attributes.isPinned,
       replicationMin: attributes.replicationMin,
       replicationMax: attributes.replicationMax,

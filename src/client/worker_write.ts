@@ -8,6 +8,7 @@
  * @module
  */
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import {
   RequestType,
   type WriteRequestCommandInit,
@@ -17,7 +18,6 @@ import type { BidiCall } from "../rpc/channel.ts";
 import { type WriteMessageInit, writeBlockShape } from "../rpc/write_messages.ts";
 import { addressKey, workerForWrite } from "./block_policy.ts";
 import { type ClientContext, pause, throwIfAborted, within } from "./context.ts";
-import type { WorkerAddress } from "./file_status.ts";
 import type { Signal } from "./master_client.ts";
 
 /** Alluxio's `alluxio.user.streaming.writer.chunk.size.bytes`. */
@@ -52,7 +52,7 @@ export class WorkerWrite {
 
   static async open(
     context: ClientContext,
-    address: WorkerAddress,
+    address: WorkerNetAddress,
     command: WriteRequestCommandInit,
   ): Promise<WorkerWrite> {
     // No signal: an aborted write is destroyed by its stream, and must go through `cancel` below.
@@ -199,7 +199,7 @@ export class PlacedWrite {
     this.#context.workers.invalidate();
   }
 
-  async #open(address: WorkerAddress): Promise<WorkerWrite> {
+  async #open(address: WorkerNetAddress): Promise<WorkerWrite> {
     this.#where = addressKey(address);
     const stream = await WorkerWrite.open(this.#context, address, this.#placement.command);
     if (this.#isCancelled) {
@@ -215,7 +215,7 @@ export class PlacedWrite {
   }
 
   /** A worker that has not failed; waits for one when there is none. */
-  async #place(deadlineMs: number, last: unknown): Promise<WorkerAddress> {
+  async #place(deadlineMs: number, last: unknown): Promise<WorkerNetAddress> {
     const { spaceBytes, signal } = this.#placement;
     const absentUntilMs = performance.now() + this.#context.patience.workerAbsenceMs;
     for (;;) {

@@ -79,6 +79,10 @@ export const EXIT = {
   journalIo: 70,
   /** Acknowledged journal bytes are damaged and no copy is left to repair them from. */
   journalDamaged: 71,
+  /** This master was removed from the journal: it must not take part under its old identity. */
+  expelled: 73,
+  /** Rows of the metadata store are damaged: the next start rebuilds it from the checkpoint and the journal. */
+  metadataDamaged: 74,
   /** A broken invariant: a bug of ours. */
   invariant: 72,
 } as const;

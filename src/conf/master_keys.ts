@@ -11,15 +11,27 @@ import {
   BOOLEAN,
   DATASIZE,
   DURATION,
+  integer,
   keySpec,
   oneOf,
   PORT,
   POSITIVE_DURATION,
   STRING,
   unsetKeySpec,
+  type ValueType,
 } from "./key_spec.ts";
 
 const JOURNAL = "alluxio.master.embedded.journal";
+
+/** Minutes since midnight. */
+const TIME_OF_DAY: ValueType<number> = {
+  name: "STRING",
+  expected: "a time such as 05:00 or 23:30",
+  parse: (text) => {
+    const match = /^([01]?\d|2[0-3]):([0-5]\d)$/.exec(text.trim());
+    return match === null ? null : 60 * Number(match[1]) + Number(match[2]);
+  },
+};
 
 export const MasterKeys = {
   hostname: unsetKeySpec("alluxio.master.hostname", STRING, {
@@ -85,6 +97,49 @@ export const MasterKeys = {
     scope: "MASTER",
     doc: "Pace of the leader's word to its standbys; unset: a quarter of the shortest election time",
   }),
+  checkpointPeriodEntries: keySpec(
+    "alluxio.master.journal.checkpoint.period.entries",
+    integer({ min: 1000, max: 2 ** 31 - 1 }),
+    "200000",
+    {
+      scope: "MASTER",
+      doc: "Entries after which a master writes a checkpoint of its state and trims the journal",
+    },
+  ),
+  initFromBackup: unsetKeySpec("alluxio.master.journal.init.from.backup", STRING, {
+    scope: "MASTER",
+    doc: "A backup that fills a freshly formatted cluster when it first starts",
+  }),
+  journalSpaceInterval: keySpec(
+    "alluxio.master.journal.space.monitor.interval",
+    POSITIVE_DURATION,
+    "10min",
+    { scope: "MASTER", doc: "Pace at which the room on the journal's disk is looked at" },
+  ),
+  journalSpaceThreshold: keySpec(
+    "alluxio.master.journal.space.monitor.percent.free.threshold",
+    integer({ min: 0, max: 100 }),
+    "10",
+    { scope: "MASTER", doc: "Per cent of free room on the journal's disk below which it is said" },
+  ),
+  backupDirectory: keySpec("alluxio.master.backup.directory", STRING, "/alluxio_backups", {
+    scope: "MASTER",
+    doc: "Where backups go: a directory of the root's under store",
+  }),
+  dailyBackupEnabled: keySpec("alluxio.master.daily.backup.enabled", BOOLEAN, "false", {
+    scope: "MASTER",
+    doc: "The leader makes a backup every day",
+  }),
+  dailyBackupTime: keySpec("alluxio.master.daily.backup.time", TIME_OF_DAY, "05:00", {
+    scope: "MASTER",
+    doc: "When it does so, in UTC",
+  }),
+  dailyBackupsRetained: keySpec(
+    "alluxio.master.daily.backup.files.retained",
+    integer({ min: 1, max: 10_000 }),
+    "3",
+    { scope: "MASTER", doc: "How many backups of that directory are kept" },
+  ),
   zookeeperEnabled: keySpec("alluxio.zookeeper.enabled", BOOLEAN, "false", {
     scope: "ALL",
     doc: "Elect by ZooKeeper",

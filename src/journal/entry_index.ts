@@ -53,6 +53,22 @@ export class EntryIndex {
     this.#heldBytes = 0;
   }
 
+  /** Forgets the entries through `index`; the log begins behind it. */
+  trim(index: LogIndex): void {
+    invariant(index >= this.#firstIndex - 1, "a log is trimmed at its begin");
+    invariant(index <= this.#durable, "what is trimmed was durable");
+    const term = this.termOf(index) ?? 0;
+    this.#places.copyWithin(
+      0,
+      index + 1 - this.#firstIndex,
+      this.#lastIndex + 1 - this.#firstIndex,
+    );
+    this.#firstIndex = index + 1;
+    const later = this.#runs.filter((run) => run.start > index);
+    this.#runs = [{ start: index, term }, ...later];
+    // Those that memory still holds are let go as always, when newer ones come.
+  }
+
   get firstIndex(): LogIndex {
     return this.#firstIndex;
   }
@@ -120,6 +136,17 @@ export class EntryIndex {
   placeAt(index: LogIndex): EntryPlace {
     invariant(index >= this.#firstIndex && index <= this.#lastIndex, "the entry is in the log");
     return this.#places[index - this.#firstIndex] ?? 0;
+  }
+
+  /** The last entry through `through`, which is on disk, that lies before a segment. Places rise along the log. */
+  lastBefore(sequence: number, through: LogIndex): LogIndex {
+    let low = this.#firstIndex - 1;
+    for (let high = through; low < high; ) {
+      const middle = Math.ceil((low + high) / 2);
+      if (splitPlace(this.placeAt(middle)).sequence < sequence) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   /** Drops every entry from `index` on. */

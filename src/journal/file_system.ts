@@ -1,27 +1,40 @@
 /**
- * The file operations of the journal as a port, so that tests fail, cut short or record the n-th of them.
+ * The file operations of the journal as a port, so that tests fail, cut short or record the n-th of them, and a simulator
+ * owns the disk.
  *
  * Writes and fdatasync go through libuv's pool and never block the thread; recovery and reads of old entries are
- * synchronous (the Raft core cannot wait).
+ * synchronous (the Raft core cannot wait). So are the operations on small files, which happen once in a long while.
+ * Nothing about a name (a creation, a rename, a removal) is durable before `syncFolder`.
  * @module
  */
 import {
   closeSync,
   constants,
+  existsSync,
   fdatasync,
   fstatSync,
   fsync,
+  fsyncSync,
+  ftruncate,
+  mkdirSync,
   open,
   openSync,
+  read,
   readdirSync,
+  readFileSync,
   readSync,
   rename,
+  renameSync,
+  rm,
+  rmSync,
   type StatsFs,
   statfs,
-  unlinkSync,
   write,
+  writeSync,
 } from "node:fs";
+import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { type FolderLockOptions, lockFolderAt } from "../world/folder_lock.ts";
 
 export interface JournalFile {
   /** @returns bytes written, which may be fewer than asked for */
@@ -29,30 +42,57 @@ export interface JournalFile {
   /** Resolves once everything written is on stable storage. After a failure nothing is known: never repeat it. */
   datasync(): Promise<void>;
   /** @returns bytes read; fewer only at the end of the file */
+  read(into: Uint8Array, positionBytes: number): Promise<number>;
+  /** @returns bytes read; fewer only at the end of the file */
   readSync(into: Uint8Array, positionBytes: number): number;
   sizeSync(): number;
+  /** Cuts the file, or fills it up with zeros. Durable after the next `datasync`. */
+  truncate(sizeBytes: number): Promise<void>;
   close(): void;
 }
 
 export interface JournalFileSystem {
-  /** Names in a folder. */
+  /** Names in a folder, sorted. */
   listSync(folder: string): readonly string[];
+  existsSync(path: string): boolean;
   openSync(path: string, mode: "read" | "readWrite"): JournalFile;
   /** Makes an empty file; one of that name is emptied. */
   create(path: string): Promise<JournalFile>;
+  /** Replaces what is at `to`. */
   rename(from: string, to: string): Promise<void>;
+  /** Removes a file; none there is fine. */
+  remove(path: string): Promise<void>;
+  /** As `remove`, for small files: a large one holds the thread. */
   removeSync(path: string): void;
   /** Makes creations, renames and removals in a folder durable. */
   syncFolder(folder: string): Promise<void>;
   /** What this process may still write to the folder's disk; a quota may allow less. */
   freeBytes(folder: string): Promise<number>;
+  /** Makes a folder, with those above it; one that is there is fine. */
+  makeFolderSync(folder: string): void;
+  /** A small file as a whole; null when there is none. */
+  readFileSync(path: string): Uint8Array | null;
+  /**
+   * Replaces a small file as a whole, durably: beside it as `<path>.new`, fsync, rename, fsync of the folder. A crash leaves
+   * the old one or the new one.
+   */
+  replaceFileSync(path: string, bytes: Uint8Array): void;
+  /**
+   * Marks a folder as open in this process by a file at `path`.
+   * @returns what gives the lock back
+   * @throws RockpoolError UNAVAILABLE when a live process has it
+   */
+  lockSync(path: string, options: FolderLockOptions): () => void;
 }
 
 const writeAt = promisify(write);
+const readAt = promisify(read);
 const fdatasyncOf = promisify(fdatasync);
+const truncateTo = promisify(ftruncate);
 const openFile = promisify(open);
 const fsyncOf = promisify(fsync);
 const renameFile = promisify(rename);
+const removeFile = promisify(rm);
 const statfsOf = promisify<string, StatsFs>(statfs);
 
 class NodeJournalFile implements JournalFile {
@@ -72,6 +112,17 @@ class NodeJournalFile implements JournalFile {
     return fdatasyncOf(this.#descriptor);
   }
 
+  async read(into: Uint8Array, positionBytes: number): Promise<number> {
+    let done = 0;
+    while (done < into.length) {
+      const left = into.length - done;
+      const { bytesRead } = await readAt(this.#descriptor, into, done, left, positionBytes + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
+  }
+
   readSync(into: Uint8Array, positionBytes: number): number {
     let done = 0;
     while (done < into.length) {
@@ -86,6 +137,10 @@ class NodeJournalFile implements JournalFile {
     return fstatSync(this.#descriptor).size;
   }
 
+  truncate(sizeBytes: number): Promise<void> {
+    return truncateTo(this.#descriptor, sizeBytes);
+  }
+
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -93,14 +148,34 @@ class NodeJournalFile implements JournalFile {
   }
 }
 
+function withDescriptor(path: string, flags: string, act: (descriptor: number) => void): void {
+  const descriptor = openSync(path, flags);
+  try {
+    act(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function replaceFileSync(path: string, bytes: Uint8Array): void {
+  withDescriptor(`${path}.new`, "w", (descriptor) => {
+    for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
+    fsyncSync(descriptor);
+  });
+  renameSync(`${path}.new`, path);
+  withDescriptor(dirname(path), "r", fsyncSync);
+}
+
 export function nodeFileSystem(): JournalFileSystem {
   return {
-    listSync: (folder) => readdirSync(folder),
+    listSync: (folder) => readdirSync(folder).sort(),
+    existsSync,
     openSync: (path, mode) =>
       new NodeJournalFile(openSync(path, mode === "read" ? constants.O_RDONLY : constants.O_RDWR)),
     create: async (path) => new NodeJournalFile(await openFile(path, "w+")),
     rename: renameFile,
-    removeSync: (path) => unlinkSync(path),
+    remove: (path) => removeFile(path, { force: true }),
+    removeSync: (path) => rmSync(path, { force: true }),
     async syncFolder(folder) {
       const descriptor = await openFile(folder, "r");
       try {
@@ -113,6 +188,12 @@ export function nodeFileSystem(): JournalFileSystem {
       const { bavail, bsize } = await statfsOf(folder);
       return bavail * bsize;
     },
+    makeFolderSync(folder) {
+      mkdirSync(folder, { recursive: true });
+    },
+    readFileSync: (path) => (existsSync(path) ? readFileSync(path) : null),
+    replaceFileSync,
+    lockSync: lockFolderAt,
   };
 }
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { mkdtempSync, rmSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,11 +13,16 @@ import type { LogIndex } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import type { World } from "../world/ports.ts";
-import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
-import { formatJournal } from "./journal_folder.ts";
+import { type JournalFile, type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
+import { formatJournal } from "./journal_format.ts";
 import type { ConnectThread, JournalEvent } from "./journal_protocol.ts";
-import type { CommittedEntry, LeadershipEvent, StateMachine } from "./journal_system.ts";
-import { RaftJournal } from "./raft_journal.ts";
+import type {
+  CommittedEntry,
+  LeadershipEvent,
+  StateMachine,
+  StatePosition,
+} from "./journal_system.ts";
+import { RaftJournal, type RaftJournalOptions } from "./raft_journal.ts";
 import { inProcess } from "./thread_port.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
@@ -32,23 +38,69 @@ after(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
+type Image = {
+  readonly index: LogIndex;
+  readonly term: number;
+  readonly membership: string | null;
+  readonly entries: readonly (readonly [LogIndex, number, string])[];
+};
+
 /** Remembers every command; outlives the journal that drives it, as a store on disk would. */
 export class Memory implements StateMachine<string> {
-  readonly applied: CommittedEntry[] = [];
-  #through: LogIndex = 0;
+  applied: CommittedEntry[] = [];
+  /** Makes an image larger than its entries. */
+  imagePaddingBytes = 0;
+  installCount = 0;
+  /** While it is set an image is written with that error code. */
+  imageFault: string | null = null;
+  #position: StatePosition = { index: 0, term: 0, membership: null };
 
-  appliedIndex(): LogIndex {
-    return this.#through;
+  position(): StatePosition {
+    return this.#position;
   }
 
-  apply(entries: readonly CommittedEntry[], throughIndex: LogIndex): readonly string[] {
-    this.#through = throughIndex;
+  apply(entries: readonly CommittedEntry[], through: StatePosition): readonly string[] {
+    this.#position = { ...through, membership: through.membership ?? this.#position.membership };
     this.applied.push(...entries);
     return entries.map((entry) => `done ${decoder.decode(entry.payload)}`);
   }
 
   words(): string[] {
     return this.applied.map((entry) => decoder.decode(entry.payload));
+  }
+
+  async writeImage(path: string): Promise<StatePosition> {
+    if (this.imageFault !== null)
+      throw Object.assign(new Error(this.imageFault), { code: this.imageFault });
+    const position = this.#position;
+    const image: Image = {
+      index: position.index,
+      term: position.term,
+      membership: position.membership && Buffer.from(position.membership).toString("base64"),
+      entries: this.applied.map(({ index, term, payload }) => [
+        index,
+        term,
+        decoder.decode(payload),
+      ]),
+    };
+    const padding = " ".repeat(this.imagePaddingBytes);
+    await writeFile(path, JSON.stringify(image) + padding, { flag: "wx" });
+    return position;
+  }
+
+  async installImage(path: string, imageBytes: number): Promise<StatePosition> {
+    const content = (await readFile(path)).subarray(0, imageBytes);
+    // Written above, and every byte was checked.
+    const { index, term, membership, entries } = JSON.parse(decoder.decode(content)) as Image;
+    const payload = membership === null ? null : new Uint8Array(Buffer.from(membership, "base64"));
+    this.#position = { index, term, membership: payload };
+    this.applied = entries.map(([at, of, word]) => ({
+      index: at,
+      term: of,
+      payload: encoder.encode(word),
+    }));
+    this.installCount += 1;
+    return this.#position;
   }
 }
 
@@ -85,25 +137,39 @@ export class Cluster {
     const ports = new Set<number>();
     while (ports.size < size) ports.add(await freePort());
     const addresses = [...ports].map((port) => `127.0.0.1:${port}`);
-    for (const address of addresses) {
-      const folder = mkdtempSync(join(root, "node-"));
-      await formatJournal(folder, {
-        address,
-        addresses,
-        crc32c,
-        segmentBytes: SEGMENT_BYTES,
-        nowMs: 1,
-      });
-      cluster.nodes.push({
-        address,
-        folder,
-        journal: null,
-        machine: new Memory(),
-        events: [],
-        leadership: [],
-      });
-    }
+    for (const address of addresses) await cluster.format(cluster.#newNode(address), addresses);
     return cluster;
+  }
+
+  #newNode(address: string): Node {
+    const node: Node = {
+      address,
+      folder: mkdtempSync(join(root, "node-")),
+      journal: null,
+      machine: new Memory(),
+      events: [],
+      leadership: [],
+    };
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Empties a node's folder; the node has lost its disk, or is new. */
+  async format(
+    node: Node,
+    addresses: readonly string[] = this.nodes.map(({ address }) => address),
+  ): Promise<void> {
+    const { address } = node;
+    const options = { address, addresses, crc32c, segmentBytes: SEGMENT_BYTES, nowMs: 1 };
+    await formatJournal(node.folder, options);
+    node.machine = new Memory();
+  }
+
+  /** One more master, formatted and not started. */
+  async added(): Promise<Node> {
+    const node = this.#newNode(`127.0.0.1:${await freePort()}`);
+    await this.format(node);
+    return node;
   }
 
   static async started(size: number): Promise<Cluster> {
@@ -116,6 +182,7 @@ export class Cluster {
     node: Node,
     connectThread: ConnectThread = inProcess({ crc32c }),
     world: World = nodeWorld(),
+    more: Partial<RaftJournalOptions<string>> = {},
   ): Promise<void> {
     node.journal = new RaftJournal<string>({
       folder: node.folder,
@@ -129,6 +196,7 @@ export class Cluster {
       onEvent: (event) => node.events.push(event),
       segmentBytes: SEGMENT_BYTES,
       cacheBytesMax: 16 * 1024,
+      ...more,
     });
     node.journal.onLeadership((event) => node.leadership.push(event));
     await node.journal.start();
@@ -206,6 +274,19 @@ export type Fault = {
   readCount?: number;
 };
 
+/** The same file as a plain object, of which a test replaces parts. */
+export function bound(file: JournalFile): JournalFile {
+  return {
+    write: (bytes, at) => file.write(bytes, at),
+    datasync: () => file.datasync(),
+    read: (into, at) => file.read(into, at),
+    readSync: (into, at) => file.readSync(into, at),
+    truncate: (sizeBytes) => file.truncate(sizeBytes),
+    sizeSync: () => file.sizeSync(),
+    close: () => file.close(),
+  };
+}
+
 /** The real file system, but for writes that fail with `fault.code` while it is set, or wait for `fault.hang`. */
 export function faulty(fault: Fault): JournalFileSystem {
   const real = nodeFileSystem();
@@ -227,13 +308,7 @@ export function faulty(fault: Fault): JournalFileSystem {
     openSync(path, mode) {
       if (mode === "read") fault.readCount = (fault.readCount ?? 0) + 1;
       const file = real.openSync(path, mode);
-      return {
-        write: (bytes, at) => guard(() => file.write(bytes, at)),
-        datasync: () => file.datasync(),
-        readSync: (into, at) => file.readSync(into, at),
-        sizeSync: () => file.sizeSync(),
-        close: () => file.close(),
-      };
+      return { ...bound(file), write: (bytes, at) => guard(() => file.write(bytes, at)) };
     },
   };
 }

@@ -7,21 +7,16 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { EXIT, isRockpoolError } from "../common/errors.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
-import { inspectJournal } from "./inspect_journal.ts";
+import { nodeFileSystem } from "./file_system.ts";
 import { until } from "./journal_fixture.ts";
-import {
-  formatJournal,
-  groupIdOf,
-  isFormatted,
-  lockFolder,
-  memberIdOf,
-  PeerPins,
-  readIdentityFile,
-} from "./journal_folder.ts";
+import { lockFolder, PeerPins, readIdentityFile, settleIdentity } from "./journal_folder.ts";
+import { formatJournal, isFormatted } from "./journal_format.ts";
 import { exitCodeOf } from "./journal_protocol.ts";
+import { groupIdOf, joinerIdOf, memberIdOf } from "./member_ids.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+const disk = nodeFileSystem();
 const root = mkdtempSync(join(tmpdir(), "rockpool-folder-"));
 after(() => rmSync(root, { recursive: true, force: true }));
 
@@ -41,19 +36,18 @@ test("formatJournal() makes an empty journal, and each time one of another incar
   const folder = folderOf("new");
   assert.equal(isFormatted(folder), false);
   await formatJournal(folder, options);
-  const first = readIdentityFile(folder, crc32c);
-  assert.deepEqual(first.addresses, ["a:1", "b:1"]);
+  const first = readIdentityFile(disk, folder, crc32c);
+  assert.equal(first.standing, "undecided");
   assert.equal(first.memberId, memberIdOf("b:1"));
+  assert.equal(first.groupId, groupIdOf(["a:1", "b:1"]));
   assert.ok(first.memberId >= 0n && first.memberId < 1n << 63n);
   assert.deepEqual(readdirSync(folder).sort(), [
     "_format_5",
     "journal.json",
     "wal-0000000000000001",
   ]);
-  const seen = inspectJournal(folder, crc32c);
-  assert.deepEqual([seen.lastIndex, seen.term, seen.segments.length], [0, 0, 0]);
   await formatJournal(folder, options);
-  assert.notEqual(readIdentityFile(folder, crc32c).incarnation, first.incarnation);
+  assert.notEqual(readIdentityFile(disk, folder, crc32c).incarnation, first.incarnation);
 });
 
 test("formatJournal() leaves alone what is no journal, and what is open", async () => {
@@ -63,7 +57,7 @@ test("formatJournal() leaves alone what is no journal, and what is open", async 
   const refused = (error: unknown) => isRockpoolError(error, "FAILED_PRECONDITION");
   await assert.rejects(formatJournal(folder, options), refused);
   rmSync(join(folder, "thesis.txt"));
-  const unlock = lockFolder(folder, () => {});
+  const unlock = lockFolder(disk, folder, () => {});
   await assert.rejects(formatJournal(folder, options), (error) =>
     isRockpoolError(error, "UNAVAILABLE"),
   );
@@ -77,28 +71,33 @@ test("readIdentityFile() refuses a file with any character changed", async () =>
   await formatJournal(folder, options);
   const path = join(folder, "journal.json");
   const content = readFileSync(path, "utf8");
-  const identity = readIdentityFile(folder, crc32c);
+  const identity = readIdentityFile(disk, folder, crc32c);
   for (let at = 0; at < content.length; at++) {
     if (/\s/.test(content[at] ?? "")) continue;
     const other = content[at] === "7" ? "8" : "7";
     writeFileSync(path, content.slice(0, at) + other + content.slice(at + 1));
     assert.throws(
-      () => readIdentityFile(folder, crc32c),
-      (error) => isRockpoolError(error, "DATA_LOSS"),
+      () => readIdentityFile(disk, folder, crc32c),
+      // Of another version of the format nothing more is known.
+      (error) =>
+        isRockpoolError(
+          error,
+          /"formatVersion": $/.test(content.slice(0, at)) ? "FAILED_PRECONDITION" : "DATA_LOSS",
+        ),
       `position ${at}`,
     );
   }
   writeFileSync(path, content);
-  assert.deepEqual(readIdentityFile(folder, crc32c), identity);
+  assert.deepEqual(readIdentityFile(disk, folder, crc32c), identity);
 });
 
 test("lockFolder() takes over the lock of a dead process only", async () => {
   const folder = folderOf("locked");
   await formatJournal(folder, options);
   const taken: number[] = [];
-  const unlock = lockFolder(folder, (pid) => taken.push(pid));
+  const unlock = lockFolder(disk, folder, (pid) => taken.push(pid));
   assert.throws(
-    () => lockFolder(folder, () => {}),
+    () => lockFolder(disk, folder, () => {}),
     (error) =>
       isRockpoolError(error, "UNAVAILABLE") &&
       error.message.includes(String(process.pid)) &&
@@ -106,9 +105,9 @@ test("lockFolder() takes over the lock of a dead process only", async () => {
   );
   unlock();
   writeFileSync(join(folder, "lock"), `${process.pid} 1`);
-  lockFolder(folder, (pid) => taken.push(pid))();
+  lockFolder(disk, folder, (pid) => taken.push(pid))();
   writeFileSync(join(folder, "lock"), "");
-  lockFolder(folder, (pid) => taken.push(pid))();
+  lockFolder(disk, folder, (pid) => taken.push(pid))();
   assert.deepEqual(taken, [process.pid, 0], "a reused pid and an empty lock are stale");
 });
 
@@ -127,24 +126,40 @@ test("lockFolder() takes over the lock of a process that ended and was not waite
   await until("the process has ended", () => (fields()[2] === "Z" ? true : undefined));
   writeFileSync(join(folder, "lock"), `${pid} ${fields()[21]}`);
   const taken: number[] = [];
-  lockFolder(folder, (each) => taken.push(each))();
+  lockFolder(disk, folder, (each) => taken.push(each))();
   assert.deepEqual(taken, [pid]);
 });
 
 test("PeerPins keeps the first incarnation of each peer, over restarts", async () => {
   const folder = folderOf("pins");
   await formatJournal(folder, options);
-  const pins = new PeerPins(folder);
-  assert.equal(pins.check("a:1", 5n), "known");
-  assert.equal(pins.check("a:1", 5n), "known");
-  assert.equal(pins.check("a:1", 6n), "wiped");
-  assert.equal(new PeerPins(folder).check("a:1", 6n), "wiped");
-  assert.equal(new PeerPins(folder).check("a:1", 5n), "known");
+  const pins = new PeerPins(disk, folder);
+  assert.equal(pins.acquaintance("a:1", 5n), "nobody");
+  pins.keep("a:1", 5n, false);
+  pins.keep("a:1", 6n, false);
+  assert.equal(pins.acquaintance("a:1", 5n), "same");
+  assert.equal(pins.acquaintance("a:1", 6n), "other");
+  assert.equal(new PeerPins(disk, folder).acquaintance("a:1", 6n), "other");
+  pins.keep("a:1", 6n, true);
+  assert.equal(new PeerPins(disk, folder).acquaintance("a:1", 6n), "same");
   writeFileSync(join(folder, "peers.json"), "{}");
   assert.throws(
-    () => new PeerPins(folder),
+    () => new PeerPins(disk, folder),
     (error) => isRockpoolError(error, "DATA_LOSS"),
   );
+});
+
+test("settleIdentity() makes a founder's or a joiner's journal, for good", async () => {
+  const folder = folderOf("settled");
+  await formatJournal(folder, options);
+  const fresh = readIdentityFile(disk, folder, crc32c);
+  const founders = ["b:1", "a:1"];
+  const founder = settleIdentity(disk, folder, crc32c, fresh, { standing: "founder", founders });
+  assert.deepEqual(readIdentityFile(disk, folder, crc32c), founder);
+  assert.deepEqual([founder.memberId, founder.founders], [memberIdOf("b:1"), ["a:1", "b:1"]]);
+  const joiner = settleIdentity(disk, folder, crc32c, fresh, { standing: "joiner", groupId: 7n });
+  assert.deepEqual(readIdentityFile(disk, folder, crc32c), joiner);
+  assert.deepEqual([joiner.memberId, joiner.groupId], [joinerIdOf("b:1", fresh.incarnation), 7n]);
 });
 
 test("groupIdOf() is of the set of addresses, in whatever order", () => {

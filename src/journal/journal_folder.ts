@@ -1,98 +1,65 @@
 /**
- * The journal's folder: who it belongs to, who has it open, and whom its peers were first known as.
+ * The journal's folder: who it belongs to, and whom its peers were first known as.
  *
  * ```
  * _format_<ms since 1970>   empty: the folder was formatted then
- * journal.json              the identity: {magic, formatVersion, memberId, incarnation, address, addresses, crc32c}
- * peers.json                {formatVersion, incarnations: {"host:port": "<16 hex digits>"}}; no checksum, operators edit it
+ * journal.json              the identity: {magic, formatVersion 2, standing, memberId, groupId, incarnation, address, founders, crc32c}
+ * peers.json                {formatVersion 2, incarnations: {"host:port": "<16 hex digits>"}}; no checksum, operators edit it
  * lock                      the process that has the journal open, see world/folder_lock.ts
  * wal-<16 digits>           segments, see record.ts
+ * checkpoint-<16 digits>    images of the state, see checkpoint_file.ts; .making: unfinished;
+ *   -<16 hex digits>.incoming  one on its way from that peer
  * ```
  * Ids and incarnations are 16 hex digits. The CRC-32C of journal.json is that of the JSON of the other fields, in this
- * order. Files are replaced whole: written beside, fsynced, renamed, and the folder fsynced.
+ * order. `founders` is sorted, and empty unless the standing is "founder". Files are replaced whole: written beside,
+ * synced, renamed, and the folder synced.
  *
- * A member id is made from its address, so that a cluster is described by its addresses alone. An incarnation is random,
- * made at each format: a member whose journal was wiped forgot its votes and acknowledgements, and must not be taken
- * for the one that gave them.
+ * An incarnation is random, made at each format. A freshly formatted folder is "undecided": `founding.ts` says how it
+ * becomes a founder's or a joiner's, for good.
  * @module
  */
-import { createHash, randomBytes } from "node:crypto";
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
-import { lockFolderAt } from "../world/folder_lock.ts";
-import { nodeFileSystem } from "./file_system.ts";
+import type { Random } from "../world/ports.ts";
+import type { JournalFileSystem } from "./file_system.ts";
+import type { Acquaintance } from "./founding.ts";
+import { groupIdOf, hex64, joinerIdOf, memberIdOf } from "./member_ids.ts";
 import type { Crc32c } from "./record.ts";
-import { listSegments, prepareSegment, SEGMENT_BYTES } from "./segment_file.ts";
+import { prepareSegment, SEGMENT_BYTES } from "./segment_file.ts";
 
-const IDENTITY_FILE = "journal.json";
+export const IDENTITY_FILE = "journal.json";
 const PEERS_FILE = "peers.json";
 const LOCK_FILE = "lock";
 const MAGIC = "rockpool-journal";
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const FORMAT_REMEDY = "Run `bin/rockpool init format` on this master";
-const OURS = /^(_format_\d+|journal\.json|peers\.json|lock|wal-\d{16}(\.preparing)?|.*\.new)$/;
+const OURS =
+  /^(_format_\d+|journal\.json|peers\.json|lock|(wal|begin)-.*|begin.*|wal\..*|checkpoint-\d{16}(\.making|(-[0-9a-f]{16})?\.incoming|\.damaged(-\d+)?)?|.*\.new)$/;
 
 export type JournalIdentity = {
+  readonly standing: "undecided" | "founder" | "joiner";
   readonly memberId: MemberId;
+  readonly groupId: bigint;
   readonly incarnation: bigint;
   readonly address: string;
-  /** Sorted. */
-  readonly addresses: readonly string[];
+  /** Addresses of the founders, sorted; empty unless this is one of them. */
+  readonly founders: readonly string[];
 };
 
-/** 63 bits of a hash: never negative in a signed field. */
-function hash63(input: string): bigint {
-  return createHash("sha256").update(input).digest().readBigUInt64BE(0) >> 1n;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+function readText(fileSystem: JournalFileSystem, path: string): string | null {
+  const bytes = fileSystem.readFileSync(path);
+  return bytes === null ? null : decoder.decode(bytes);
 }
 
-/** The member that listens on an address. */
-export function memberIdOf(address: string): MemberId {
-  // The one place where member ids are made.
-  return hash63(`member ${address}`) as MemberId;
+function isMalformed(error: unknown): boolean {
+  return error instanceof SyntaxError || error instanceof TypeError;
 }
 
-/** Names a cluster: only members with the same set of addresses talk to each other. */
-export function groupIdOf(addresses: readonly string[]): bigint {
-  return hash63(`group ${[...addresses].sort().join(" ")}`);
-}
-
-function hex(value: bigint): string {
-  return value.toString(16).padStart(16, "0");
-}
-
-function replaceFile(folder: string, name: string, content: string): void {
-  const path = join(folder, name);
-  const descriptor = openSync(`${path}.new`, "w");
-  try {
-    writeFileSync(descriptor, content);
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-  renameSync(`${path}.new`, path);
-  const parent = openSync(folder, "r");
-  try {
-    fsyncSync(parent);
-  } finally {
-    closeSync(parent);
-  }
-}
-
-function checkAddresses(address: string, addresses: readonly string[]): void {
+/** @throws RockpoolError FAILED_PRECONDITION when the addresses lack this master, or name one twice */
+export function checkAddresses(address: string, addresses: readonly string[]): void {
   const twice = addresses.find((each, at) => addresses.indexOf(each) !== at);
   if (twice !== undefined)
     throw new RockpoolError(
@@ -108,6 +75,24 @@ function checkAddresses(address: string, addresses: readonly string[]): void {
     );
 }
 
+/**
+ * Marks the folder as open in this process; a lock whose process is gone is taken over.
+ * @param onTakenOver told the pid of the process that left its lock behind
+ * @returns what gives the lock back
+ * @throws RockpoolError UNAVAILABLE when a live process has it
+ */
+export function lockFolder(
+  fileSystem: JournalFileSystem,
+  folder: string,
+  onTakenOver: (pid: number) => void,
+): () => void {
+  return fileSystem.lockSync(`${folder}/${LOCK_FILE}`, {
+    subject: `The journal folder ${folder}`,
+    remedy: "Stop that process, or point alluxio.master.journal.folder of this one elsewhere",
+    onTakenOver,
+  });
+}
+
 export type FormatOptions = {
   /** host:port of this member's journal port, as it stands in `addresses`. */
   readonly address: string;
@@ -119,117 +104,193 @@ export type FormatOptions = {
 };
 
 /**
- * Empties the folder of any journal and gives it a new identity. Everything in it that was a journal is lost.
+ * Empties a folder of any journal and gives it a new identity. Everything in it that was a journal is lost.
  * @throws RockpoolError UNAVAILABLE when a running process has it open; FAILED_PRECONDITION when it holds files of
  *   somebody else
  */
-export async function formatJournal(folder: string, options: FormatOptions): Promise<void> {
+export async function formatFolder(
+  folder: string,
+  options: FormatOptions,
+  fileSystem: JournalFileSystem,
+  random: Random,
+): Promise<void> {
   checkAddresses(options.address, options.addresses);
-  mkdirSync(folder, { recursive: true });
-  const unlock = lockFolder(folder, () => {});
+  fileSystem.makeFolderSync(folder);
+  const unlock = lockFolder(fileSystem, folder, () => {});
   try {
-    const names = readdirSync(folder);
-    const strange = names.find((name) => !OURS.test(name));
-    if (strange !== undefined)
-      throw new RockpoolError(
-        "FAILED_PRECONDITION",
-        `The folder ${folder} holds ${strange}, which is no part of a journal: it is not formatted`,
-        "Point alluxio.master.journal.folder at a folder of its own, or move that file away",
-      );
-    // The identity goes first: a format that is cut short leaves a folder that does not open.
-    if (names.includes(IDENTITY_FILE)) unlinkSync(join(folder, IDENTITY_FILE));
-    for (const name of names) if (name !== LOCK_FILE) rmSync(join(folder, name), { force: true });
-    const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
-    const segment = await prepareSegment(nodeFileSystem(), folder, 1, segmentBytes);
-    segment.close();
-    writeFileSync(join(folder, `_format_${options.nowMs}`), "");
-    writeIdentity(folder, options);
+    await formatLocked(folder, options, fileSystem, random);
   } finally {
     unlock();
   }
 }
 
-function writeIdentity(folder: string, options: FormatOptions): void {
-  const fields = {
-    magic: MAGIC,
-    formatVersion: FORMAT_VERSION,
-    memberId: hex(memberIdOf(options.address)),
-    incarnation: randomBytes(8).toString("hex"),
+async function formatLocked(
+  folder: string,
+  options: FormatOptions,
+  fileSystem: JournalFileSystem,
+  random: Random,
+): Promise<void> {
+  const names = fileSystem.listSync(folder);
+  const strange = names.find((name) => !OURS.test(name));
+  if (strange !== undefined)
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `The folder ${folder} holds ${strange}, which is no part of a journal: it is not formatted`,
+      "Point alluxio.master.journal.folder at a folder of its own, or move that file away",
+    );
+  // The identity goes first: a format that is cut short leaves a folder that does not open.
+  if (names.includes(IDENTITY_FILE)) fileSystem.removeSync(`${folder}/${IDENTITY_FILE}`);
+  for (const name of names)
+    if (name !== LOCK_FILE && name !== IDENTITY_FILE) fileSystem.removeSync(`${folder}/${name}`);
+  await fileSystem.syncFolder(folder);
+  const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+  (await prepareSegment(fileSystem, folder, 1, segmentBytes)).close();
+  (await fileSystem.create(`${folder}/_format_${options.nowMs}`)).close();
+  const incarnation = (BigInt(random.uint32()) << 32n) | BigInt(random.uint32());
+  writeIdentity(fileSystem, folder, options.crc32c, {
+    standing: "undecided",
+    memberId: memberIdOf(options.address),
+    groupId: groupIdOf(options.addresses),
+    incarnation,
     address: options.address,
-    addresses: [...options.addresses].sort(),
-  };
-  const crc32c = options.crc32c(new TextEncoder().encode(JSON.stringify(fields)));
-  replaceFile(folder, IDENTITY_FILE, `${JSON.stringify({ ...fields, crc32c }, null, 2)}\n`);
+    founders: [],
+  });
 }
 
-export function isFormatted(folder: string): boolean {
-  return existsSync(join(folder, IDENTITY_FILE));
+function fieldsOf(identity: JournalIdentity) {
+  const { standing, memberId, groupId, incarnation, address, founders } = identity;
+  return {
+    magic: MAGIC,
+    formatVersion: FORMAT_VERSION,
+    standing,
+    memberId: hex64(memberId),
+    groupId: hex64(groupId),
+    incarnation: hex64(incarnation),
+    address,
+    founders,
+  };
+}
+
+function writeIdentity(
+  fileSystem: JournalFileSystem,
+  folder: string,
+  crc32c: Crc32c,
+  identity: JournalIdentity,
+): void {
+  const fields = fieldsOf(identity);
+  const crc = crc32c(encoder.encode(JSON.stringify(fields)));
+  const content = `${JSON.stringify({ ...fields, crc32c: crc }, null, 2)}\n`;
+  fileSystem.replaceFileSync(`${folder}/${IDENTITY_FILE}`, encoder.encode(content));
+}
+
+/** Makes a fresh journal that of a founder, or of a joiner of a group; durable on return. */
+export function settleIdentity(
+  fileSystem: JournalFileSystem,
+  folder: string,
+  crc32c: Crc32c,
+  identity: JournalIdentity,
+  as:
+    | { readonly standing: "founder"; readonly founders: readonly string[] }
+    | { readonly standing: "joiner"; readonly groupId: bigint },
+): JournalIdentity {
+  const { address, incarnation } = identity;
+  const settled: JournalIdentity =
+    as.standing === "founder"
+      ? {
+          ...identity,
+          standing: "founder",
+          memberId: memberIdOf(address),
+          groupId: groupIdOf(as.founders),
+          founders: [...as.founders].sort(),
+        }
+      : {
+          ...identity,
+          standing: "joiner",
+          memberId: joinerIdOf(address, incarnation),
+          groupId: as.groupId,
+          founders: [],
+        };
+  writeIdentity(fileSystem, folder, crc32c, settled);
+  return settled;
 }
 
 /** @throws RockpoolError FAILED_PRECONDITION when the folder was never formatted; DATA_LOSS when its identity is damaged */
-export function readIdentityFile(folder: string, crc32c: Crc32c): JournalIdentity {
-  const path = join(folder, IDENTITY_FILE);
-  if (!existsSync(path))
-    throw new RockpoolError(
-      "FAILED_PRECONDITION",
-      `The journal folder ${folder} was never formatted`,
-      FORMAT_REMEDY,
-    );
+export function readIdentityFile(
+  fileSystem: JournalFileSystem,
+  folder: string,
+  crc32c: Crc32c,
+): JournalIdentity {
+  const path = `${folder}/${IDENTITY_FILE}`;
   const damaged = (cause?: unknown) =>
     new RockpoolError(
       "DATA_LOSS",
       `The journal's identity ${path} is damaged`,
-      "Restore that file from a backup of the folder",
+      "Restore that file from a copy of the folder; without one, move the folder away, format this master, and let it join the others anew",
       { cause },
     );
   let parsed: unknown;
   try {
-    parsed = JSON.parse(readFileSync(path, "utf8"));
+    const content = readText(fileSystem, path);
+    if (content === null)
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `The journal folder ${folder} was never formatted`,
+        FORMAT_REMEDY,
+      );
+    parsed = JSON.parse(content);
   } catch (cause) {
-    throw damaged(cause);
+    if (isMalformed(cause)) throw damaged(cause);
+    throw cause;
   }
   if (!isIdentityJson(parsed)) throw damaged();
-  const { crc32c: expected, ...fields } = parsed;
-  const { magic, formatVersion, memberId, incarnation, address, addresses } = fields;
-  const ordered = { magic, formatVersion, memberId, incarnation, address, addresses };
-  if (crc32c(new TextEncoder().encode(JSON.stringify(ordered))) !== expected) throw damaged();
-  if (formatVersion !== FORMAT_VERSION)
+  if (parsed.formatVersion !== FORMAT_VERSION)
     throw new RockpoolError(
       "FAILED_PRECONDITION",
-      `The journal in ${folder} has format ${formatVersion}; this version reads format ${FORMAT_VERSION}`,
-      "Start a newer version of the program",
+      `The journal in ${folder} has format ${parsed.formatVersion}; this version reads format ${FORMAT_VERSION}`,
+      "Start the version of the program that wrote it",
     );
-  return {
+  const identity: JournalIdentity = {
+    standing: parsed.standing,
     // Guarded by the CRC: written by `writeIdentity`.
-    memberId: BigInt(`0x${memberId}`) as MemberId,
-    incarnation: BigInt(`0x${incarnation}`),
-    address,
-    addresses,
+    memberId: BigInt(`0x${parsed.memberId}`) as MemberId,
+    groupId: BigInt(`0x${parsed.groupId}`),
+    incarnation: BigInt(`0x${parsed.incarnation}`),
+    address: parsed.address,
+    founders: parsed.founders,
   };
+  if (crc32c(encoder.encode(JSON.stringify(fieldsOf(identity)))) !== parsed.crc32c) throw damaged();
+  return identity;
 }
 
 type IdentityJson = {
   magic: string;
   formatVersion: number;
+  standing: JournalIdentity["standing"];
   memberId: string;
+  groupId: string;
   incarnation: string;
   address: string;
-  addresses: string[];
+  founders: string[];
   crc32c: number;
 };
 
 function isIdentityJson(value: unknown): value is IdentityJson {
   // Fields are looked at one by one below.
   const fields = value as Partial<Record<keyof IdentityJson, unknown>> | null;
+  if (typeof fields !== "object" || fields === null || fields.magic !== MAGIC) return false;
+  if (typeof fields.formatVersion !== "number") return false;
+  // Of another version only that much is known.
+  if (fields.formatVersion !== FORMAT_VERSION) return true;
   return (
-    typeof fields === "object" &&
-    fields !== null &&
-    fields.magic === MAGIC &&
-    typeof fields.formatVersion === "number" &&
+    (fields.standing === "undecided" ||
+      fields.standing === "founder" ||
+      fields.standing === "joiner") &&
     isHex(fields.memberId) &&
+    isHex(fields.groupId) &&
     isHex(fields.incarnation) &&
     typeof fields.address === "string" &&
-    Array.isArray(fields.addresses) &&
+    Array.isArray(fields.founders) &&
+    fields.founders.every((founder) => typeof founder === "string") &&
     typeof fields.crc32c === "number"
   );
 }
@@ -239,8 +300,9 @@ function isHex(value: unknown): value is string {
 }
 
 /**
- * Checks that the configuration fits the folder.
- * @throws RockpoolError FAILED_PRECONDITION when the addresses lack this member, or are others than at the format
+ * Checks that the configuration fits the folder. The other addresses may change: once a cluster lives, its log says who
+ * belongs to it.
+ * @throws RockpoolError FAILED_PRECONDITION when the addresses lack this master, or its own is another than at the format
  */
 export function checkConfigured(
   folder: string,
@@ -249,72 +311,69 @@ export function checkConfigured(
   addresses: readonly string[],
 ): void {
   checkAddresses(address, addresses);
-  const sorted = [...addresses].sort();
-  if (identity.address === address && identity.addresses.join() === sorted.join()) return;
+  if (identity.address === address) return;
   throw new RockpoolError(
     "FAILED_PRECONDITION",
-    `The journal in ${folder} was formatted for ${identity.address} of ${identity.addresses.join(",")}, ` +
-      `and the configuration says ${address} of ${sorted.join(",")}`,
-    "Restore the addresses, or, to begin an empty cluster, run `bin/rockpool init format` on every master",
+    `The journal in ${folder} was formatted for ${identity.address}, and the configuration says that this master is ${address}`,
+    "Restore the address; or, to give this master another one, remove it with `fsadmin journal quorum remove`, run `bin/rockpool init format` on it, and start it: it joins under the new one",
   );
 }
 
 /**
- * Marks the folder as open in this process; a lock whose process is gone is taken over.
- * @param onTakenOver told the pid of the process that left its lock behind
- * @returns what gives the lock back
- * @throws RockpoolError UNAVAILABLE when a live process has it
+ * The incarnation under which each founder was first known. One that comes under another was wiped. As long as this
+ * journal is not born itself, also fresh ones are kept, so that they can be told later that they took part in the founding.
  */
-export function lockFolder(folder: string, onTakenOver: (pid: number) => void): () => void {
-  return lockFolderAt(join(folder, LOCK_FILE), {
-    subject: `The journal folder ${folder}`,
-    remedy: "Stop that process, or point alluxio.master.journal.folder of this one elsewhere",
-    onTakenOver,
-  });
-}
-
-/** The incarnation under which each peer was first known. A peer that comes under another one was wiped. */
 export class PeerPins {
+  readonly #fileSystem: JournalFileSystem;
   readonly #folder: string;
   readonly #pins: Map<string, bigint>;
 
-  constructor(folder: string) {
+  constructor(fileSystem: JournalFileSystem, folder: string) {
+    this.#fileSystem = fileSystem;
     this.#folder = folder;
-    this.#pins = readPins(folder);
+    this.#pins = readPins(fileSystem, folder);
+  }
+
+  acquaintance(address: string, incarnation: bigint): Acquaintance {
+    const pinned = this.#pins.get(address);
+    if (pinned === undefined) return "nobody";
+    return pinned === incarnation ? "same" : "other";
   }
 
   /**
-   * Compares a peer's incarnation with the one known, and keeps it for ever if there is none. Blocks for an fsync then:
-   * once in the life of a cluster for each peer.
+   * Keeps a first one for good. Blocks for an fsync: once in the life of a cluster for each peer.
+   * @param mayReplace while nothing was decided, a peer may be formatted again
    */
-  check(address: string, incarnation: bigint): "known" | "wiped" {
+  keep(address: string, incarnation: bigint, mayReplace: boolean): void {
     const pinned = this.#pins.get(address);
-    if (pinned !== undefined) return pinned === incarnation ? "known" : "wiped";
+    if (pinned === incarnation || (pinned !== undefined && !mayReplace)) return;
     const pins = new Map(this.#pins).set(address, incarnation);
-    const incarnations = Object.fromEntries([...pins].map(([key, value]) => [key, hex(value)]));
+    const incarnations = Object.fromEntries([...pins].map(([key, value]) => [key, hex64(value)]));
     const content = JSON.stringify({ formatVersion: FORMAT_VERSION, incarnations }, null, 2);
-    replaceFile(this.#folder, PEERS_FILE, `${content}\n`);
+    const path = `${this.#folder}/${PEERS_FILE}`;
+    this.#fileSystem.replaceFileSync(path, encoder.encode(`${content}\n`));
     // Only now: a pin that the disk did not take would be forgotten with the next restart.
     this.#pins.set(address, incarnation);
-    return "known";
   }
 }
 
-function readPins(folder: string): Map<string, bigint> {
-  const path = join(folder, PEERS_FILE);
-  if (!existsSync(path)) return new Map();
+function readPins(fileSystem: JournalFileSystem, folder: string): Map<string, bigint> {
+  const path = `${folder}/${PEERS_FILE}`;
   const malformed = (cause?: unknown) =>
     new RockpoolError(
       "DATA_LOSS",
       `The list of known peers ${path} is malformed`,
-      'Restore it; it looks like {"formatVersion": 1, "incarnations": {"host:port": "16 hex digits"}}',
+      `Restore it; it looks like {"formatVersion": ${FORMAT_VERSION}, "incarnations": {"host:port": "16 hex digits"}}`,
       { cause },
     );
   let parsed: unknown;
   try {
-    parsed = JSON.parse(readFileSync(path, "utf8"));
+    const content = readText(fileSystem, path);
+    if (content === null) return new Map();
+    parsed = JSON.parse(content);
   } catch (cause) {
-    throw malformed(cause);
+    if (isMalformed(cause)) throw malformed(cause);
+    throw cause;
   }
   // Checked entry by entry below.
   const { incarnations } = (parsed ?? {}) as { incarnations?: unknown };
@@ -325,9 +384,4 @@ function readPins(folder: string): Map<string, bigint> {
     pins.set(address, BigInt(`0x${value}`));
   }
   return pins;
-}
-
-/** True when the folder has segments: a journal that was formatted, and perhaps written. */
-export function hasSegments(folder: string): boolean {
-  return listSegments(nodeFileSystem(), folder).length > 0;
 }

@@ -7,12 +7,24 @@
  * `softState` of a lost reign comes after every answer given under it.
  * @module
  */
-import { EXIT, isRockpoolError, messageOf, type StatusName } from "../common/errors.ts";
+import {
+  EXIT,
+  isRockpoolError,
+  messageOf,
+  RockpoolError,
+  type StatusName,
+} from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { InvariantError, invariant } from "../common/invariant.ts";
+import {
+  BATCH_BYTES_MAX,
+  PEER_INFLIGHT_BYTES_MAX,
+  PEER_INFLIGHT_ENTRIES_MAX,
+} from "../common/limits.ts";
 import type { Entry, SoftState } from "../raft/messages.ts";
-import type { TransportEvent } from "./raft_transport.ts";
-import type { WalEvent } from "./wal.ts";
+import type { JournalMember, StatePosition } from "./journal_system.ts";
+import type { RefusalReason, TransportEvent } from "./peer_transport.ts";
+import type { WalEvent } from "./wal_options.ts";
 
 export type JournalTimings = {
   /** Unit of the core's time. */
@@ -30,6 +42,39 @@ export const DEFAULT_TIMINGS: JournalTimings = {
   electionMaxMs: 400,
 };
 
+/** @throws RockpoolError INVALID_ARGUMENT when the time-outs do not fit each other */
+export function checkTimings({
+  tickMs,
+  heartbeatMs,
+  electionMinMs,
+  electionMaxMs,
+}: JournalTimings): void {
+  const isFit =
+    tickMs >= 1 &&
+    heartbeatMs >= tickMs &&
+    Math.round(electionMinMs / tickMs) > 3 * Math.round(heartbeatMs / tickMs) &&
+    electionMaxMs >= electionMinMs;
+  if (isFit) return;
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `Elections between ${electionMinMs} and ${electionMaxMs} ms do not fit heartbeats of ${heartbeatMs} ms`,
+    "Set alluxio.master.embedded.journal.election.timeout.min to more than three heartbeat intervals, and .max above it",
+  );
+}
+
+/** Bounds of what may be unacknowledged towards one peer, and of one message of entries. */
+export type ReplicationLimits = {
+  readonly inflightEntriesMax: number;
+  readonly inflightBytesMax: number;
+  readonly appendBytesMax: number;
+};
+
+export const DEFAULT_REPLICATION: ReplicationLimits = {
+  inflightEntriesMax: PEER_INFLIGHT_ENTRIES_MAX,
+  inflightBytesMax: PEER_INFLIGHT_BYTES_MAX,
+  appendBytesMax: BATCH_BYTES_MAX,
+};
+
 /** What the journal thread needs to know; nothing in it can't be cloned. */
 export type ThreadOptions = {
   readonly folder: string;
@@ -40,6 +85,10 @@ export type ThreadOptions = {
   readonly segmentBytes: number;
   readonly cacheBytesMax: number;
   readonly timings: JournalTimings;
+  readonly replication: ReplicationLimits;
+  /** A checkpoint is made after so many entries, or after `checkpointIntervalMs` if there were some. */
+  readonly checkpointEntries: number;
+  readonly checkpointIntervalMs: number;
   /** Shared. The main thread counts its turns in it, some each second. */
   readonly mainTurns: Int32Array;
 };
@@ -78,11 +127,18 @@ export function unpack({ bytes, lengths }: Packed): Uint8Array[] {
   return parts;
 }
 
-/** Consecutive entries. `isCommand` is 0 for no-ops and memberships. */
+/** Codes of `PackedEntries.kinds`. */
+export const ENTRY_KINDS = { noop: 0, command: 1, config: 2 } as const satisfies Record<
+  Entry["kind"],
+  number
+>;
+
+/** Consecutive entries. */
 export type PackedEntries = Packed & {
   readonly firstIndex: LogIndex;
   readonly terms: Float64Array<ArrayBuffer>;
-  readonly isCommand: Uint8Array<ArrayBuffer>;
+  /** Of {@link ENTRY_KINDS}. */
+  readonly kinds: Uint8Array<ArrayBuffer>;
 };
 
 export function packEntries(entries: readonly Entry[]): PackedEntries {
@@ -90,12 +146,12 @@ export function packEntries(entries: readonly Entry[]): PackedEntries {
     ...pack(entries.map((entry) => entry.payload)),
     firstIndex: entries[0]?.index ?? 0,
     terms: Float64Array.from(entries, (entry) => entry.term),
-    isCommand: Uint8Array.from(entries, (entry) => (entry.kind === "command" ? 1 : 0)),
+    kinds: Uint8Array.from(entries, (entry) => ENTRY_KINDS[entry.kind]),
   };
 }
 
 export type ToThread =
-  | { readonly kind: "start"; readonly options: ThreadOptions; readonly appliedIndex: LogIndex }
+  | { readonly kind: "start"; readonly options: ThreadOptions; readonly position: StatePosition }
   /** Refused unless the thread still leads in `term`. */
   | {
       readonly kind: "propose";
@@ -107,15 +163,23 @@ export type ToThread =
   | { readonly kind: "transfer"; readonly requestId: number; readonly to: MemberId }
   /** Everything through `index` is applied: more may be sent. */
   | { readonly kind: "applied"; readonly index: LogIndex }
+  /** Answered with "done". */
+  | { readonly kind: "remove"; readonly requestId: number; readonly address: string }
+  /** Answered with "done". */
+  | { readonly kind: "checkpoint"; readonly requestId: number }
+  /** What became of "writeImage". */
+  | { readonly kind: "imageWritten"; readonly outcome: StatePosition | Failed }
+  /** What became of "installImage". */
+  | { readonly kind: "imageInstalled"; readonly outcome: StatePosition | Failed }
   | { readonly kind: "close" };
 
-export type MemberStatus = {
-  readonly id: MemberId;
-  readonly isAvailable: boolean;
-  readonly matchIndex: LogIndex | null;
-};
+export type Failed = { readonly failed: PlainError; readonly isNoSpace: boolean };
+
+export type MemberStatus = Omit<JournalMember, "isLeader">;
 
 export type ThreadStatus = {
+  /** Null while it is not decided whether this master is a founder. */
+  readonly self: MemberId | null;
   readonly lastIndex: LogIndex;
   readonly commitIndex: LogIndex;
   readonly members: readonly MemberStatus[];
@@ -145,9 +209,96 @@ export function exitCodeOf(error: unknown): number {
   return EXIT.journalIo;
 }
 
+/** What is told of the members and of how they change. */
+export type MembershipEvent =
+  /** A fresh journal waits for the other masters, to learn whether their cluster lives already. */
+  | { readonly kind: "undecided"; readonly folder: string; readonly seeds: readonly string[] }
+  | {
+      readonly kind: "identitySettled";
+      readonly standing: "founder" | "joiner";
+      readonly address: string;
+    }
+  /** The addresses in the log are right; those of the configuration only say whom to ask at first. */
+  | {
+      readonly kind: "configurationDiffers";
+      readonly configured: readonly string[];
+      readonly members: readonly string[];
+    }
+  | {
+      readonly kind: "membershipChanged";
+      readonly index: LogIndex;
+      readonly voters: readonly string[];
+      readonly learners: readonly string[];
+    }
+  /** What this leader does for a master that asked to join. */
+  | {
+      readonly kind: "joining";
+      readonly address: string;
+      readonly step: "removeOld" | "addLearner" | "addVoter";
+    }
+  /** A peer does not let this master in. */
+  | {
+      readonly kind: "refusedByPeer";
+      readonly address: string;
+      readonly reason: RefusalReason;
+      readonly explanation: string;
+    }
+  /** The peer's journal is not the one that was known under its address: it does not take part. */
+  | {
+      readonly kind: "peerWiped";
+      readonly address: string;
+      readonly message: string;
+      readonly remedy: string;
+    };
+
+/** What is told of checkpoints, and of damage and its repair. */
+export type CheckpointEvent =
+  | {
+      readonly kind: "checkpointMade";
+      readonly path: string;
+      readonly index: LogIndex;
+      readonly sizeBytes: number;
+      readonly tookMs: number;
+    }
+  /** Tried again later; nothing is lost. */
+  | { readonly kind: "checkpointFailed"; readonly message: string; readonly remedy: string }
+  | { readonly kind: "checkpointDamaged"; readonly path: string; readonly why: string }
+  | {
+      readonly kind: "checkpointFetching";
+      readonly index: LogIndex;
+      readonly fromAddress: string;
+      readonly offsetBytes: number;
+    }
+  | {
+      readonly kind: "checkpointFetched";
+      readonly index: LogIndex;
+      readonly sizeBytes: number;
+      readonly tookMs: number;
+    }
+  | { readonly kind: "fetchFailed"; readonly index: LogIndex; readonly message: string }
+  /** The state was older than what the log begins with, or a peer sent a newer one. */
+  | { readonly kind: "checkpointInstalled"; readonly index: LogIndex; readonly tookMs: number }
+  /** Part of this master's log was damaged; until it has everything through `promisedIndex` again it supports no one who has less. */
+  | {
+      readonly kind: "repairing";
+      readonly promisedIndex: LogIndex;
+      readonly lastIndex: LogIndex;
+      readonly fromAddress: string;
+    }
+  /** Nobody who is up can be elected, because nobody has the entries that this master acknowledged and lost. */
+  | {
+      readonly kind: "repairStuck";
+      readonly missingFrom: LogIndex;
+      readonly promisedIndex: LogIndex;
+      readonly message: string;
+      readonly remedy: string;
+    };
+
 export type JournalEvent =
   | WalEvent
   | TransportEvent
+  | MembershipEvent
+  | CheckpointEvent
   | {
       readonly kind: "journalOpened";
       readonly folder: string;
@@ -200,6 +351,16 @@ export type FromThread =
   | { readonly kind: "readsAborted"; readonly contexts: readonly number[] }
   | { readonly kind: "softState"; readonly softState: SoftState }
   | { readonly kind: "transferAnswer"; readonly requestId: number; readonly isBegun: boolean }
+  /** Answers "remove" and "checkpoint"; the position is that of the checkpoint. */
+  | {
+      readonly kind: "done";
+      readonly requestId: number;
+      readonly outcome: StatePosition | PlainError | null;
+    }
+  /** Asks for an image of the state in a new file. One at a time. */
+  | { readonly kind: "writeImage"; readonly path: string }
+  /** Asks to replace the state. What was sent before and is not applied is void. */
+  | { readonly kind: "installImage"; readonly path: string; readonly imageBytes: number }
   | { readonly kind: "status"; readonly status: ThreadStatus }
   | { readonly kind: "event"; readonly event: JournalEvent }
   | { readonly kind: "closed" };

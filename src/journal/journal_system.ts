@@ -20,16 +20,36 @@ export type CommittedEntry = {
   readonly payload: Uint8Array;
 };
 
+/** Where a state stands in the log. */
+export type StatePosition = {
+  /** The last entry whose effects are in the state, and its term; 0 and 0 for none. */
+  readonly index: LogIndex;
+  readonly term: Term;
+  /** The payload of the newest config entry up to there; null before the first. Opaque to the state machine. */
+  readonly membership: Uint8Array | null;
+};
+
 /** What the journal drives. Called on the main thread only, never re-entered. */
 export interface StateMachine<R> {
-  /** Index of the last entry whose effects are in the store; 0 for none. */
-  appliedIndex(): LogIndex;
+  /** What the store holds. */
+  position(): StatePosition;
   /**
-   * Applies entries in one transaction, which also stores `appliedIndex = throughIndex`
-   * (`throughIndex` is at or after the last entry: no-ops move it too).
+   * Applies entries in one transaction, which also stores `through` as the position (it is at or after the last entry:
+   * no-ops and memberships move it too; its membership is null when that did not change).
    * @returns one result for each entry, in order
    */
-  apply(entries: readonly CommittedEntry[], throughIndex: LogIndex): readonly R[];
+  apply(entries: readonly CommittedEntry[], through: StatePosition): readonly R[];
+  /**
+   * Writes an image of the whole state, as of one moment, to a new file, while entries go on being applied.
+   * @returns the position of the image
+   */
+  writeImage(path: string): Promise<StatePosition>;
+  /**
+   * Replaces the whole state by the image in the first `imageBytes` of a file, of which the caller has checked every byte.
+   * A crash leaves the old state, the new one, or an empty one with position 0. Nothing is applied meanwhile.
+   * @throws RockpoolError FAILED_PRECONDITION when the image is of a version that this program does not read
+   */
+  installImage(path: string, imageBytes: number): Promise<StatePosition>;
 }
 
 export type Role = "leader" | "candidate" | "follower";
@@ -40,6 +60,8 @@ export type JournalMember = {
   readonly address: string;
   readonly isSelf: boolean;
   readonly isLeader: boolean;
+  /** A learner receives the log and does not count; it becomes a voter when it has caught up. */
+  readonly standing: "voter" | "learner";
   /** Heard of within one election time-out (always true for oneself). */
   readonly isAvailable: boolean;
   /** On the leader: what the member is known to hold. Else null. */
@@ -84,6 +106,24 @@ export interface JournalSystem<R> {
   onLeadership(listener: (event: LeadershipEvent) => void): void;
   /** Hands leadership to a member; resolves when it was seen to lead. */
   transferLeadership(to: MemberId): Promise<void>;
+  /**
+   * Lets the master at `address` take part: it becomes a learner, catches up, and becomes a voter. Resolves then. Any other
+   * member under that address (one whose disk was lost) is removed first.
+   * @throws RockpoolError UNAVAILABLE when this master does not lead; ALREADY_EXISTS; DEADLINE_EXCEEDED when no master
+   *   from that address has asked to join, or does not catch up, within `timeoutMs`
+   */
+  addMember(address: string, timeoutMs: number): Promise<void>;
+  /**
+   * Removes a member for good; resolves when that is committed. A leader may remove itself.
+   * @throws RockpoolError UNAVAILABLE when this master does not lead; NOT_FOUND when no member has that address;
+   *   FAILED_PRECONDITION when the remaining ones could not reach a quorum
+   */
+  removeMember(address: string): Promise<void>;
+  /**
+   * Writes a checkpoint of this master's state now, and trims the log before the older ones.
+   * @throws RockpoolError RESOURCE_EXHAUSTED when the disk has no room
+   */
+  checkpoint(): Promise<StatePosition>;
   /** Leaves in peace: transfers leadership if it leads and somebody can take it, then closes. */
   close(): Promise<void>;
 }

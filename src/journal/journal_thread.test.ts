@@ -5,10 +5,12 @@ import { test } from "node:test";
 import { nodeWorld } from "../world/node_world.ts";
 import type { World } from "../world/ports.ts";
 import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
-import { crc32c, freePort, root, until } from "./journal_fixture.ts";
-import { formatJournal } from "./journal_folder.ts";
-import { DEFAULT_TIMINGS, type FromThread, pack } from "./journal_protocol.ts";
+import { bound, crc32c, freePort, root, until } from "./journal_fixture.ts";
+import { readIdentityFile, settleIdentity } from "./journal_folder.ts";
+import { formatJournal } from "./journal_format.ts";
+import { DEFAULT_REPLICATION, DEFAULT_TIMINGS, type FromThread, pack } from "./journal_protocol.ts";
 import { JournalCore } from "./journal_thread.ts";
+import { tcpTransport } from "./raft_transport.ts";
 
 const SEGMENT_BYTES = 4 * 1024 * 1024;
 
@@ -22,6 +24,7 @@ class ManualWorld implements World {
       this.#timers.add(timer);
       return { cancel: () => void this.#timers.delete(timer) };
     },
+    soon: (act: () => void) => void setImmediate(act),
   };
   #nowMs = 0;
   readonly #timers = new Set<{ readonly atMs: number; readonly act: () => void }>();
@@ -50,7 +53,13 @@ async function start(
   const [address = ""] = addresses;
   const world = new ManualWorld();
   const posts: FromThread[] = [];
-  const core = new JournalCore({ fileSystem, crc32c, world, post: (post) => posts.push(post) });
+  const core = new JournalCore({
+    fileSystem,
+    crc32c,
+    world,
+    createTransport: tcpTransport(crc32c, nodeWorld()),
+    post: (post) => posts.push(post),
+  });
   const options = {
     folder,
     address,
@@ -60,9 +69,12 @@ async function start(
     segmentBytes: SEGMENT_BYTES,
     cacheBytesMax: 64 * 1024,
     timings: DEFAULT_TIMINGS,
+    replication: DEFAULT_REPLICATION,
+    checkpointEntries: 200_000,
+    checkpointIntervalMs: 600_000,
     mainTurns: new Int32Array(new SharedArrayBuffer(4)),
   };
-  core.receive({ kind: "start", options, appliedIndex: 0 });
+  core.receive({ kind: "start", options, position: { index: 0, term: 0, membership: null } });
   await until("it has started", () => posts.find(({ kind }) => kind === "started"));
   return { core, world, posts };
 }
@@ -74,6 +86,13 @@ async function format(size: number): Promise<{ folder: string; addresses: readon
   const [address = ""] = addresses;
   const options = { address, addresses, crc32c, segmentBytes: SEGMENT_BYTES, nowMs: 1 };
   await formatJournal(folder, options);
+  // The others are not there to be asked.
+  const fileSystem = nodeFileSystem();
+  const identity = readIdentityFile(fileSystem, folder, crc32c);
+  settleIdentity(fileSystem, folder, crc32c, identity, {
+    standing: "founder",
+    founders: addresses,
+  });
   return { folder, addresses };
 }
 
@@ -115,10 +134,7 @@ test("JournalCore reads no more of a long log at its start than the main thread 
     openSync(path, mode) {
       const file = real.openSync(path, mode);
       return {
-        write: (bytes, at) => file.write(bytes, at),
-        datasync: () => file.datasync(),
-        sizeSync: () => file.sizeSync(),
-        close: () => file.close(),
+        ...bound(file),
         readSync(into, at) {
           const count = file.readSync(into, at);
           readBytes += count;

@@ -1,148 +1,122 @@
 /**
- * The journal thread: Raft's core, the write-ahead log and the connections to the peers, driven by one loop.
+ * The journal thread: Raft's core, the write-ahead log and the connections to the peers.
  *
- * The order that makes it safe, for every Ready of the core: messages that promise nothing leave at once; entries, term
- * and vote go to the log; votes and acknowledgements leave when that and everything before it is durable. Entries go to
- * the main thread when they are committed and durable here, at the pace at which it applies them.
- *
- * It runs in a thread of its own so that a long turn of the main loop costs no election. A turn of this one that took
- * longer than two heartbeats says nothing about the peers, so the timers start anew. A leader whose disk or main thread
- * hangs steps aside: its heartbeats alone would keep the others from taking over.
+ * It runs in a thread of its own so that a long turn of the main loop costs no election. Its life: a newcomer until it is
+ * settled who it is (founding.ts); then sessions (session_loop.ts), one after the other, of which each lasts as long as the
+ * disk can be written. Time, disk and network are arguments: the simulator runs it as it is.
  * @module
  */
-import { RockpoolError } from "../common/errors.ts";
-import type { LogIndex, MemberId } from "../common/ids.ts";
-import { invariant, unreachable } from "../common/invariant.ts";
+import { EXIT } from "../common/errors.ts";
+import type { LogIndex } from "../common/ids.ts";
+import { InvariantError, invariant, unreachable } from "../common/invariant.ts";
+import type { SoftState } from "../raft/messages.ts";
+import type { Timer } from "../world/ports.ts";
+import { CheckpointStore } from "./checkpoint_store.ts";
+import { Delivery } from "./delivery.ts";
+import type { Decision } from "./founding.ts";
 import {
-  BATCH_BYTES_MAX,
-  PEER_INFLIGHT_BYTES_MAX,
-  PEER_INFLIGHT_ENTRIES_MAX,
-} from "../common/limits.ts";
-import { RaftCore } from "../raft/core.ts";
-import type { Membership, Raft, Ready, SoftState } from "../raft/messages.ts";
-import type { Timer, World } from "../world/ports.ts";
-import type { JournalFileSystem } from "./file_system.ts";
-import {
-  checkConfigured,
-  groupIdOf,
-  type JournalIdentity,
-  lockFolder,
-  memberIdOf,
-  PeerPins,
-  readIdentityFile,
-} from "./journal_folder.ts";
+  type FolderPorts,
+  newcomerOf,
+  type OpenFolder,
+  openFolder,
+  settle,
+} from "./identity_settling.ts";
 import {
   exitCodeOf,
   type FromThread,
   type JournalEvent,
-  packEntries,
   plainError,
   type ThreadOptions,
-  type ThreadStatus,
   type ToThread,
-  unpack,
 } from "./journal_protocol.ts";
-import { type Ailment, LeaderHealth } from "./leader_health.ts";
-import { RaftTransport } from "./raft_transport.ts";
-import type { Crc32c } from "./record.ts";
-import { openWal, type Wal } from "./wal.ts";
-import { isNoSpace, WalError, type WalFailure } from "./wal_failure.ts";
+import {
+  foundersIn,
+  NoRoomError,
+  openSession,
+  type Session,
+  undecidedStatus,
+} from "./journal_session.ts";
+import type { StatePosition } from "./journal_system.ts";
+import type { Newcomer } from "./newcomer.ts";
+import type { Answer, PeerHandlers } from "./peer_transport.ts";
+import { notLeader, SessionLoop } from "./session_loop.ts";
+import { StateKeeper } from "./state_keeper.ts";
+import { isNoSpace, type WalFailure } from "./wal_failure.ts";
 
-/** One message of committed entries to the main thread, and how many may be unapplied. */
-const DELIVER_BYTES_MAX = 1024 * 1024;
-const DELIVERIES_MAX = 8;
-const STATUS_INTERVAL_MS = 100;
-/** A machine without a free core stalls all the time; saying so now and then is enough. */
-const STALL_EVENT_INTERVAL_MS = 1000;
 /** While the disk is full it is asked for room this often. */
 const REOPEN_INTERVAL_MS = 1000;
 /** Where it says that there is room and writes fail all the same (a quota), the log is read anew ever more rarely. */
 const REOPEN_INTERVAL_MS_MAX = 30_000;
+const FOLLOWER: SoftState = { role: "follower", term: 0, leader: null };
+/** Until a session begins, some moments after its port is open. */
+const NOT_YET: Answer = {
+  refusal: { reason: "notMember", explanation: "This master is just starting" },
+  knownAs: "nobody",
+};
 
-export type JournalCoreOptions = {
-  readonly fileSystem: JournalFileSystem;
-  readonly crc32c: Crc32c;
-  readonly world: World;
+export type JournalCoreOptions = Omit<FolderPorts, "onEvent"> & {
   readonly post: (message: FromThread) => void;
 };
 
-/** The disk is still full. */
-class NoRoomError extends Error {
-  override readonly name = "NoRoomError";
-}
+/** What is there once it is settled who this master is. */
+type Settled = { readonly checkpoints: CheckpointStore; readonly keeper: StateKeeper };
 
-/** Everything that exists while the disk can be written. */
-type Session = { readonly raft: Raft; readonly wal: Wal; readonly transport: RaftTransport };
+/** A session and its loop; it is running once it has begun. */
+type Running = { readonly session: Session; readonly loop: SessionLoop };
 
 export class JournalCore {
-  readonly #world: World;
-  readonly #fileSystem: JournalFileSystem;
-  readonly #crc32c: Crc32c;
+  readonly #ports: FolderPorts;
   readonly #post: JournalCoreOptions["post"];
-  #options: ThreadOptions | null = null;
-  #identity: JournalIdentity | null = null;
-  #pins: PeerPins | null = null;
-  #unlock: (() => void) | null = null;
-  #session: Session | null = null;
-  #state: "idle" | "running" | "readOnly" | "stopped" = "idle";
-  #isPumping = false;
-  #softState: SoftState = { role: "follower", term: 0, leader: null };
-  #committed: LogIndex = 0;
-  #delivered: LogIndex = 0;
-  /** Last indexes of the deliveries that the main thread has not applied. */
-  #deliveries: LogIndex[] = [];
-  #lastTickMs = 0;
-  /** Without a stall, since the timers last started anew because of one. */
-  #steadyMs = Number.POSITIVE_INFINITY;
-  readonly #health = new LeaderHealth();
-  #stallToldMs = Number.NEGATIVE_INFINITY;
-  #tickTimer: Timer | null = null;
-  #statusTimer: Timer | null = null;
+  readonly #delivery: Delivery;
+  #state: "idle" | "undecided" | "running" | "readOnly" | "stopped" = "idle";
+  #opened: OpenFolder | null = null;
+  #newcomer: Newcomer | null = null;
+  #settled: Settled | null = null;
+  #running: Running | null = null;
   #reopenTimer: Timer | null = null;
   #reopenAfterMs = REOPEN_INTERVAL_MS;
-  #statusKey = "";
 
   constructor(options: JournalCoreOptions) {
-    this.#world = options.world;
-    this.#fileSystem = options.fileSystem;
-    this.#crc32c = options.crc32c;
+    this.#ports = { ...options, onEvent: (event) => this.#event(event) };
     this.#post = options.post;
+    this.#delivery = new Delivery(options.post);
   }
 
   receive(message: ToThread): void {
-    this.#guarded(() => this.#receive(message));
-  }
-
-  /** A read of a log that is damaged or broken ends the session through `#onWalFailure`, and the act right here. */
-  #guarded(act: () => void): void {
-    try {
-      act();
-    } catch (error) {
-      if (!(error instanceof WalError)) throw error;
-    }
-  }
-
-  #receive(message: ToThread): void {
+    const loop = this.#running?.loop;
     switch (message.kind) {
       case "start":
-        void this.#start(message.options, message.appliedIndex); // It answers with its own failure.
+        void this.#start(message.options, message.position); // It answers with its own failure.
         break;
       case "propose":
-        this.#propose(message);
+        if (loop !== undefined) loop.propose(message);
+        else this.#post({ kind: "refused", requestId: message.requestId });
         break;
       case "read":
-        this.#read(message);
+        if (loop !== undefined) loop.read(message);
+        else this.#post({ kind: "readsAborted", contexts: [message.context] });
         break;
-      case "transfer": {
-        const isBegun = this.#session?.raft.transferLeadership(message.to) ?? false;
-        this.#post({ kind: "transferAnswer", requestId: message.requestId, isBegun });
-        this.#pump();
+      case "transfer":
+        if (loop !== undefined) loop.transfer(message);
+        else this.#post({ kind: "transferAnswer", requestId: message.requestId, isBegun: false });
         break;
-      }
+      case "remove":
+        if (loop !== undefined) loop.remove(message);
+        else this.#refuse(message.requestId);
+        break;
+      case "checkpoint":
+        if (loop !== undefined)
+          void loop.checkpoint(message); // It answers with its own failure.
+        else this.#refuse(message.requestId);
+        break;
       case "applied":
-        while ((this.#deliveries[0] ?? Number.POSITIVE_INFINITY) <= message.index)
-          this.#deliveries.shift();
-        this.#deliver();
+        this.#onApplied(message.index);
+        break;
+      case "imageWritten":
+        this.#settled?.keeper.written(message.outcome);
+        break;
+      case "imageInstalled":
+        this.#settled?.keeper.installed(message.outcome);
         break;
       case "close":
         void this.#close(); // It has nothing to report but "closed".
@@ -152,333 +126,190 @@ export class JournalCore {
     }
   }
 
+  #refuse(requestId: number): void {
+    this.#post({ kind: "done", requestId, outcome: plainError(notLeader()) });
+  }
+
+  #onApplied(index: LogIndex): void {
+    this.#delivery.applied(index);
+    this.#settled?.keeper.applied(this.#delivery.position.index);
+    this.#running?.loop.applied();
+  }
+
   #event(event: JournalEvent): void {
     this.#post({ kind: "event", event });
   }
 
+  #nowMs(): number {
+    return this.#ports.world.clock.monotonicMs();
+  }
+
   // — opening —
 
-  async #start(options: ThreadOptions, appliedIndex: LogIndex): Promise<void> {
-    const beganMs = this.#world.clock.monotonicMs();
+  async #start(options: ThreadOptions, position: StatePosition): Promise<void> {
+    const beganMs = this.#nowMs();
     try {
       invariant(this.#state === "idle", "a journal is started once");
-      const { folder } = options;
-      this.#options = options;
-      this.#identity = readIdentityFile(folder, this.#crc32c);
-      checkConfigured(folder, this.#identity, options.address, options.addresses);
-      this.#unlock = lockFolder(folder, (pid) =>
-        this.#event({ kind: "lockTakenOver", folder, pid }),
-      );
-      this.#pins = new PeerPins(folder);
-      this.#delivered = appliedIndex;
-      this.#state = "running";
-      const session = await this.#open("nothing");
-      if (this.#state !== "running") {
-        // The log failed already, and has told why.
-        await session.transport.close();
-        await session.wal.abandon();
+      const opened = openFolder(options, this.#ports);
+      this.#opened = opened;
+      this.#delivery.restart(position);
+      const newcomer = newcomerOf(opened, this.#ports, (decision) => {
+        void this.#onDecision(decision); // It handles its own failures.
+      });
+      // A master that is configured alone need not ask anybody.
+      if (newcomer?.decision) settle(opened, this.#ports, newcomer.decision);
+      else if (newcomer !== null) {
+        await this.#waitAs(newcomer, options);
         return;
       }
-      const { commitIndex, term } = session.wal.hardState;
-      const tookMs = this.#world.clock.monotonicMs() - beganMs;
-      const lastIndex = session.wal.lastIndex();
-      this.#event({ kind: "journalOpened", folder, lastIndex, commitIndex, term, tookMs });
-      const { role, leader } = session.raft.status();
-      const softState = { role, term, leader };
-      this.#post({ kind: "started", status: this.#statusOf(session), softState });
-      this.#begin(session);
+      const running = await this.#openFirst(opened, beganMs);
+      if (running === null) return;
+      const { loop } = running;
+      this.#post({ kind: "started", status: loop.status(), softState: loop.softState });
+      this.#begin(running);
     } catch (error) {
       this.#state = "stopped";
-      this.#unlock?.();
-      this.#unlock = null;
+      this.#opened?.unlock();
+      this.#opened = null;
       this.#post({ kind: "startFailed", error: plainError(error), exitCode: exitCodeOf(error) });
     }
   }
 
-  /**
-   * Recovers the log and joins the peers; nothing runs yet.
-   * @param needs "room": it must have room for another segment, or it might lead for a moment only
-   */
-  async #open(needs: "room" | "nothing"): Promise<Session> {
-    const options = this.#options;
-    const identity = this.#identity;
-    const pins = this.#pins;
-    invariant(options !== null && identity !== null && pins !== null, "the folder is open");
-    const { folder, address, addresses, bindHost, bindPort } = options;
-    const groupId = groupIdOf(addresses);
-    const voters = [...addresses].sort().map(memberIdOf);
-    const membership: Membership = { voters, learners: [] };
-    const wal = await openWal({
-      fileSystem: this.#fileSystem,
+  async #waitAs(newcomer: Newcomer, options: ThreadOptions): Promise<void> {
+    this.#state = "undecided";
+    this.#newcomer = newcomer;
+    const { folder, address, addresses } = options;
+    const seeds = addresses.filter((each) => each !== address);
+    this.#event({ kind: "undecided", folder, seeds });
+    await newcomer.start();
+    this.#post({ kind: "started", status: undecidedStatus(options), softState: FOLLOWER });
+  }
+
+  async #onDecision(decision: Decision): Promise<void> {
+    const newcomer = this.#newcomer;
+    const opened = this.#opened;
+    // Alone, it was decided before anything ran.
+    if (newcomer === null || opened === null || this.#state !== "undecided") return;
+    try {
+      this.#newcomer = null;
+      settle(opened, this.#ports, decision);
+      await newcomer.close();
+      if (this.#state !== "undecided") return;
+      const running = await this.#openFirst(opened, this.#nowMs());
+      if (running !== null) this.#begin(running);
+    } catch (error) {
+      this.#fatal(error);
+    }
+  }
+
+  /** Null when it was stopped meanwhile, or the log failed, which has told why. */
+  async #openFirst(opened: OpenFolder, beganMs: number): Promise<Running | null> {
+    this.#state = "running";
+    this.#settled = await this.#openCheckpoints(opened);
+    const running = await this.#open(opened, this.#settled, false);
+    const { session } = running;
+    if (this.#state !== "running") {
+      await drop(session);
+      return null;
+    }
+    const { folder, addresses } = opened.options;
+    const { commitIndex, term } = session.wal.hardState;
+    const lastIndex = session.wal.lastIndex();
+    const tookMs = this.#nowMs() - beganMs;
+    this.#event({ kind: "journalOpened", folder, lastIndex, commitIndex, term, tookMs });
+    const configured = [...addresses].sort();
+    const members = [...session.inForce.membership.addresses.values()].sort();
+    if (members.length > 0 && members.join() !== configured.join())
+      this.#event({ kind: "configurationDiffers", configured, members });
+    return running;
+  }
+
+  async #openCheckpoints({ options, identity }: OpenFolder): Promise<Settled> {
+    const { fileSystem, crc32c, world, onEvent } = this.#ports;
+    const { folder, checkpointEntries, checkpointIntervalMs } = options;
+    const { groupId } = identity;
+    const { clock } = world;
+    const checkpoints = new CheckpointStore({
+      fileSystem,
       folder,
-      owner: { memberId: identity.memberId, incarnation: identity.incarnation, groupId },
-      membership,
-      crc32c: this.#crc32c,
-      segmentBytes: options.segmentBytes,
-      cacheBytesMax: options.cacheBytesMax,
-      onEvent: (event) => {
+      groupId,
+      crc32c,
+      clock,
+      onEvent,
+    });
+    await checkpoints.open();
+    const keeper = new StateKeeper({
+      store: checkpoints,
+      world,
+      founders: foundersIn(identity),
+      checkpointEntries,
+      checkpointIntervalMs,
+      post: this.#post,
+      onEvent,
+      onNews: () => this.#running?.loop.onCheckpoint(),
+      logBegin: () => (this.#running?.session.wal.firstIndex() ?? 1) - 1,
+    });
+    const settled = { checkpoints, keeper };
+    this.#settled = settled;
+    this.#delivery.restart(await keeper.restore(this.#delivery.position));
+    return settled;
+  }
+
+  /** @param mustHaveRoom it must have room for another segment, or it might lead for a moment only */
+  async #open(opened: OpenFolder, settled: Settled, mustHaveRoom: boolean): Promise<Running> {
+    const { options, identity, pins } = opened;
+    const { checkpoints } = settled;
+    const late: { handlers: ReturnType<SessionLoop["handlers"]> | null } = { handlers: null };
+    const session = await openSession({
+      thread: options,
+      identity,
+      pins,
+      checkpoints,
+      state: this.#delivery.position,
+      appliedIndex: this.#delivery.deliveredIndex,
+      mustHaveRoom,
+      ...this.#ports,
+      onWalEvent: (event) => {
         // Told once; after that, a try each second finds the disk full again.
         if (event.kind === "noSpaceForNextSegment" && this.#state === "readOnly") return;
         this.#event(event);
       },
-      onFailure: (failure) => this.#onWalFailure(failure),
+      onWalFailure: (failure) => this.#onWalFailure(failure),
+      handlers: lateHandlers(late),
     });
-    try {
-      if (needs === "room" && !(await wal.hasSpare()))
-        throw new NoRoomError("No room for a segment");
-      this.#checkApplied(wal, folder);
-      const raft = new RaftCore(this.#raftConfig(options), wal, this.#world.random);
-      const transport = new RaftTransport({
-        address,
-        addresses,
-        incarnation: identity.incarnation,
-        folder,
-        bindHost,
-        bindPort,
-        pins,
-        crc32c: this.#crc32c,
-        world: this.#world,
-        onMessage: (message) => this.#act((session) => session.raft.step(message)),
-        onPeerDied: (peer) => this.#act((session) => session.raft.peerDied(peer)),
-        onEvent: (event) => {
-          this.#event(event);
-          if (event.kind === "peerConnected" || event.kind === "peerDisconnected")
-            this.#postStatus();
-        },
-      });
-      await transport.start();
-      return { raft, wal, transport };
-    } catch (error) {
-      await wal.abandon();
-      throw error;
-    }
-  }
-
-  #checkApplied(wal: Wal, folder: string): void {
-    const lastIndex = wal.lastIndex();
-    if (this.#delivered <= lastIndex && this.#delivered >= wal.firstIndex() - 1) return;
-    throw new RockpoolError(
-      "FAILED_PRECONDITION",
-      `The metadata store has applied entry ${this.#delivered}, and the journal in ${folder} holds entries ` +
-        `${wal.firstIndex()} to ${lastIndex}: they do not belong together`,
-      "Restore the journal folder and the metadata folder from one moment, or remove the metadata folder to build it anew from the journal",
-    );
-  }
-
-  #raftConfig(options: ThreadOptions) {
-    const { tickMs, heartbeatMs, electionMinMs, electionMaxMs } = options.timings;
-    const ticks = (ms: number) => Math.max(1, Math.round(ms / tickMs));
-    return {
-      id: memberIdOf(options.address),
-      appliedIndex: this.#delivered,
-      electionTicksMin: ticks(electionMinMs),
-      electionTicksMax: ticks(electionMaxMs),
-      heartbeatTicks: ticks(heartbeatMs),
-      inflightEntriesMax: PEER_INFLIGHT_ENTRIES_MAX,
-      inflightBytesMax: PEER_INFLIGHT_BYTES_MAX,
-      appendBytesMax: BATCH_BYTES_MAX,
-    };
-  }
-
-  #begin(session: Session): void {
-    this.#session = session;
-    this.#lastTickMs = this.#world.clock.monotonicMs();
-    this.#scheduleTick();
-    this.#scheduleStatus();
-    this.#pump();
-  }
-
-  // — time —
-
-  #scheduleTick(): void {
-    const tickMs = this.#options?.timings.tickMs ?? 10;
-    this.#tickTimer = this.#world.timers.after(tickMs, () => this.#guarded(() => this.#onTick()));
-  }
-
-  #onTick(): void {
-    const options = this.#options;
-    const session = this.#session;
-    if (options === null || session === null) return;
-    const { tickMs, heartbeatMs } = options.timings;
-    const nowMs = this.#world.clock.monotonicMs();
-    const gapMs = nowMs - this.#lastTickMs;
-    if (gapMs > 2 * heartbeatMs) this.#onStall(session, options, gapMs);
-    else
-      for (; nowMs - this.#lastTickMs >= tickMs; this.#lastTickMs += tickMs) {
-        this.#steadyMs += tickMs;
-        session.raft.tick();
-      }
-    this.#checkHealth(session, options, nowMs);
-    this.#scheduleTick();
-    this.#pump();
-  }
-
-  /**
-   * Nobody was heard because nobody listened, which is forgiven once. Where stalls follow one another, that would put off
-   * every election, and every look for a quorum, for ever; so there a stall counts for two heartbeats. What waited in the
-   * sockets comes before the next one, and outweighs them if a leader is there.
-   */
-  #onStall({ raft }: Session, { timings }: ThreadOptions, gapMs: number): void {
-    const nowMs = this.#world.clock.monotonicMs();
-    this.#lastTickMs = nowMs;
-    this.#health.forgive(nowMs);
-    if (nowMs - this.#stallToldMs >= STALL_EVENT_INTERVAL_MS) {
-      this.#stallToldMs = nowMs;
-      this.#event({ kind: "stalled", gapMs: Math.round(gapMs) });
-    }
-    if (this.#steadyMs >= timings.electionMaxMs) {
-      this.#steadyMs = 0;
-      raft.resetTimers();
-    } else for (let ms = 0; ms < 2 * timings.heartbeatMs; ms += timings.tickMs) raft.tick();
-  }
-
-  #checkHealth({ raft, wal, transport }: Session, { mainTurns }: ThreadOptions, nowMs: number) {
-    const progress = { disk: wal.progress, mainThread: Atomics.load(mainTurns, 0) };
-    const isLeader = this.#softState.role === "leader";
-    const ailment = this.#health.ailment(progress, isLeader, nowMs);
-    if (ailment === null) return;
-    const [heir] = raft
-      .status()
-      .progress.filter(({ id, isActive }) => isActive && transport.isConnected(id))
-      .sort((a, b) => b.matchIndex - a.matchIndex);
-    // Without a quorum this reign is about to end anyhow.
-    if (heir === undefined || !raft.transferLeadership(heir.id)) return;
-    this.#health.handingOver(nowMs);
-    this.#tellAilment(ailment, heir.id);
-  }
-
-  #tellAilment({ part, stillMs }: Ailment, heir: MemberId): void {
-    const heirAddress = this.#addressOf(heir) ?? "";
-    this.#event({ kind: "steppingAside", part, stillMs: Math.round(stillMs), heirAddress });
-  }
-
-  #scheduleStatus(): void {
-    this.#statusTimer = this.#world.timers.after(STATUS_INTERVAL_MS, () => {
-      this.#postStatus();
-      this.#scheduleStatus();
+    const loop = new SessionLoop({
+      thread: options,
+      identity,
+      session,
+      ...settled,
+      delivery: this.#delivery,
+      world: this.#ports.world,
+      post: this.#post,
+      onExpelled: (explanation) => this.#expel(opened, explanation),
+      onFatal: (error) => this.#fatal(error),
     });
+    late.handlers = loop.handlers();
+    return { session, loop };
   }
 
-  #statusOf({ raft, transport }: Session): ThreadStatus {
-    const { lastIndex, commitIndex, membership, progress, role } = raft.status();
-    const self = memberIdOf(this.#options?.address ?? "");
-    const silenceMaxMs = this.#options?.timings.electionMaxMs ?? 0;
-    const members = membership.voters.map((id) => {
-      const known = progress.find((peer) => peer.id === id);
-      if (id === self)
-        return { id, isAvailable: true, matchIndex: role === "leader" ? lastIndex : null };
-      const isAvailable = transport.isConnected(id) && transport.silenceMs(id) <= silenceMaxMs;
-      return { id, isAvailable, matchIndex: known?.matchIndex ?? null };
-    });
-    return { lastIndex, commitIndex, members };
-  }
-
-  #postStatus(): void {
-    if (this.#session === null) return;
-    const status = this.#statusOf(this.#session);
-    const key = `${status.lastIndex} ${status.commitIndex} ${status.members
-      .map((member) => `${member.isAvailable} ${member.matchIndex}`)
-      .join()}`;
-    if (key === this.#statusKey) return;
-    this.#statusKey = key;
-    this.#post({ kind: "status", status });
-  }
-
-  // — requests —
-
-  #propose(message: Extract<ToThread, { kind: "propose" }>): void {
-    const { requestId } = message;
-    const raft = this.#session?.raft;
-    const isOfTerm = this.#softState.term === message.term && this.#softState.role === "leader";
-    const result =
-      raft !== undefined && isOfTerm ? raft.propose(unpack(message.payloads)) : undefined;
-    if (result?.kind === "accepted") {
-      const { firstIndex, term } = result;
-      this.#post({ kind: "accepted", requestId, firstIndex, term });
-      this.#pump();
-    } else this.#post({ kind: "refused", requestId });
-  }
-
-  #read({ context, term }: Extract<ToThread, { kind: "read" }>): void {
-    const raft = this.#session?.raft;
-    const isOfTerm = this.#softState.term === term;
-    if (raft === undefined || !isOfTerm || raft.readIndex(context) === "notLeader")
-      this.#post({ kind: "readsAborted", contexts: [context] });
-    else this.#pump();
-  }
-
-  // — the loop —
-
-  #act(act: (session: Session) => void): void {
-    const session = this.#session;
-    if (session === null) return;
-    this.#guarded(() => {
-      act(session);
-      this.#pump();
-    });
-  }
-
-  /** Does what the core wants done, until it wants nothing. Never re-entered: the loop picks up what comes meanwhile. */
-  #pump(): void {
-    const session = this.#session;
-    if (session === null || this.#isPumping) return;
-    this.#isPumping = true;
-    try {
-      for (let ready = session.raft.takeReady(); ready !== null; ready = session.raft.takeReady()) {
-        this.#handleReady(session, ready);
-        if (this.#session !== session) return;
-      }
-      this.#deliver();
-    } finally {
-      this.#isPumping = false;
-    }
-  }
-
-  #handleReady(session: Session, ready: Ready): void {
-    const { wal, raft, transport } = session;
-    if (ready.softState !== null) this.#onSoftState(ready.softState);
-    for (const message of ready.messages) transport.send(message);
-    const { hardState, entries, messagesAfterPersist } = ready;
-    if (hardState !== null || entries.length > 0 || messagesAfterPersist.length > 0)
-      wal.append(hardState, entries, () => {
-        if (this.#session !== session) return;
-        for (const message of messagesAfterPersist) transport.send(message);
-        const last = entries.at(-1);
-        if (last !== undefined) raft.persisted({ index: last.index, term: last.term });
-        this.#pump();
-      });
-    this.#committed = ready.applyThrough ?? this.#committed;
-    for (const { context, index } of ready.readStates)
-      this.#post({ kind: "readReady", context, index });
-    if (ready.abortedReads.length > 0)
-      this.#post({ kind: "readsAborted", contexts: ready.abortedReads });
-  }
-
-  #onSoftState(softState: SoftState): void {
-    this.#softState = softState;
-    this.#post({ kind: "softState", softState });
-    const { role, term, leader } = softState;
-    this.#event({ kind: "roleChanged", role, term, leaderAddress: this.#addressOf(leader) });
-    if (this.#session !== null) this.#postStatus();
-  }
-
-  #addressOf(member: MemberId | null): string | null {
-    return this.#options?.addresses.find((address) => memberIdOf(address) === member) ?? null;
-  }
-
-  /** Sends committed entries on, as far ahead of the main thread as is allowed. */
-  #deliver(): void {
-    const wal = this.#session?.wal;
-    if (wal === undefined) return;
-    while (this.#delivered < this.#committed && this.#deliveries.length < DELIVERIES_MAX) {
-      const entries = wal.entries(this.#delivered + 1, this.#committed + 1, DELIVER_BYTES_MAX);
-      this.#delivered = entries.at(-1)?.index ?? this.#delivered;
-      this.#deliveries.push(this.#delivered);
-      this.#post({ kind: "committed", entries: packEntries(entries) });
-    }
+  #begin(running: Running): void {
+    this.#running = running;
+    running.loop.start();
   }
 
   // — the end —
+
+  #expel({ options }: OpenFolder, explanation: string): void {
+    if (this.#state === "stopped") return;
+    void this.#stop(); // Nobody waits for it: the process is about to end.
+    const { folder, address } = options;
+    this.#event({
+      kind: "fatal",
+      exitCode: EXIT.expelled,
+      message: `This master, ${address}, was removed from the journal: ${explanation}`,
+      remedy: `To let it join anew, run \`bin/rockpool init format\` on it, which empties ${folder}, and start it`,
+    });
+  }
 
   #onWalFailure(failure: WalFailure): void {
     // While the disk is full another try fails as `#reopen` sees; but a disk that is broken by now is broken.
@@ -496,63 +327,63 @@ export class JournalCore {
     void ended.then(() => this.#reopenLater()); // #endSession does not fail.
   }
 
+  #fatal(error: unknown): void {
+    if (this.#state === "stopped") return;
+    const { message, remedy } = plainError(error);
+    const detail = error instanceof InvariantError ? error.stack : undefined;
+    void this.#stop(); // Nobody waits for it: the process is about to end.
+    this.#event({
+      kind: "fatal",
+      exitCode: exitCodeOf(error),
+      message,
+      remedy,
+      ...(detail === undefined ? {} : { detail }),
+    });
+  }
+
   #reopenLater(): void {
     if (this.#state !== "readOnly") return;
-    this.#reopenTimer = this.#world.timers.after(this.#reopenAfterMs, () => {
+    this.#reopenTimer = this.#ports.world.timers.after(this.#reopenAfterMs, () => {
       void this.#reopen(); // It handles its own failures.
     });
   }
 
   /** After the disk was full: reads the log anew, as a restart would. */
   async #reopen(): Promise<void> {
+    const opened = this.#opened;
+    const settled = this.#settled;
+    invariant(opened !== null && settled !== null, "there was a session");
+    const { folder, segmentBytes } = opened.options;
     try {
-      const options = this.#options;
-      invariant(options !== null, "the folder is open");
-      const { folder, segmentBytes } = options;
-      if ((await this.#fileSystem.freeBytes(folder)) < segmentBytes) {
+      if ((await this.#ports.fileSystem.freeBytes(folder)) < segmentBytes) {
         this.#reopenLater();
         return;
       }
       if (this.#state !== "readOnly") return;
-      const session = await this.#open("room");
+      const running = await this.#open(opened, settled, true);
       if (this.#state !== "readOnly") {
-        await session.transport.close();
-        await session.wal.abandon();
+        await drop(running.session);
         return;
       }
       this.#state = "running";
       this.#reopenAfterMs = REOPEN_INTERVAL_MS;
       this.#event({ kind: "writableAgain" });
-      this.#begin(session);
+      this.#begin(running);
     } catch (error) {
       if (this.#state !== "readOnly") return;
       if (isNoSpace(error) || error instanceof NoRoomError) {
         this.#reopenAfterMs = Math.min(2 * this.#reopenAfterMs, REOPEN_INTERVAL_MS_MAX);
         this.#reopenLater();
-        return;
-      }
-      const { message, remedy } = plainError(error);
-      void this.#stop(); // Nobody waits for it: the process is about to end.
-      this.#event({ kind: "fatal", exitCode: exitCodeOf(error), message, remedy });
+      } else this.#fatal(error);
     }
   }
 
-  /** Stops taking part: the peers see the connections close, and the main thread loses its reign. */
   async #endSession(): Promise<void> {
-    const wal = this.#session?.wal;
-    await this.#leave();
-    await wal?.abandon();
-  }
-
-  async #leave(): Promise<void> {
-    const session = this.#session;
-    this.#session = null;
-    this.#tickTimer?.cancel();
-    this.#statusTimer?.cancel();
+    const running = this.#running;
+    this.#running = null;
     this.#reopenTimer?.cancel();
-    if (session === null) return;
-    this.#onSoftState({ role: "follower", term: this.#softState.term, leader: null });
-    await session.transport.close();
+    await running?.loop.leave();
+    await running?.session.wal.abandon();
   }
 
   /** Drops everything as it is, as a crash would: nothing more is written or sent. */
@@ -562,18 +393,43 @@ export class JournalCore {
 
   async #stop(): Promise<void> {
     this.#state = "stopped";
-    await this.#endSession();
-    this.#unlock?.();
-    this.#unlock = null;
+    this.#settled?.keeper.close();
+    const newcomer = this.#newcomer;
+    this.#newcomer = null;
+    const ended = this.#endSession();
+    await newcomer?.close();
+    await ended;
+    this.#opened?.unlock();
+    this.#opened = null;
   }
 
   async #close(): Promise<void> {
-    const wal = this.#session?.wal;
+    const running = this.#running;
+    this.#running = null;
     // First nothing new may come: the log of a busy member would never be done.
-    const left = this.#leave();
-    await wal?.close();
+    const left = running?.loop.leave();
+    await running?.session.wal.close();
     await left;
     await this.#stop();
     this.#post({ kind: "closed" });
   }
+}
+
+/** A session that is not to begin. */
+async function drop({ transport, wal }: Session): Promise<void> {
+  await transport.close();
+  await wal.abandon();
+}
+
+/** The transport is there before the loop that it calls. */
+function lateHandlers(late: {
+  readonly handlers: ReturnType<SessionLoop["handlers"]> | null;
+}): Omit<PeerHandlers, "readCheckpoint"> {
+  return {
+    onMessage: (message) => late.handlers?.onMessage(message),
+    onPeerDied: (peer) => late.handlers?.onPeerDied(peer),
+    onGreeting: (peer) => late.handlers?.onGreeting(peer) ?? NOT_YET,
+    onAnswer: (peer, answer) => late.handlers?.onAnswer(peer, answer) ?? false,
+    onEvent: (event) => late.handlers?.onEvent(event),
+  };
 }

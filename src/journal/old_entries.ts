@@ -5,11 +5,13 @@
  */
 import { join } from "node:path";
 import type { LogIndex } from "../common/ids.ts";
+import { invariant } from "../common/invariant.ts";
 import type { Entry } from "../raft/messages.ts";
 import { type EntryIndex, splitPlace } from "./entry_index.ts";
 import type { JournalFile, JournalFileSystem } from "./file_system.ts";
 import { type Crc32c, RECORD_HEADER_BYTES, readRecord } from "./record.ts";
 import { segmentName } from "./segment_file.ts";
+import { readWhatCan } from "./segment_window.ts";
 import { damagedEntry } from "./wal_failure.ts";
 
 /** One blocking read. Not kept: bytes behind the last entry in it may be written later. */
@@ -34,6 +36,15 @@ export class OldEntries {
     this.#files.set(sequence, file);
   }
 
+  /** Closes the files of segments before `sequence`. */
+  forgetBefore(sequence: number): void {
+    for (const [each, file] of this.#files)
+      if (each < sequence) {
+        file.close();
+        this.#files.delete(each);
+      }
+  }
+
   close(): void {
     for (const file of this.#files.values()) file.close();
     this.#files.clear();
@@ -46,6 +57,25 @@ export class OldEntries {
     const file = this.#fileSystem.openSync(path, "read");
     this.#files.set(sequence, file);
     return file;
+  }
+
+  /** Entries of [from, to), at least one, then as many as fit in `bytesMax`; from memory where it holds them. */
+  entries(from: LogIndex, to: LogIndex, bytesMax: number): readonly Entry[] {
+    invariant(from >= this.#index.firstIndex, "entries that were trimmed are not asked for");
+    invariant(to <= this.#index.lastIndex + 1, "entries after the last are not asked for");
+    const found: Entry[] = [];
+    let bytes = 0;
+    for (let index = from; index < to; ) {
+      const held = this.#index.held(index);
+      const some = held !== undefined ? [held] : this.read(index, to);
+      for (const entry of some) {
+        bytes += entry.payload.length;
+        if (found.length > 0 && bytes > bytesMax) return found;
+        found.push(entry);
+      }
+      index += some.length;
+    }
+    return found;
   }
 
   /**
@@ -75,14 +105,14 @@ export class OldEntries {
   /** Bytes from an offset on: a window, or more if the first record is longer. */
   #window(file: JournalFile, offsetBytes: number): Uint8Array {
     const bytes = new Uint8Array(WINDOW_BYTES);
-    const count = file.readSync(bytes, offsetBytes);
+    const count = readWhatCan(file, bytes, offsetBytes);
     const payloadBytes = count >= 4 ? new DataView(bytes.buffer).getUint32(0, true) : 0;
     const neededBytes = RECORD_HEADER_BYTES + payloadBytes;
     // A length beyond the file is damage, which the CRC finds.
     if (neededBytes <= bytes.length || offsetBytes + neededBytes > file.sizeSync())
       return bytes.subarray(0, count);
     const larger = new Uint8Array(neededBytes);
-    return larger.subarray(0, file.readSync(larger, offsetBytes));
+    return larger.subarray(0, readWhatCan(file, larger, offsetBytes));
   }
 
   #decode(

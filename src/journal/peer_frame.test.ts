@@ -17,16 +17,42 @@ const FRAMES: readonly Frame[] = [
   {
     kind: "hello",
     hello: {
-      protocolVersion: 1,
-      groupId: 5n,
-      from,
+      protocolVersion: 2,
+      purpose: "messages",
       to,
-      address: "master-1:19200",
-      incarnation: 0xfedcba9876543210n,
+      greeting: {
+        standing: "founder",
+        id: from,
+        address: "master-1:19200",
+        incarnation: 0xfedcba9876543210n,
+        groupId: 5n,
+        isBorn: true,
+        memberAsOf: 0,
+      },
     },
   },
-  { kind: "welcome", welcome: { protocolVersion: 1, from: to, incarnation: 9n } },
-  { kind: "refusal", refusal: { reason: "wiped", explanation: "Another journal was known" } },
+  ...([{ reason: "wiped", explanation: "Another journal was known" }, null] as const).map(
+    (refusal) => ({
+      kind: "answer" as const,
+      answer: {
+        protocolVersion: 2,
+        greeting: {
+          standing: "joiner" as const,
+          id: to,
+          address: "[::1]:19200",
+          incarnation: 9n,
+          groupId: 5n,
+          isBorn: false,
+          memberAsOf: null,
+        },
+        refusal,
+        knownAs: "other" as const,
+      },
+    }),
+  ),
+  { kind: "fetch", fetch: { index: 12, term: 3, offsetBytes: 1 << 20, lengthBytes: 1 << 20 } },
+  { kind: "chunk", chunk: null },
+  { kind: "chunk", chunk: { totalBytes: 5000, bytes: new Uint8Array([1, 2, 3]) } },
   { kind: "ping" },
   { kind: "pong" },
   ...(
@@ -45,8 +71,8 @@ const FRAMES: readonly Frame[] = [
         lastLogTerm: 2,
         isTransfer: false,
       },
-      { ...envelope, kind: "voteResponse", isGranted: true },
-      { ...envelope, kind: "preVoteResponse", isGranted: false },
+      { ...envelope, kind: "voteResponse", isGranted: true, committed: { index: 4, term: 2 } },
+      { ...envelope, kind: "preVoteResponse", isGranted: false, committed: { index: 0, term: 0 } },
       {
         ...envelope,
         kind: "appendEntries",
@@ -60,7 +86,23 @@ const FRAMES: readonly Frame[] = [
         leaderCommit: 6,
       },
       { ...envelope, kind: "appendAccepted", matchIndex: 10 },
-      { ...envelope, kind: "appendRejected", rejectedIndex: 9, hintIndex: 4, hintTerm: 1 },
+      {
+        ...envelope,
+        kind: "appendRejected",
+        rejectedIndex: 9,
+        hintIndex: 4,
+        hintTerm: 1,
+        isRepairing: true,
+      },
+      {
+        ...envelope,
+        kind: "snapshot",
+        snapshot: {
+          index: 9,
+          term: 3,
+          membership: { voters: [from], learners: [to], addresses: new Map([[to, "b:1"]]) },
+        },
+      },
       { ...envelope, kind: "heartbeat", commitIndex: 8, readContext: 12 },
       { ...envelope, kind: "heartbeatResponse", readContext: 12 },
       { ...envelope, kind: "timeoutNow" },
@@ -145,9 +187,9 @@ test("FrameReader refuses a frame that is repeated, left out, or too long", () =
   assert.throws(() => readAll(stream(FRAMES), [], 48), DecodeError);
 });
 
-const FIXTURE = "test/fixtures/peer-frames-v1.bin";
+const FIXTURE = "test/fixtures/peer-frames-v2.bin";
 
-test("frames of version 1 decode for ever", () => {
+test("frames of version 2 decode for ever", () => {
   const bytes = new Uint8Array(readFileSync(FIXTURE));
   assert.deepEqual(readAll(bytes, []), FRAMES);
   assert.deepEqual(bytes, stream(FRAMES));

@@ -3,7 +3,7 @@
  *
  * Little-endian:
  * ```
- *  0 u32 body length   4 u8 type   5 u8 version (1)   6 u16 flags (0)
+ *  0 u32 body length   4 u8 type   5 u8 version (2)   6 u16 flags (0)
  *  8 u64 sequence: 1 for the first frame of a connection and direction, then one more each
  * 16 u32 CRC-32C of bytes 0..16 and of the body
  * 20 body
@@ -11,10 +11,11 @@
  * | type | body | who |
  * |---|---|---|
  * | 1 hello | {@link Hello} | first frame of the side that dialled |
- * | 2 welcome | {@link Welcome} | the answer: messages may follow |
- * | 3 refusal | {@link Refusal} | the answer instead; then the connection is closed |
- * | 4 message | one message of Raft | dialling side |
- * | 5 ping, 6 pong | empty | dialling side, and its answer |
+ * | 2 answer | {@link HelloAnswer} | the other side: messages may follow, or, with a refusal, the connection is closed |
+ * | 3 message | one message of Raft | dialling side |
+ * | 4 ping, 5 pong | empty | dialling side, and its answer |
+ * | 6 fetch | {@link Fetch} | dialling side of a connection for checkpoints, one at a time |
+ * | 7 chunk | {@link Chunk} | its answer |
  *
  * A connection carries messages one way: each member dials each other one. Bodies are coded with common/codec. A frame
  * that is malformed, too long, or out of turn ends the connection: bytes that once were wrong are not trusted again.
@@ -29,6 +30,7 @@ import {
   decode,
   encode,
   list,
+  nullable,
   oneOf,
   struct,
   text,
@@ -39,12 +41,14 @@ import {
 } from "../common/codec.ts";
 import type { MemberId } from "../common/ids.ts";
 import { ENTRY_BYTES_MAX } from "../common/limits.ts";
-import type { Message } from "../raft/messages.ts";
+import { decodeMembership, encodeMembership } from "../raft/membership.ts";
+import type { Membership, Message } from "../raft/messages.ts";
+import { type Greeting, REFUSAL_REASONS } from "./peer_transport.ts";
 import type { Crc32c } from "./record.ts";
 
 export const FRAME_HEADER_BYTES = 20;
-const FRAME_VERSION = 1;
-export const PROTOCOL_VERSION = 1;
+const FRAME_VERSION = 2;
+export const PROTOCOL_VERSION = 2;
 /** An append of the largest size plus one entry of the largest size, and their framing. */
 export const FRAME_BYTES_MAX = 4 * ENTRY_BYTES_MAX;
 /** Before a peer has said who it is it gets no memory. */
@@ -52,33 +56,54 @@ export const HELLO_BYTES_MAX = 4096;
 
 export const FRAME_TYPES = {
   hello: 1,
-  welcome: 2,
-  refusal: 3,
-  message: 4,
-  ping: 5,
-  pong: 6,
+  answer: 2,
+  message: 3,
+  ping: 4,
+  pong: 5,
+  fetch: 6,
+  chunk: 7,
 } as const;
 
 const memberId = branded<MemberId, bigint>(u64);
 
-export const HELLO = struct({
-  protocolVersion: uint,
-  groupId: u64,
-  from: memberId,
-  to: memberId,
+const GREETING: Codec<Greeting> = struct({
+  standing: oneOf("undecided", "founder", "joiner"),
+  id: memberId,
   address: text,
   incarnation: u64,
+  groupId: u64,
+  isBorn: bool,
+  memberAsOf: nullable(uint),
+});
+
+export const HELLO = struct({
+  protocolVersion: uint,
+  purpose: oneOf("messages", "checkpoint"),
+  /** 0: whoever is at that address. */
+  to: memberId,
+  greeting: GREETING,
 });
 export type Hello = ValueOf<typeof HELLO>;
 
-export const WELCOME = struct({ protocolVersion: uint, from: memberId, incarnation: u64 });
-export type Welcome = ValueOf<typeof WELCOME>;
-
-export const REFUSAL = struct({
-  reason: oneOf("protocolVersion", "otherGroup", "otherTarget", "notMember", "wiped"),
-  explanation: text,
+export const HELLO_ANSWER = struct({
+  protocolVersion: uint,
+  greeting: GREETING,
+  refusal: nullable(struct({ reason: oneOf(...REFUSAL_REASONS), explanation: text })),
+  knownAs: oneOf("same", "other", "nobody"),
 });
-export type Refusal = ValueOf<typeof REFUSAL>;
+export type HelloAnswer = ValueOf<typeof HELLO_ANSWER>;
+
+export const FETCH = struct({ index: uint, term: uint, offsetBytes: uint, lengthBytes: uint });
+export type Fetch = ValueOf<typeof FETCH>;
+
+/** Null: there is no such checkpoint. */
+export const CHUNK = nullable(struct({ totalBytes: uint, bytes }));
+export type Chunk = ValueOf<typeof CHUNK>;
+
+const MEMBERSHIP: Codec<Membership> = {
+  write: (w, membership) => w.bytes(encodeMembership(membership)),
+  read: (r) => decodeMembership(r.bytes()),
+};
 
 const envelope = { from: memberId, to: memberId, term: uint };
 const ENTRY = struct({
@@ -88,7 +113,11 @@ const ENTRY = struct({
   payload: bytes,
 });
 const voteRequest = { ...envelope, lastLogIndex: uint, lastLogTerm: uint, isTransfer: bool };
-const voteResponse = { ...envelope, isGranted: bool };
+const voteResponse = {
+  ...envelope,
+  isGranted: bool,
+  committed: struct({ index: uint, term: uint }),
+};
 
 /** Tags are never renumbered or reused. */
 export const MESSAGE: Codec<Message> = union({
@@ -109,20 +138,31 @@ export const MESSAGE: Codec<Message> = union({
   appendAccepted: [6, struct({ ...envelope, matchIndex: uint })],
   appendRejected: [
     7,
-    struct({ ...envelope, rejectedIndex: uint, hintIndex: uint, hintTerm: uint }),
+    struct({
+      ...envelope,
+      rejectedIndex: uint,
+      hintIndex: uint,
+      hintTerm: uint,
+      isRepairing: bool,
+    }),
   ],
   heartbeat: [8, struct({ ...envelope, commitIndex: uint, readContext: uint })],
   heartbeatResponse: [9, struct({ ...envelope, readContext: uint })],
   timeoutNow: [10, struct(envelope)],
+  snapshot: [
+    11,
+    struct({ ...envelope, snapshot: struct({ index: uint, term: uint, membership: MEMBERSHIP }) }),
+  ],
 });
 
 export type Frame =
   | { readonly kind: "hello"; readonly hello: Hello }
-  | { readonly kind: "welcome"; readonly welcome: Welcome }
-  | { readonly kind: "refusal"; readonly refusal: Refusal }
+  | { readonly kind: "answer"; readonly answer: HelloAnswer }
   | { readonly kind: "message"; readonly message: Message }
   | { readonly kind: "ping" }
-  | { readonly kind: "pong" };
+  | { readonly kind: "pong" }
+  | { readonly kind: "fetch"; readonly fetch: Fetch }
+  | { readonly kind: "chunk"; readonly chunk: Chunk };
 
 const EMPTY = new Uint8Array(0);
 
@@ -130,15 +170,17 @@ function bodyOf(frame: Frame): Uint8Array {
   switch (frame.kind) {
     case "hello":
       return encode(HELLO, frame.hello);
-    case "welcome":
-      return encode(WELCOME, frame.welcome);
-    case "refusal":
-      return encode(REFUSAL, frame.refusal);
+    case "answer":
+      return encode(HELLO_ANSWER, frame.answer);
     case "message":
       return encode(MESSAGE, frame.message);
     case "ping":
     case "pong":
       return EMPTY;
+    case "fetch":
+      return encode(FETCH, frame.fetch);
+    case "chunk":
+      return encode(CHUNK, frame.chunk);
   }
 }
 
@@ -146,16 +188,18 @@ function frameOf(type: number, body: Uint8Array): Frame {
   switch (type) {
     case FRAME_TYPES.hello:
       return { kind: "hello", hello: decode(HELLO, body) };
-    case FRAME_TYPES.welcome:
-      return { kind: "welcome", welcome: decode(WELCOME, body) };
-    case FRAME_TYPES.refusal:
-      return { kind: "refusal", refusal: decode(REFUSAL, body) };
+    case FRAME_TYPES.answer:
+      return { kind: "answer", answer: decode(HELLO_ANSWER, body) };
     case FRAME_TYPES.message:
       return { kind: "message", message: decode(MESSAGE, body) };
     case FRAME_TYPES.ping:
       return { kind: "ping" };
     case FRAME_TYPES.pong:
       return { kind: "pong" };
+    case FRAME_TYPES.fetch:
+      return { kind: "fetch", fetch: decode(FETCH, body) };
+    case FRAME_TYPES.chunk:
+      return { kind: "chunk", chunk: decode(CHUNK, body) };
     default:
       throw new DecodeError(`No frame has type ${type}`);
   }

@@ -9,7 +9,6 @@
  */
 import { connect, type Socket } from "node:net";
 import { messageOf } from "../common/errors.ts";
-import type { MemberId } from "../common/ids.ts";
 import { InvariantError } from "../common/invariant.ts";
 import { PEER_INFLIGHT_BYTES_MAX } from "../common/limits.ts";
 import type { Message } from "../raft/messages.ts";
@@ -20,8 +19,7 @@ import {
   type Frame,
   FrameReader,
   type Hello,
-  type Refusal,
-  type Welcome,
+  type HelloAnswer,
 } from "./peer_frame.ts";
 import type { Crc32c } from "./record.ts";
 
@@ -29,6 +27,8 @@ const REDIAL_MIN_MS = 20;
 const REDIAL_MAX_MS = 200;
 /** After a refusal for a reason that only an operator can remove. */
 const REDIAL_REFUSED_MS = 2000;
+/** While one of the two is to become a member. */
+const REDIAL_STRANGER_MS = 100;
 /** A connection that breaks sooner is not dialled at once again, or two members that disagree would spin. */
 const STABLE_MS = 1000;
 /** A host that is gone answers nothing; the kernel alone would try for minutes. */
@@ -39,20 +39,28 @@ const PING_TIMEOUT_MS = 1000;
 const DEAD: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
 export type PeerLinkOptions = {
-  readonly peer: MemberId;
   readonly address: string;
-  readonly hello: Hello;
+  /** Asked for each connection. */
+  readonly hello: () => Hello;
   readonly crc32c: Crc32c;
   readonly world: World;
-  /** False: the peer that answered is not to be talked to. */
-  readonly onWelcome: (welcome: Welcome) => boolean;
-  readonly onRefusal: (refusal: Refusal) => void;
+  /** Called also with a refusal. False: the peer that answered is not to be talked to. */
+  readonly onAnswer: (answer: HelloAnswer) => boolean;
   readonly onConnected: () => void;
   readonly onClosed: (reason: string) => void;
   readonly onPeerDied: () => void;
   /** Something came from the peer. */
   readonly onHeard: () => void;
 };
+
+/** "host:port", where the host of IPv6 is in brackets. */
+export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
+  const colon = address.lastIndexOf(":");
+  return {
+    host: address.slice(0, colon).replace(/^\[|\]$/g, ""),
+    port: Number(address.slice(colon + 1)),
+  };
+}
 
 export class PeerLink {
   readonly #options: PeerLinkOptions;
@@ -63,6 +71,8 @@ export class PeerLink {
   #wasReady = false;
   #sequence = 0;
   #redialMs = REDIAL_MIN_MS;
+  /** Set by a refusal, until the next dial. */
+  #refusedMs: number | null = null;
   #timer: { cancel(): void } | null = null;
   #pingTimer: { cancel(): void } | null = null;
   #heardMs = 0;
@@ -72,9 +82,9 @@ export class PeerLink {
 
   constructor(options: PeerLinkOptions) {
     this.#options = options;
-    const colon = options.address.lastIndexOf(":");
-    this.#host = options.address.slice(0, colon).replace(/^\[|\]$/g, "");
-    this.#port = Number(options.address.slice(colon + 1));
+    const { host, port } = hostAndPort(options.address);
+    this.#host = host;
+    this.#port = port;
   }
 
   get isReady(): boolean {
@@ -145,18 +155,16 @@ export class PeerLink {
     this.#heardMs = world.clock.monotonicMs();
     const reader = new FrameReader(crc32c, FRAME_BYTES_MAX);
     let reason: unknown = "closed by the peer";
-    let refusal: Refusal | null = null;
     const watchdog = world.timers.after(DIAL_TIMEOUT_MS, () => {
       if (!this.#isReady && this.#socket === socket)
         socket.destroy(new Error(`No answer within ${DIAL_TIMEOUT_MS} ms`));
     });
-    socket.on("connect", () => this.#write(socket, { kind: "hello", hello: this.#options.hello }));
+    socket.on("connect", () =>
+      this.#write(socket, { kind: "hello", hello: this.#options.hello() }),
+    );
     socket.on("data", (chunk) => {
       try {
-        for (const frame of reader.push(chunk)) {
-          if (frame.kind === "refusal") refusal = frame.refusal;
-          this.#onFrame(socket, frame);
-        }
+        for (const frame of reader.push(chunk)) this.#onFrame(socket, frame);
       } catch (error) {
         if (error instanceof InvariantError) throw error;
         // Whatever is wrong with what a peer says ends its connection and nothing else.
@@ -168,7 +176,7 @@ export class PeerLink {
     });
     socket.on("close", () => {
       watchdog.cancel();
-      if (this.#socket === socket) this.#onClose(reason, refusal);
+      if (this.#socket === socket) this.#onClose(reason);
     });
   }
 
@@ -176,21 +184,25 @@ export class PeerLink {
     this.#heardMs = this.#options.world.clock.monotonicMs();
     this.#options.onHeard();
     if (frame.kind === "pong") return;
-    if (frame.kind === "refusal") {
-      this.#options.onRefusal(frame.refusal);
+    if (frame.kind === "answer" && !this.#isReady) this.#onAnswer(socket, frame.answer);
+    else socket.destroy(new Error(`A ${frame.kind} came out of turn`));
+  }
+
+  #onAnswer(socket: Socket, answer: HelloAnswer): void {
+    const isAccepted = this.#options.onAnswer(answer);
+    // What it was told may have made the owner close this link.
+    if (socket.destroyed) return;
+    if (!isAccepted || answer.refusal !== null) {
+      this.#refusedMs =
+        answer.refusal?.reason === "notMember" ? REDIAL_STRANGER_MS : REDIAL_REFUSED_MS;
       socket.destroy();
-    } else if (frame.kind === "welcome" && !this.#isReady) {
-      if (!this.#options.onWelcome(frame.welcome)) {
-        this.#redialMs = REDIAL_REFUSED_MS;
-        socket.destroy();
-        return;
-      }
-      this.#isReady = true;
-      this.#wasReady = true;
-      this.#readySinceMs = this.#heardMs;
-      this.#options.onConnected();
-      this.#schedulePing();
-    } else socket.destroy(new Error(`A ${frame.kind} came out of turn`));
+      return;
+    }
+    this.#isReady = true;
+    this.#wasReady = true;
+    this.#readySinceMs = this.#heardMs;
+    this.#options.onConnected();
+    this.#schedulePing();
   }
 
   #schedulePing(): void {
@@ -215,7 +227,7 @@ export class PeerLink {
     this.#pingTimer = timers.after(PING_INTERVAL_MS, ping);
   }
 
-  #onClose(reason: unknown, refusal: Refusal | null): void {
+  #onClose(reason: unknown): void {
     const hadBeenReady = this.#isReady;
     this.#socket = null;
     this.#isReady = false;
@@ -236,7 +248,11 @@ export class PeerLink {
       this.#wasReady = false;
       this.#options.onPeerDied();
     }
-    if (refusal !== null) this.#redialMs = REDIAL_REFUSED_MS;
+    if (this.#refusedMs !== null) {
+      this.#redialIn(this.#jitter(this.#refusedMs));
+      this.#refusedMs = null;
+      return;
+    }
     this.#redialIn(this.#jitter(this.#redialMs));
     this.#redialMs = Math.min(REDIAL_MAX_MS, this.#redialMs * 2);
   }

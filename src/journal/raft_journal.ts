@@ -12,31 +12,34 @@
 import { EXIT, messageOf, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant, unreachable } from "../common/invariant.ts";
-import { APPLY_ENTRIES_MAX, ENTRY_BYTES_MAX } from "../common/limits.ts";
+import { ENTRY_BYTES_MAX } from "../common/limits.ts";
 import type { SoftState } from "../raft/messages.ts";
 import type { Timer, World } from "../world/ports.ts";
-import { memberIdOf } from "./journal_folder.ts";
+import { Applier } from "./applier.ts";
 import {
   type ConnectThread,
+  checkTimings,
+  DEFAULT_REPLICATION,
   DEFAULT_TIMINGS,
   type FromThread,
   type JournalEvent,
   type JournalTimings,
-  type PackedEntries,
   type PlainError,
   pack,
+  plainError,
+  type ReplicationLimits,
   type ThreadOptions,
   type ThreadPort,
   type ThreadStatus,
-  unpack,
+  type ToThread,
 } from "./journal_protocol.ts";
 import type {
-  CommittedEntry,
   JournalStatus,
   JournalSystem,
   LeadershipEvent,
   Role,
   StateMachine,
+  StatePosition,
 } from "./journal_system.ts";
 import { SEGMENT_BYTES } from "./segment_file.ts";
 import { WaitingProposals, WaitingReads } from "./waiting.ts";
@@ -47,6 +50,9 @@ const CACHE_BYTES_MAX = 16 * 1024 * 1024;
 const TRANSFER_TIMEOUT_MS = 1000;
 /** Six of them fit into the time after which a leader's main thread counts as hung. */
 const TURN_INTERVAL_MS = 250;
+/** Some seconds of a busy master: what a restart replays at most. */
+const CHECKPOINT_ENTRIES = 200_000;
+const CHECKPOINT_INTERVAL_MS = 600_000;
 
 export type RaftJournalOptions<R> = {
   /** Formatted by `formatJournal`. */
@@ -65,19 +71,16 @@ export type RaftJournalOptions<R> = {
   /** Log lines and metrics. A `fatal` one asks for the process to end with its exit code. */
   readonly onEvent: (event: JournalEvent) => void;
   readonly timings?: Partial<JournalTimings>;
+  readonly replication?: Partial<ReplicationLimits>;
   readonly segmentBytes?: number;
   readonly cacheBytesMax?: number;
-};
-
-type Chunk = {
-  readonly entries: PackedEntries;
-  readonly payloads: readonly Uint8Array[];
-  next: number;
+  /** A checkpoint is made after so many entries, or after `checkpointIntervalMs` if there were some. */
+  readonly checkpointEntries?: number;
+  readonly checkpointIntervalMs?: number;
 };
 
 export class RaftJournal<R> implements JournalSystem<R> {
   readonly #options: RaftJournalOptions<R>;
-  readonly #self: MemberId;
   #thread: ThreadPort | null = null;
   #state: "new" | "starting" | "open" | "closed" = "new";
   #started: { resolve: () => void; reject: (error: RockpoolError) => void } | null = null;
@@ -86,7 +89,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   #softState: SoftState = { role: "follower", term: 0, leader: null };
   #servingTerm: Term | null = null;
-  #status: ThreadStatus = { lastIndex: 0, commitIndex: 0, members: [] };
+  #status: ThreadStatus = { self: null, lastIndex: 0, commitIndex: 0, members: [] };
   #listeners: ((event: LeadershipEvent) => void)[] = [];
   #leaderlessSinceMs = 0;
   #lastGainedMs: number | null = null;
@@ -99,17 +102,25 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #transferId = 0;
   #transfers = new Map<number, { settle: (isBegun: boolean) => void }>();
   #leaderWatchers = new Set<(leader: MemberId | null) => void>();
+  #statusWatchers = new Set<() => void>();
+  #requestId = 0;
+  #requests = new Map<number, (outcome: StatePosition | PlainError | null) => void>();
 
   readonly #turns = new Int32Array(new SharedArrayBuffer(4));
   #turnTimer: Timer | null = null;
 
-  #chunks: Chunk[] = [];
-  #isApplying = false;
-  #applied: LogIndex = 0;
+  readonly #applier: Applier<R>;
 
   constructor(options: RaftJournalOptions<R>) {
     this.#options = options;
-    this.#self = memberIdOf(options.address);
+    this.#applier = new Applier<R>({
+      stateMachine: options.stateMachine,
+      timers: options.world.timers,
+      onResult: (index, term, result) =>
+        this.#proposals.applied(index, term, result, () => this.#unavailable()),
+      onSlice: (through, finished) => this.#onSlice(through, finished),
+      onFailure: (error, from, through) => this.#onApplyFailed(error, from, through),
+    });
     checkTimings({ ...DEFAULT_TIMINGS, ...options.timings });
   }
 
@@ -118,7 +129,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
   start(): Promise<void> {
     invariant(this.#state === "new", "a journal is started once");
     this.#state = "starting";
-    const { folder, address, addresses, bindHost, bindPort, stateMachine } = this.#options;
+    const { folder, address, addresses, bindHost, bindPort } = this.#options;
     const options: ThreadOptions = {
       folder,
       address,
@@ -128,15 +139,18 @@ export class RaftJournal<R> implements JournalSystem<R> {
       segmentBytes: this.#options.segmentBytes ?? SEGMENT_BYTES,
       cacheBytesMax: this.#options.cacheBytesMax ?? CACHE_BYTES_MAX,
       timings: { ...DEFAULT_TIMINGS, ...this.#options.timings },
+      replication: { ...DEFAULT_REPLICATION, ...this.#options.replication },
+      checkpointEntries: this.#options.checkpointEntries ?? CHECKPOINT_ENTRIES,
+      checkpointIntervalMs: this.#options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
       mainTurns: this.#turns,
     };
     this.#countTurns();
-    this.#applied = stateMachine.appliedIndex();
+    const position = this.#applier.start();
     this.#leaderlessSinceMs = this.#options.world.clock.monotonicMs();
     return new Promise((resolve, reject) => {
       this.#started = { resolve, reject };
       this.#thread = this.#options.connect((message) => this.#receive(message));
-      this.#thread.post({ kind: "start", options, appliedIndex: this.#applied });
+      this.#thread.post({ kind: "start", options, position });
     });
   }
 
@@ -151,6 +165,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
       case "started":
         this.#state = "open";
         this.#status = message.status;
+        // Not by an event: who starts does not lose a reign.
         this.#softState = message.softState;
         this.#started?.resolve();
         break;
@@ -164,16 +179,21 @@ export class RaftJournal<R> implements JournalSystem<R> {
         this.#proposals.refused(message.requestId, this.#unavailable());
         break;
       case "committed":
-        this.#chunks.push({
-          entries: message.entries,
-          payloads: unpack(message.entries),
-          next: 0,
-        });
-        if (!this.#isApplying) this.#applySome();
+        this.#applier.add(message.entries);
+        break;
+      case "writeImage":
+        void this.#writeImage(message.path); // It answers with its own failure.
+        break;
+      case "installImage":
+        void this.#installImage(message.path, message.imageBytes); // So does it.
+        break;
+      case "done":
+        this.#requests.get(message.requestId)?.(message.outcome);
+        this.#requests.delete(message.requestId);
         break;
       case "readReady":
         this.#reads.confirmed(message.context, message.index);
-        this.#reads.applied(this.#applied);
+        this.#reads.applied(this.#applier.applied);
         break;
       case "readsAborted":
         this.#reads.aborted(message.contexts, () => this.#unavailable());
@@ -186,6 +206,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
         break;
       case "status":
         this.#status = message.status;
+        for (const watcher of [...this.#statusWatchers]) watcher();
         break;
       case "event":
         this.#onEvent(message.event);
@@ -201,9 +222,13 @@ export class RaftJournal<R> implements JournalSystem<R> {
   /** The thread answers nobody any more. */
   #end(): void {
     this.#state = "closed";
+    this.#applier.stop();
     this.#turnTimer?.cancel();
     this.#closed?.();
     for (const { settle } of this.#transfers.values()) settle(false);
+    for (const settle of this.#requests.values()) settle(plainError(this.#unavailable()));
+    this.#requests.clear();
+    for (const watcher of [...this.#statusWatchers]) watcher();
   }
 
   #onStartFailed({ status, message, remedy }: PlainError): void {
@@ -270,11 +295,11 @@ export class RaftJournal<R> implements JournalSystem<R> {
     if (this.#readOnly !== null) {
       const { message, remedy } = this.#readOnly;
       // Among several, another one leads: clients must go on and ask it, and what waited here may yet be committed there.
-      const isAlone = this.#options.addresses.length === 1;
+      const isAlone = this.#status.members.length === 1;
       return new RockpoolError(isAlone ? "RESOURCE_EXHAUSTED" : "UNAVAILABLE", message, remedy);
     }
     const leader = this.#addressOf(this.#softState.leader);
-    const isSelf = this.#softState.leader === this.#self;
+    const isSelf = this.#softState.leader !== null && this.#softState.leader === this.#status.self;
     const who =
       leader === null ? "no master leads at this moment" : `the leader's journal is at ${leader}`;
     return new RockpoolError(
@@ -287,7 +312,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
   }
 
   #addressOf(member: MemberId | null): string | null {
-    return this.#options.addresses.find((address) => memberIdOf(address) === member) ?? null;
+    return this.#status.members.find(({ id }) => id === member)?.address ?? null;
   }
 
   // — proposals —
@@ -309,7 +334,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    setImmediate(() => {
+    this.#options.world.timers.soon(() => {
       this.#isFlushScheduled = false;
       this.#flush();
     });
@@ -328,69 +353,39 @@ export class RaftJournal<R> implements JournalSystem<R> {
     if (context !== null) this.#thread.post({ kind: "read", context, term });
   }
 
-  // — applying —
+  // — the state —
 
-  #applySome(): void {
-    const entries: CommittedEntry[] = [];
-    let throughIndex = this.#applied;
-    let isReignBegun = false;
-    let finished: LogIndex | null = null;
-    for (let count = 0; count < APPLY_ENTRIES_MAX; count++) {
-      const chunk = this.#chunks[0];
-      if (chunk === undefined) break;
-      const index = chunk.entries.firstIndex + chunk.next;
-      const term = chunk.entries.terms[chunk.next] ?? 0;
-      const payload = chunk.payloads[chunk.next];
-      const isCommand = chunk.entries.isCommand[chunk.next] === 1;
-      invariant(index === throughIndex + 1, "entries are applied one after the other");
-      invariant(payload !== undefined, "every entry has a payload");
-      throughIndex = index;
-      if (isCommand) entries.push({ index, term, payload });
-      isReignBegun ||= this.#softState.role === "leader" && term === this.#softState.term;
-      chunk.next += 1;
-      if (chunk.next === chunk.payloads.length) {
-        this.#chunks.shift();
-        finished = index;
-      }
-    }
-    if (throughIndex > this.#applied) this.#apply(entries, throughIndex);
+  #onSlice(through: { readonly index: LogIndex; readonly term: Term }, finished: LogIndex | null) {
+    this.#reads.applied(through.index);
     if (this.#state === "closed") return;
     if (finished !== null) this.#thread?.post({ kind: "applied", index: finished });
-    if (isReignBegun && this.#servingTerm === null) this.#beginServing(this.#softState.term);
-    this.#isApplying = this.#chunks.length > 0;
-    if (this.#isApplying) setImmediate(() => this.#applySome());
-  }
-
-  #apply(entries: readonly CommittedEntry[], throughIndex: LogIndex): void {
-    let results: readonly R[];
-    try {
-      results = this.#options.stateMachine.apply(entries, throughIndex);
-      invariant(results.length === entries.length, "every entry has a result");
-    } catch (error) {
-      this.#onApplyFailed(error, throughIndex);
-      return;
-    }
-    this.#applied = throughIndex;
-    for (const [at, { index, term }] of entries.entries()) {
-      // As long as there are as many results as entries, there is one here.
-      const result = results[at] as R;
-      this.#proposals.applied(index, term, result, () => this.#unavailable());
-    }
-    this.#reads.applied(throughIndex);
+    const { role, term } = this.#softState;
+    const isReignBegun = role === "leader" && through.term === term;
+    if (isReignBegun && this.#servingTerm === null) this.#beginServing(term);
   }
 
   /** The store did not take what is committed: this process can't go on, and must not skip it. */
-  #onApplyFailed(error: unknown, throughIndex: LogIndex): void {
+  #onApplyFailed(error: unknown, from: LogIndex, through: LogIndex): void {
     const detail = error instanceof Error ? error.stack : undefined;
     this.#onEvent({
       kind: "fatal",
       exitCode: EXIT.invariant,
-      message: `Entries ${this.#applied + 1} to ${throughIndex} of the journal could not be applied: ${messageOf(error)}`,
+      message: `Entries ${from} to ${through} of the journal could not be applied: ${messageOf(error)}`,
       remedy:
         "Restart the master; if it stops at the same entry, this is a bug: keep the journal folder and report it",
       ...(detail === undefined ? {} : { detail }),
     });
     void this.#thread?.abandon(); // The process is about to end.
+  }
+
+  async #writeImage(path: string): Promise<void> {
+    const outcome = await this.#applier.writeImage(path);
+    this.#thread?.post({ kind: "imageWritten", outcome });
+  }
+
+  async #installImage(path: string, imageBytes: number): Promise<void> {
+    const outcome = await this.#applier.installImage(path, imageBytes);
+    this.#thread?.post({ kind: "imageInstalled", outcome });
   }
 
   // — reads —
@@ -401,7 +396,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     return this.#reads.add();
   }
 
-  // — status, transfer, end —
+  // — status —
 
   status(): JournalStatus {
     const { role, term, leader } = this.#softState;
@@ -411,31 +406,101 @@ export class RaftJournal<R> implements JournalSystem<R> {
       preCandidate: "candidate",
       follower: "follower",
     };
-    const byId = new Map(this.#status.members.map((member) => [member.id, member]));
     return {
       isServing: this.isServing(),
       role: roles[role],
       term,
       leader,
       lastIndex: this.#status.lastIndex,
-      commitIndex: Math.max(this.#status.commitIndex, this.#applied),
-      appliedIndex: this.#applied,
-      members: this.#options.addresses.map((address) => {
-        const id = memberIdOf(address);
-        const isSelf = id === this.#self;
-        return {
-          id,
-          address,
-          isSelf,
-          isLeader: id === leader,
-          isAvailable: isSelf || (byId.get(id)?.isAvailable ?? false),
-          matchIndex: role === "leader" ? (byId.get(id)?.matchIndex ?? null) : null,
-        };
-      }),
+      commitIndex: Math.max(this.#status.commitIndex, this.#applier.applied),
+      appliedIndex: this.#applier.applied,
+      members: this.#status.members.map((member) => ({
+        ...member,
+        isLeader: member.id === leader,
+        matchIndex: role === "leader" ? member.matchIndex : null,
+      })),
       lastGainedMs: this.#lastGainedMs,
       lastLostMs: this.#lastLostMs,
     };
   }
+
+  // — members and checkpoints —
+
+  async addMember(address: string, timeoutMs: number): Promise<void> {
+    if (this.#softState.role !== "leader") throw this.#unavailable();
+    const { clock } = this.#options.world;
+    const endMs = clock.monotonicMs() + timeoutMs;
+    const before = this.#status.members.find((member) => member.address === address);
+    if (before?.standing === "voter" && before.isAvailable)
+      throw new RockpoolError(
+        "ALREADY_EXISTS",
+        `${address} is a member of the journal already`,
+        "`bin/rockpool fsadmin journal quorum info` lists the members",
+      );
+    const stale = before?.standing === "voter" ? before.id : null;
+    const hasJoined = () =>
+      this.#status.members.some(
+        (member) =>
+          member.address === address && member.standing === "voter" && member.id !== stale,
+      );
+    await this.#untilStatus(hasJoined, endMs - clock.monotonicMs(), () =>
+      this.#status.members.some((member) => member.address === address && member.id !== stale)
+        ? `${address} has asked to join and is not up to date with the journal yet`
+        : `No master at ${address} has asked to join`,
+    );
+  }
+
+  /** Looks at each news of the members. */
+  #untilStatus(isSo: () => boolean, timeoutMs: number, problem: () => string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        this.#statusWatchers.delete(watcher);
+        timer.cancel();
+      };
+      const watcher = () => {
+        if (isSo()) {
+          done();
+          resolve();
+        } else if (this.#state === "closed" || this.#softState.role !== "leader") {
+          done();
+          reject(this.#unavailable());
+        }
+      };
+      const timer = this.#options.world.timers.after(timeoutMs, () => {
+        done();
+        const remedy =
+          "Format the journal of that master, start it with the addresses of all masters, and look into its log";
+        reject(new RockpoolError("DEADLINE_EXCEEDED", problem(), remedy));
+      });
+      this.#statusWatchers.add(watcher);
+      watcher();
+    });
+  }
+
+  async removeMember(address: string): Promise<void> {
+    await this.#request((requestId) => ({ kind: "remove", requestId, address }));
+  }
+
+  async checkpoint(): Promise<StatePosition> {
+    const position = await this.#request((requestId) => ({ kind: "checkpoint", requestId }));
+    invariant(position !== null, "a checkpoint has a position");
+    return position;
+  }
+
+  async #request(messageFor: (requestId: number) => ToThread): Promise<StatePosition | null> {
+    const thread = this.#thread;
+    if (thread === null || this.#state !== "open") throw this.#unavailable();
+    this.#requestId += 1;
+    const requestId = this.#requestId;
+    const outcome = await new Promise<StatePosition | PlainError | null>((resolve) => {
+      this.#requests.set(requestId, resolve);
+      thread.post(messageFor(requestId));
+    });
+    if (outcome === null || !("status" in outcome)) return outcome;
+    throw new RockpoolError(outcome.status, outcome.message, outcome.remedy);
+  }
+
+  // — transfer, end —
 
   async transferLeadership(to: MemberId): Promise<void> {
     const address = this.#addressOf(to);
@@ -509,6 +574,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     if (this.#softState.role !== "leader") return;
     const [best] = this.status()
       .members.filter((member) => !member.isSelf && member.isAvailable)
+      .filter(({ standing }) => standing === "voter")
       .sort((a, b) => (b.matchIndex ?? 0) - (a.matchIndex ?? 0));
     if (best === undefined) return;
     try {
@@ -525,19 +591,4 @@ export class RaftJournal<R> implements JournalSystem<R> {
     await this.#thread?.abandon();
     this.#endReign();
   }
-}
-
-/** @throws RockpoolError INVALID_ARGUMENT when the time-outs do not fit each other */
-function checkTimings({ tickMs, heartbeatMs, electionMinMs, electionMaxMs }: JournalTimings): void {
-  const isFit =
-    tickMs >= 1 &&
-    heartbeatMs >= tickMs &&
-    Math.round(electionMinMs / tickMs) > 3 * Math.round(heartbeatMs / tickMs) &&
-    electionMaxMs >= electionMinMs;
-  if (isFit) return;
-  throw new RockpoolError(
-    "INVALID_ARGUMENT",
-    `Elections between ${electionMinMs} and ${electionMaxMs} ms do not fit heartbeats of ${heartbeatMs} ms`,
-    "Set alluxio.master.embedded.journal.election.timeout.min to more than three heartbeat intervals, and .max above it",
-  );
 }

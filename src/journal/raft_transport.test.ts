@@ -4,13 +4,18 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { isRockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Message } from "../raft/messages.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import type { World } from "../world/ports.ts";
-import { memberIdOf, PeerPins } from "./journal_folder.ts";
-import { RaftTransport, type TransportEvent } from "./raft_transport.ts";
+import { nodeFileSystem } from "./file_system.ts";
+import { PeerPins } from "./journal_folder.ts";
+import { foundersOf, groupIdOf, memberIdOf } from "./member_ids.ts";
+import { MembershipGate } from "./membership_gate.ts";
+import type { Answer, TransportEvent } from "./peer_transport.ts";
+import { RaftTransport } from "./raft_transport.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
@@ -24,7 +29,10 @@ after(async () => {
 /** The real world, in which time-outs come twenty times as fast. */
 function hastyWorld(): World {
   const world = nodeWorld();
-  return { ...world, timers: { after: (ms, act) => world.timers.after(ms / 20, act) } };
+  return {
+    ...world,
+    timers: { ...world.timers, after: (ms, act) => world.timers.after(ms / 20, act) },
+  };
 }
 
 /** A listener of the test's own, which holds its port until the end. */
@@ -46,6 +54,7 @@ type Member = {
   readonly messages: Message[];
   readonly events: TransportEvent[];
   readonly died: MemberId[];
+  readonly refusals: NonNullable<Answer["refusal"]>[];
 };
 
 async function member(options: {
@@ -58,23 +67,52 @@ async function member(options: {
   const events: TransportEvent[] = [];
   const died: MemberId[] = [];
   const folder = mkdtempSync(join(root, "member-"));
-  const transport = new RaftTransport({
-    address: options.address,
-    addresses: options.addresses,
-    incarnation: options.incarnation ?? 1n,
-    folder,
-    bindHost: "127.0.0.1",
-    bindPort: Number(options.address.split(":")[1]),
-    pins: new PeerPins(folder),
-    crc32c,
-    world: options.world ?? nodeWorld(),
-    onMessage: (message) => messages.push(message),
-    onPeerDied: (peer) => died.push(peer),
-    onEvent: (event) => events.push(event),
+  const refusals: NonNullable<Answer["refusal"]>[] = [];
+  const { address, addresses } = options;
+  const membership = foundersOf(addresses);
+  const gate = new MembershipGate({
+    identity: {
+      standing: "founder",
+      memberId: memberIdOf(address),
+      groupId: groupIdOf(addresses),
+      incarnation: options.incarnation ?? 1n,
+      address,
+      founders: addresses,
+    },
+    pins: new PeerPins(nodeFileSystem(), folder),
+    isBorn: () => true,
+    inForce: () => ({ index: 0, membership }),
   });
+  const transport = new RaftTransport(
+    {
+      address,
+      bindHost: "127.0.0.1",
+      bindPort: Number(address.split(":")[1]),
+      seeds: addresses,
+      greeting: () => gate.greeting(),
+    },
+    {
+      onMessage: (message) => messages.push(message),
+      onPeerDied: (peer) => died.push(peer),
+      onGreeting: (peer) => gate.answer(peer),
+      onAnswer(peer, { refusal }) {
+        if (refusal !== null) refusals.push(refusal);
+        return refusal === null && gate.accepts(peer);
+      },
+      readCheckpoint: async ({ index }, offsetBytes, lengthBytes) => {
+        const file = new Uint8Array(5000).fill(index);
+        const bytes = file.subarray(offsetBytes, offsetBytes + lengthBytes);
+        return index === 7 ? { totalBytes: file.length, bytes } : null;
+      },
+      onEvent: (event) => events.push(event),
+    },
+    crc32c,
+    options.world ?? nodeWorld(),
+  );
+  transport.setMembership(membership);
   closers.push(() => transport.close());
   await transport.start();
-  return { transport, messages, events, died };
+  return { transport, messages, events, died, refusals };
 }
 
 /** Ports that were free a moment ago, below those of outgoing connections. */
@@ -152,10 +190,8 @@ test("RaftTransport keeps out members of other groups, and those who answer in a
   const [a, b, c] = [await freeAddress(), await freeAddress(), await freeAddress()];
   const one = await member({ address: a, addresses: [a, b] });
   const other = await member({ address: b, addresses: [a, b, c] });
-  for (const { events } of [one, other])
-    await until("both are told why", () =>
-      events.some((event) => event.kind === "refusedByPeer" && event.reason === "otherGroup"),
-    );
+  for (const { refusals } of [one, other])
+    await until("both are told why", () => refusals.some(({ reason }) => reason === "otherGroup"));
   one.transport.send(heartbeat(a, b, 1));
   assert.deepEqual(other.messages, []);
   assert.ok(!one.transport.isConnected(memberIdOf(b)));
@@ -170,4 +206,38 @@ test("RaftTransport counts and closes a connection whose messages bear another's
   one.transport.send(heartbeat(c, b, 1));
   await until("it is told", () => other.events.some(({ kind }) => kind === "badConnection"));
   assert.deepEqual(other.messages, []);
+});
+
+test("RaftTransport fetches parts of a checkpoint, and says why it can't", async () => {
+  const addresses = [await freeAddress(), await freeAddress()];
+  const [a = "", b = ""] = addresses;
+  const one = await member({ address: a, addresses });
+  const other = await member({ address: b, addresses });
+  await until("they are connected", () => one.transport.isConnected(memberIdOf(b)));
+  const fetch = (index: number, offsetBytes: number) =>
+    one.transport.fetchCheckpoint(memberIdOf(b), { index, term: 1 }, offsetBytes, 3000);
+  const first = await fetch(7, 0);
+  const second = await fetch(7, 3000);
+  assert.deepEqual(
+    [first.bytes.length, second.bytes.length, second.offsetBytes, second.totalBytes],
+    [3000, 2000, 3000, 5000],
+  );
+  assert.ok([...first.bytes, ...second.bytes].every((byte) => byte === 7));
+  await assert.rejects(fetch(8, 0), (error) => isRockpoolError(error, "NOT_FOUND"));
+  await other.transport.close();
+  await assert.rejects(fetch(7, 0), (error) => isRockpoolError(error, "UNAVAILABLE"));
+});
+
+test("RaftTransport dials its seeds until it knows its members, and those who are welcome", async () => {
+  const [a, b] = [await freeAddress(), await freeAddress()];
+  const one = await member({ address: a, addresses: [a, b] });
+  const other = await member({ address: b, addresses: [a, b] });
+  await until("they are connected", () => one.transport.isConnected(memberIdOf(b)));
+  one.transport.setMembership(foundersOf([a]));
+  assert.ok(!one.transport.isConnected(memberIdOf(b)));
+  // It still calls, and is still known to the gate: so it is answered.
+  await until("it is connected again", () => one.transport.isConnected(memberIdOf(b)));
+  one.transport.setMembership({ voters: [], learners: [], addresses: new Map() });
+  other.transport.send(heartbeat(b, a, 1));
+  await until("the seed said who it is", () => one.transport.isConnected(memberIdOf(b)));
 });

@@ -1,17 +1,18 @@
 /**
- * Carries Raft's messages between the members: one TCP connection from each to each other one.
+ * Carries Raft's messages between the masters over TCP: one connection from each to each other one, and one more while a
+ * checkpoint is fetched.
  *
- * Only members of the same group (the hash of all addresses) are let in, each under the incarnation that was first seen
- * of it. Whatever a connection brings, this process goes on: it is closed, counted, and told as an event.
+ * Who is let in is judged by its owner, from the greetings. Whatever a connection brings, this process goes on: the
+ * connection is closed, counted, and told as an event.
  * @module
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
-import { InvariantError, invariant } from "../common/invariant.ts";
-import type { Message } from "../raft/messages.ts";
+import { InvariantError } from "../common/invariant.ts";
+import type { Membership, Message, Position } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
-import { groupIdOf, memberIdOf, type PeerPins } from "./journal_folder.ts";
+import { CheckpointClient } from "./checkpoint_client.ts";
 import {
   encodeFrame,
   FRAME_BYTES_MAX,
@@ -19,92 +20,66 @@ import {
   FrameReader,
   HELLO_BYTES_MAX,
   type Hello,
+  type HelloAnswer,
   PROTOCOL_VERSION,
-  type Refusal,
 } from "./peer_frame.ts";
 import { PeerLink } from "./peer_link.ts";
+import type {
+  Answer,
+  CheckpointChunk,
+  CreateTransport,
+  PeerHandlers,
+  PeerTransport,
+  TransportOptions,
+} from "./peer_transport.ts";
 import type { Crc32c } from "./record.ts";
 
 /** A member says hello at once; anybody else is not waited for. */
 const HELLO_TIMEOUT_MS = 2000;
 /** Connections that have not said hello. Members need one each; the rest is room for their redials. */
 const STRANGERS_MAX = 64;
-
-export type TransportEvent =
-  | { readonly kind: "peerConnected"; readonly address: string }
-  | { readonly kind: "peerDisconnected"; readonly address: string; readonly reason: string }
-  | { readonly kind: "peerDied"; readonly address: string }
-  /** The peer's journal is not the one that was known under its address: it does not take part. */
-  | {
-      readonly kind: "peerWiped";
-      readonly address: string;
-      readonly message: string;
-      readonly remedy: string;
-    }
-  /** A peer does not let this member in. */
-  | {
-      readonly kind: "refusedByPeer";
-      readonly address: string;
-      readonly reason: Refusal["reason"];
-      readonly explanation: string;
-    }
-  /** A connection was closed because of what came over it. `count` rises with each. */
-  | {
-      readonly kind: "badConnection";
-      readonly remote: string;
-      readonly reason: string;
-      readonly count: number;
-    };
-
-export type TransportOptions = {
-  readonly address: string;
-  readonly addresses: readonly string[];
-  readonly incarnation: bigint;
-  readonly folder: string;
-  /** Where to listen. */
-  readonly bindHost: string;
-  readonly bindPort: number;
-  readonly pins: PeerPins;
-  readonly crc32c: Crc32c;
-  readonly world: World;
-  readonly onMessage: (message: Message) => void;
-  readonly onPeerDied: (peer: MemberId) => void;
-  readonly onEvent: (event: TransportEvent) => void;
-};
+/** Whoever is at that address. */
+const ANYBODY = 0n as MemberId; // No hash gives it.
 
 type Peer = {
-  readonly id: MemberId;
+  /** Null: a seed, until it has said who it is. */
+  id: MemberId | null;
   readonly address: string;
   readonly link: PeerLink;
   /** The connection on which the peer sends. */
   inbound: Socket | null;
   heardMs: number;
-  /** What was last told about it, so that a redial every two seconds does not fill the log. */
-  lastComplaint: string;
 };
 
-export class RaftTransport {
+/** The transport of the product. */
+export function tcpTransport(crc32c: Crc32c, world: World): CreateTransport {
+  return (options, handlers) => new RaftTransport(options, handlers, crc32c, world);
+}
+
+export class RaftTransport implements PeerTransport {
   readonly #options: TransportOptions;
-  readonly #self: MemberId;
-  readonly #groupId: bigint;
-  readonly #peers = new Map<MemberId, Peer>();
+  readonly #handlers: PeerHandlers;
+  readonly #crc32c: Crc32c;
+  readonly #world: World;
+  readonly #byAddress = new Map<string, Peer>();
+  readonly #byId = new Map<MemberId, Peer>();
+  readonly #checkpoints = new Map<MemberId, CheckpointClient>();
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #strangers = 0;
   #badCount = 0;
+  #isStarted = false;
   #isClosed = false;
 
-  constructor(options: TransportOptions) {
+  constructor(options: TransportOptions, handlers: PeerHandlers, crc32c: Crc32c, world: World) {
     this.#options = options;
-    this.#self = memberIdOf(options.address);
-    this.#groupId = groupIdOf(options.addresses);
+    this.#handlers = handlers;
+    this.#crc32c = crc32c;
+    this.#world = world;
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    for (const address of options.addresses)
-      if (address !== options.address) this.#addPeer(address);
-    invariant(this.#peers.size === options.addresses.length - 1, "member ids do not collide");
+    for (const address of options.seeds) if (address !== options.address) this.#add(null, address);
   }
 
-  /** Listens, and begins to dial. @throws RockpoolError UNAVAILABLE when the port cannot be had */
   async start(): Promise<void> {
     const { bindHost, bindPort } = this.#options;
     await new Promise<void>((resolve, reject) => {
@@ -122,96 +97,107 @@ export class RaftTransport {
     });
     // Later errors of a listener (no more descriptors) come back with the next connection.
     this.#server.on("error", (error) => this.#complain("listener", messageOf(error)));
-    for (const peer of this.#peers.values()) peer.link.start();
+    this.#isStarted = true;
+    if (this.#isClosed) return;
+    for (const peer of this.#byAddress.values()) peer.link.start();
   }
 
-  /** Sends to `message.to`, or drops it when that is not possible now. */
-  send(message: Message): void {
-    this.#peers.get(message.to)?.link.send(message);
+  // — whom it talks to —
+
+  setMembership({ addresses }: Membership): void {
+    if (this.#isClosed) return;
+    const self = this.#options.address;
+    const wanted = new Map<string, MemberId | null>();
+    for (const [id, address] of addresses) if (address !== self) wanted.set(address, id);
+    if (addresses.size === 0)
+      for (const address of this.#options.seeds) if (address !== self) wanted.set(address, null);
+    for (const peer of [...this.#byAddress.values()]) {
+      const id = wanted.get(peer.address);
+      if (id === undefined || (id !== null && peer.id !== null && id !== peer.id)) this.#drop(peer);
+      else if (id !== null) this.#name(peer, id);
+    }
+    for (const [address, id] of wanted) if (!this.#byAddress.has(address)) this.#add(id, address);
   }
 
-  /** True while messages can be sent to a member. */
-  isConnected(peer: MemberId): boolean {
-    return this.#peers.get(peer)?.link.isReady ?? false;
-  }
-
-  /** Milliseconds since anything came from a member; Infinity for never. */
-  silenceMs(peer: MemberId): number {
-    const heardMs = this.#peers.get(peer)?.heardMs ?? Number.NEGATIVE_INFINITY;
-    return this.#options.world.clock.monotonicMs() - heardMs;
-  }
-
-  #addPeer(address: string): void {
-    const { crc32c, world } = this.#options;
-    const id = memberIdOf(address);
+  #add(id: MemberId | null, address: string): Peer {
     const link = new PeerLink({
-      peer: id,
       address,
-      crc32c,
-      world,
-      hello: {
+      crc32c: this.#crc32c,
+      world: this.#world,
+      hello: () => ({
         protocolVersion: PROTOCOL_VERSION,
-        groupId: this.#groupId,
-        from: this.#self,
-        to: id,
-        address: this.#options.address,
-        incarnation: this.#options.incarnation,
-      },
-      onWelcome: (welcome) => welcome.from === id && this.#isKnown(id, welcome.incarnation),
-      onRefusal: (refusal) => this.#onRefusal(id, refusal),
-      onConnected: () => this.#options.onEvent({ kind: "peerConnected", address }),
-      onClosed: (reason) => this.#options.onEvent({ kind: "peerDisconnected", address, reason }),
+        purpose: "messages",
+        to: peer.id ?? ANYBODY,
+        greeting: this.#options.greeting(),
+      }),
+      onAnswer: (answer) => this.#onAnswer(peer, answer),
+      onConnected: () => this.#handlers.onEvent({ kind: "peerConnected", address }),
+      onClosed: (reason) => this.#handlers.onEvent({ kind: "peerDisconnected", address, reason }),
       onPeerDied: () => {
-        this.#options.onEvent({ kind: "peerDied", address });
-        this.#options.onPeerDied(id);
+        this.#handlers.onEvent({ kind: "peerDied", address });
+        if (peer.id !== null) this.#handlers.onPeerDied(peer.id);
       },
-      onHeard: () => this.#heard(id),
+      onHeard: () => this.#heard(peer),
     });
-    this.#peers.set(id, {
-      id,
-      address,
-      link,
-      inbound: null,
-      heardMs: Number.NEGATIVE_INFINITY,
-      lastComplaint: "",
-    });
+    const heardMs = Number.NEGATIVE_INFINITY;
+    const peer: Peer = { id, address, link, inbound: null, heardMs };
+    this.#byAddress.set(address, peer);
+    if (id !== null) this.#byId.set(id, peer);
+    if (this.#isStarted) link.start();
+    return peer;
   }
 
-  #heard(id: MemberId): void {
-    const peer = this.#peers.get(id);
-    if (peer !== undefined) peer.heardMs = this.#options.world.clock.monotonicMs();
+  #name(peer: Peer, id: MemberId): void {
+    if (peer.id !== null) this.#byId.delete(peer.id);
+    peer.id = id;
+    this.#byId.set(id, peer);
   }
 
-  /** False, and told, when the peer was known under another incarnation. */
-  #isKnown(id: MemberId, incarnation: bigint): boolean {
-    const peer = this.#peers.get(id);
-    if (peer === undefined) return false;
-    const { address } = peer;
-    if (this.#options.pins.check(address, incarnation) === "known") return true;
-    const complaint = `wiped ${incarnation}`;
-    if (peer.lastComplaint === complaint) return false;
-    peer.lastComplaint = complaint;
-    this.#options.onEvent({
-      kind: "peerWiped",
-      address,
-      message: `The journal of ${address} is not the one that this master knows: it was wiped or replaced, and has forgotten its votes and what it acknowledged. It is kept out`,
-      remedy: `Restore the journal folder of ${address}. If it is lost, make sure that the other masters are up and agree, then remove ${address} from ${this.#options.folder}/peers.json on each of them and restart them one by one`,
-    });
-    return false;
+  #drop(peer: Peer): void {
+    this.#byAddress.delete(peer.address);
+    if (peer.id !== null) {
+      this.#byId.delete(peer.id);
+      this.#checkpoints.get(peer.id)?.close();
+      this.#checkpoints.delete(peer.id);
+    }
+    peer.link.close();
+    peer.inbound?.destroy();
   }
 
-  #onRefusal(id: MemberId, refusal: Refusal): void {
-    const peer = this.#peers.get(id);
-    if (peer === undefined || peer.lastComplaint === refusal.reason) return;
-    peer.lastComplaint = refusal.reason;
-    const { address } = peer;
-    this.#options.onEvent({ kind: "refusedByPeer", address, ...refusal });
+  send(message: Message): void {
+    this.#byId.get(message.to)?.link.send(message);
+  }
+
+  isConnected(peer: MemberId): boolean {
+    return this.#byId.get(peer)?.link.isReady ?? false;
+  }
+
+  silenceMs(peer: MemberId): number {
+    const heardMs = this.#byId.get(peer)?.heardMs ?? Number.NEGATIVE_INFINITY;
+    return this.#world.clock.monotonicMs() - heardMs;
+  }
+
+  #heard(peer: Peer): void {
+    peer.heardMs = this.#world.clock.monotonicMs();
+  }
+
+  #onAnswer(peer: Peer, answer: HelloAnswer): boolean {
+    const { greeting, refusal, knownAs, protocolVersion } = answer;
+    const isExpected = peer.id === null || greeting.id === peer.id;
+    const isFit = this.#handlers.onAnswer(greeting, { refusal, knownAs });
+    const isAccepted =
+      isFit && isExpected && refusal === null && protocolVersion === PROTOCOL_VERSION;
+    // The owner may have let go of it just now.
+    if (isAccepted && this.#byAddress.get(peer.address) === peer) this.#name(peer, greeting.id);
+    return isAccepted;
   }
 
   #complain(remote: string, reason: string): void {
     this.#badCount += 1;
-    this.#options.onEvent({ kind: "badConnection", remote, reason, count: this.#badCount });
+    this.#handlers.onEvent({ kind: "badConnection", remote, reason, count: this.#badCount });
   }
+
+  // — who calls —
 
   #accept(socket: Socket): void {
     const remote = `${socket.remoteAddress}:${socket.remotePort}`;
@@ -221,9 +207,9 @@ export class RaftTransport {
     }
     this.#sockets.add(socket);
     this.#strangers += 1;
-    const reader = new FrameReader(this.#options.crc32c, HELLO_BYTES_MAX);
-    const inbound = new Inbound(socket, this.#options.crc32c);
-    const deadline = this.#options.world.timers.after(HELLO_TIMEOUT_MS, () => {
+    const reader = new FrameReader(this.#crc32c, HELLO_BYTES_MAX);
+    const inbound = new Inbound(socket, this.#crc32c);
+    const deadline = this.#world.timers.after(HELLO_TIMEOUT_MS, () => {
       this.#complain(remote, `No hello within ${HELLO_TIMEOUT_MS} ms`);
       socket.destroy();
     });
@@ -233,20 +219,24 @@ export class RaftTransport {
       inbound.isStranger = false;
       this.#strangers -= 1;
     };
+    const fail = (error: unknown) => {
+      if (error instanceof InvariantError || inbound.isBroken(error)) throw error;
+      this.#complain(remote, messageOf(error));
+      socket.destroy();
+    };
     socket.on("data", (chunk) => {
       try {
         for (const frame of reader.push(chunk)) {
-          if (socket.destroyed) return;
-          if (inbound.peer !== null) this.#onFrame(inbound, inbound.peer, frame);
-          else if (frame.kind === "hello" && this.#onHello(inbound, frame.hello)) {
+          if (socket.destroyed || socket.writableEnded) return;
+          if (inbound.purpose !== null) this.#onFrame(inbound, frame, fail);
+          else if (frame.kind !== "hello") throw new Error("No hello came first");
+          else if (this.#onHello(inbound, frame.hello)) {
             known();
             reader.allow(FRAME_BYTES_MAX);
-          } else if (frame.kind !== "hello") throw new Error("No hello came first");
+          }
         }
       } catch (error) {
-        if (error instanceof InvariantError || inbound.isBroken(error)) throw error;
-        this.#complain(remote, messageOf(error));
-        socket.destroy();
+        fail(error);
       }
     });
     // "close" follows, and says all that matters here.
@@ -258,69 +248,148 @@ export class RaftTransport {
     });
   }
 
-  #onHello(inbound: Inbound, hello: Hello): boolean {
-    const refusal = this.#refusalFor(hello);
+  #onHello(inbound: Inbound, { greeting, purpose, protocolVersion, to }: Hello): boolean {
+    const own = this.#options.greeting();
+    const { refusal, knownAs } = this.#judge(protocolVersion, to, own.id, () =>
+      inbound.deliver(() => this.#handlers.onGreeting(greeting)),
+    );
+    const answer = { protocolVersion: PROTOCOL_VERSION, greeting: own, refusal, knownAs };
+    inbound.send({ kind: "answer", answer });
     if (refusal !== null) {
-      inbound.send({ kind: "refusal", refusal });
       inbound.socket.end();
+      // It is up: whatever we wait for before we dial it again, we need not.
+      this.#byAddress.get(greeting.address)?.link.suspect();
       return false;
     }
-    const peer = this.#peers.get(hello.from);
-    invariant(peer !== undefined, "a member that is let in is a peer");
+    inbound.purpose = purpose;
+    inbound.from = greeting.id;
+    if (purpose === "checkpoint") return true;
+    const peer = this.#peerFor(greeting.id, greeting.address);
     // The peer dialled anew, so whatever is left of its older connection is dead.
     const older = peer.inbound;
     peer.inbound = inbound.socket;
     older?.destroy();
-    inbound.peer = peer.id;
-    const { incarnation } = this.#options;
-    const welcome = { protocolVersion: PROTOCOL_VERSION, from: this.#self, incarnation };
-    inbound.send({ kind: "welcome", welcome });
+    inbound.peer = peer;
+    this.#heard(peer);
     peer.link.suspect();
     return true;
   }
 
-  #refusalFor(hello: Hello): Refusal | null {
-    const refuse = (reason: Refusal["reason"], explanation: string) => ({ reason, explanation });
-    if (hello.protocolVersion !== PROTOCOL_VERSION)
-      return refuse("protocolVersion", `This master speaks version ${PROTOCOL_VERSION}`);
-    if (hello.groupId !== this.#groupId)
+  #judge(protocolVersion: number, to: MemberId, self: MemberId, ask: () => Answer): Answer {
+    const refuse = (
+      reason: "protocolVersion" | "otherTarget",
+      explanation: string,
+      { knownAs }: Pick<Answer, "knownAs">,
+    ): Answer => ({ refusal: { reason, explanation }, knownAs });
+    if (protocolVersion !== PROTOCOL_VERSION)
+      return refuse("protocolVersion", `This master speaks version ${PROTOCOL_VERSION}`, {
+        knownAs: "nobody",
+      });
+    const answer = ask();
+    if (to !== ANYBODY && to !== self && answer.refusal?.reason !== "removed")
       return refuse(
-        "otherGroup",
-        `The addresses of the journal differ; here they are ${this.#options.addresses.join(",")}`,
+        "otherTarget",
+        `This master is ${this.#options.address} under another id`,
+        answer,
       );
-    if (hello.to !== this.#self)
-      return refuse("otherTarget", `This master is ${this.#options.address}`);
-    if (!this.#peers.has(hello.from))
-      return refuse("notMember", `${hello.address} is not among the addresses of the journal`);
-    if (!this.#isKnown(hello.from, hello.incarnation))
-      return refuse(
-        "wiped",
-        `${this.#options.address} knew ${hello.address} with another journal, and keeps this one out`,
-      );
-    return null;
+    return answer;
   }
 
-  #onFrame(inbound: Inbound, from: MemberId, frame: Frame): void {
-    this.#heard(from);
+  /** Who is welcome gets its messages answered, also when no membership that we know names it. */
+  #peerFor(id: MemberId, address: string): Peer {
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const there = this.#byAddress.get(address);
+    if (there !== undefined && there.id === null) {
+      this.#name(there, id);
+      return there;
+    }
+    if (there !== undefined) this.#drop(there);
+    return this.#add(id, address);
+  }
+
+  #onFrame(inbound: Inbound, frame: Frame, fail: (error: unknown) => void): void {
+    const { peer } = inbound;
+    if (inbound.purpose === "checkpoint") {
+      if (frame.kind !== "fetch" || inbound.isFetching)
+        throw new Error(`A ${frame.kind} came out of turn`);
+      inbound.isFetching = true;
+      void this.#serve(inbound, frame.fetch).catch(fail);
+      return;
+    }
+    if (peer === null) return;
+    this.#heard(peer);
     if (frame.kind === "ping") inbound.send({ kind: "pong" });
     else if (frame.kind === "message") {
-      if (frame.message.from !== from || frame.message.to !== this.#self)
+      const { from, to } = frame.message;
+      if (from !== inbound.from || to !== this.#options.greeting().id)
         throw new Error("A message bears another member's name");
-      inbound.deliver(() => this.#options.onMessage(frame.message));
+      inbound.deliver(() => this.#handlers.onMessage(frame.message));
     } else throw new Error(`A ${frame.kind} came out of turn`);
   }
 
+  async #serve(
+    inbound: Inbound,
+    {
+      index,
+      term,
+      offsetBytes,
+      lengthBytes,
+    }: Position & { offsetBytes: number; lengthBytes: number },
+  ): Promise<void> {
+    if (lengthBytes > FRAME_BYTES_MAX / 2) throw new Error(`A fetch of ${lengthBytes} B`);
+    const chunk = await this.#handlers.readCheckpoint({ index, term }, offsetBytes, lengthBytes);
+    inbound.isFetching = false;
+    if (!inbound.socket.destroyed) inbound.send({ kind: "chunk", chunk });
+  }
+
   #onInboundClosed(inbound: Inbound): void {
-    const peer = inbound.peer === null ? undefined : this.#peers.get(inbound.peer);
-    if (peer === undefined || peer.inbound !== inbound.socket) return;
+    const { peer } = inbound;
+    if (peer === null || peer.inbound !== inbound.socket) return;
     peer.inbound = null;
     if (!this.#isClosed) peer.link.suspect();
+  }
+
+  // — checkpoints —
+
+  fetchCheckpoint(
+    peer: MemberId,
+    position: Position,
+    offsetBytes: number,
+    lengthBytes: number,
+  ): Promise<CheckpointChunk> {
+    const address = this.#byId.get(peer)?.address;
+    if (address === undefined || this.#isClosed)
+      return Promise.reject(
+        new RockpoolError(
+          "UNAVAILABLE",
+          "The master that has the checkpoint is not connected",
+          "It is asked again by itself",
+        ),
+      );
+    let client = this.#checkpoints.get(peer);
+    if (client === undefined || client.isClosed) {
+      client = new CheckpointClient({
+        address,
+        crc32c: this.#crc32c,
+        world: this.#world,
+        hello: {
+          protocolVersion: PROTOCOL_VERSION,
+          purpose: "checkpoint",
+          to: peer,
+          greeting: this.#options.greeting(),
+        },
+      });
+      this.#checkpoints.set(peer, client);
+    }
+    return client.fetch(position, offsetBytes, lengthBytes);
   }
 
   /** Drops every connection and stops listening. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const peer of this.#peers.values()) peer.link.close();
+    for (const peer of this.#byAddress.values()) peer.link.close();
+    for (const client of this.#checkpoints.values()) client.close();
     for (const socket of this.#sockets) socket.destroy();
     await new Promise<void>((resolve) => {
       // It calls back with an error when it never listened, which is as good.
@@ -333,8 +402,12 @@ export class RaftTransport {
 class Inbound {
   readonly socket: Socket;
   readonly #crc32c: Crc32c;
-  peer: MemberId | null = null;
+  /** Null until it is welcome. */
+  purpose: Hello["purpose"] | null = null;
+  from: MemberId | null = null;
+  peer: Peer | null = null;
   isStranger = true;
+  isFetching = false;
   #sequence = 0;
   #ownFailure: unknown = null;
 
@@ -349,9 +422,9 @@ class Inbound {
   }
 
   /** Keeps failures of our own code apart from those of the bytes: they must not be taken for a bad peer. */
-  deliver(act: () => void): void {
+  deliver<T>(act: () => T): T {
     try {
-      act();
+      return act();
     } catch (error) {
       this.#ownFailure = error;
       throw error;

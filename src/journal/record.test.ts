@@ -5,9 +5,9 @@ import fc from "fast-check";
 import { DecodeError } from "../common/bytes.ts";
 import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
-import { EntryIndex } from "./entry_index.ts";
-import type { JournalFileSystem } from "./file_system.ts";
+import { MemoryFileSystem } from "./memory_file_system.ts";
 import {
+  BATCH_HEAD_BYTES,
   type BatchDescriptor,
   batchBytes,
   decodeDescriptor,
@@ -21,7 +21,7 @@ import {
   type WalRecord,
   writeRecord,
 } from "./record.ts";
-import { scanBatches } from "./segment_file.ts";
+import { scanBatches, startOf } from "./segment_file.ts";
 import { recoverWal } from "./wal_recovery.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
@@ -35,6 +35,8 @@ const u32 = fc.nat(0xffff_ffff);
 const u64 = fc.bigInt(0n, (1n << 64n) - 1n);
 const memberId = u64.map((value) => value as MemberId);
 
+const hardState = fields({ term: safe, vote: fc.option(memberId), commitIndex: safe });
+
 const record: fc.Arbitrary<WalRecord> = fc.oneof(
   fields({
     kind: fc.constant("entry" as const),
@@ -45,15 +47,14 @@ const record: fc.Arbitrary<WalRecord> = fc.oneof(
       payload: fc.uint8Array({ maxLength: 200 }),
     }),
   }),
-  fields({
-    kind: fc.constant("hardState" as const),
-    hardState: fields({ term: safe, vote: fc.option(memberId), commitIndex: safe }),
-  }),
   fields({ kind: fc.constant("truncateFrom" as const), index: safe }),
   fields({ kind: fc.constant("pad" as const), lengthBytes: fc.nat(300) }),
   fields({
     kind: fc.constant("batchHead" as const),
     head: fields({
+      previousIndex: safe,
+      previousTerm: safe,
+      hardState,
       lastIndex: safe,
       lastTerm: safe,
       bodyBytes: u32,
@@ -88,7 +89,7 @@ const descriptor: fc.Arbitrary<BatchDescriptor> = fields({
   chain: u32,
   lastIndex: safe,
   lastTerm: safe,
-  commitIndex: safe,
+  hardState,
 });
 
 test("readRecord() gives back what writeRecord() wrote, one after the other", () => {
@@ -150,65 +151,67 @@ test("identities and descriptors come back, and not with any bit changed", () =>
 
 test("batchBytes() is whole pages with room for head and pad", () => {
   assert.equal(batchBytes(0), WAL_PAGE_BYTES);
-  assert.equal(batchBytes(WAL_PAGE_BYTES - 60 - 28), WAL_PAGE_BYTES);
-  assert.equal(batchBytes(WAL_PAGE_BYTES - 60 - 27), 2 * WAL_PAGE_BYTES);
+  assert.equal(batchBytes(WAL_PAGE_BYTES - BATCH_HEAD_BYTES - 28), WAL_PAGE_BYTES);
+  assert.equal(batchBytes(WAL_PAGE_BYTES - BATCH_HEAD_BYTES - 27), 2 * WAL_PAGE_BYTES);
 });
 
-const FIXTURE = "test/fixtures/wal-v1.bin";
+const FIXTURES = "test/fixtures";
 
-/** A folder that holds the fixture as its first segment. */
-function fixtureFolder(bytes: Uint8Array): JournalFileSystem {
-  const refuse = () => assert.fail("recovery only reads");
-  return {
-    listSync: () => ["wal-0000000000000001"],
-    openSync: () => ({
-      write: refuse,
-      datasync: refuse,
-      readSync: (into, at) => {
-        const part = bytes.subarray(at, at + into.length);
-        into.set(part);
-        return part.length;
-      },
-      sizeSync: () => bytes.length,
-      close: () => {},
-    }),
-    create: refuse,
-    rename: refuse,
-    removeSync: refuse,
-    syncFolder: refuse,
-    freeBytes: refuse,
-  };
-}
-
-test("a segment of format 1 decodes for ever", () => {
-  const bytes = new Uint8Array(readFileSync(FIXTURE));
+test("a segment and a mark of format 2 decode for ever", () => {
   const owner = { memberId: 42n as MemberId, incarnation: 0x0123456789abcdefn, groupId: 77n };
-  const index = new EntryIndex(1024);
-  const recovered = recoverWal(fixtureFolder(bytes), "", owner, crc32c, index, bytes.length);
+  const bytes = new Uint8Array(readFileSync(`${FIXTURES}/wal-v2.bin`));
+  const fileSystem = new MemoryFileSystem();
+  fileSystem.replaceFileSync("/j/wal-0000000000000001", bytes);
+  fileSystem.replaceFileSync("/j/wal-begin", readFileSync(`${FIXTURES}/wal-begin-v2.bin`));
+  const membership = { voters: [owner.memberId], learners: [], addresses: new Map() };
+  const recovered = recoverWal({
+    fileSystem,
+    folder: "/j",
+    owner,
+    crc32c,
+    membership,
+    covered: { index: 0, term: 0, membership: null },
+    segmentBytes: bytes.length,
+    cacheBytesMax: 1024,
+  });
   const [segment] = recovered.segments;
   assert.ok(segment);
   const records: string[] = [];
   const read = (at: number, length: number) => bytes.subarray(at, at + length);
-  scanBatches({ sizeBytes: bytes.length, read }, FIXTURE, segment, crc32c, (each) => {
-    if (each.kind === "entry") {
-      const { index: at, term, kind, payload } = each.entry;
-      records.push(`${kind} ${at} ${term} ${new TextDecoder().decode(payload)}`);
-    } else if (each.kind === "hardState") {
-      const { term, vote, commitIndex } = each.hardState;
-      records.push(`hardState ${term} ${vote} ${commitIndex}`);
-    } else if (each.kind === "truncateFrom") records.push(`truncateFrom ${each.index}`);
+  const source = { sizeBytes: bytes.length, read };
+  scanBatches(source, "fixture", owner.incarnation, startOf(segment), crc32c, {
+    record(each) {
+      if (each.kind === "entry") {
+        const { index: at, term, kind, payload } = each.entry;
+        const text = kind === "command" ? new TextDecoder().decode(payload) : payload.length;
+        records.push(`${kind} ${at} ${term} ${text}`);
+      } else if (each.kind === "truncateFrom") records.push(`truncateFrom ${each.index}`);
+    },
+    batch(head) {
+      const { term, vote, commitIndex } = head.hardState;
+      const { batchNumber, previousIndex, previousTerm, lastIndex, lastTerm } = head;
+      records.push(
+        `batch ${batchNumber} ${previousIndex} ${previousTerm} ${lastIndex} ${lastTerm} state ${term} ${vote} ${commitIndex}`,
+      );
+    },
   });
   assert.deepEqual(records, [
-    "hardState 1 42 0",
-    "noop 1 1 ",
+    "noop 1 1 0",
     "command 2 1 first",
-    "config 3 1 membership",
-    "hardState 2 null 2",
+    "config 3 1 13",
+    "batch 1 0 0 3 1 state 1 42 0",
     "truncateFrom 3",
-    "noop 3 2 ",
+    "noop 3 2 0",
     "command 4 2 second",
+    "batch 2 3 1 4 2 state 2 null 2",
   ]);
   assert.deepEqual(recovered.hardState, { term: 2, vote: null, commitIndex: 3 });
-  assert.equal(index.lastIndex, 4);
+  assert.equal(recovered.index.lastIndex, 4);
   assert.equal(recovered.torn, null);
+  assert.equal(recovered.damage, null);
+  const { mark } = recovered;
+  assert.deepEqual(
+    [mark.begin, mark.lastSequence, mark.promised, mark.start.sequence],
+    [{ index: 0, term: 0 }, 1, null, 1],
+  );
 });

@@ -11,10 +11,10 @@
  * | type | index | term | payload |
  * |---|---|---|---|
  * | 1 entry-command, 2 entry-noop, 3 entry-config | its index | its term | its bytes |
- * | 4 hardState | commit index | term | empty, or u64 the member voted for |
+ * | 4 (was hardState in format 1) | | | |
  * | 5 truncateFrom | first index that is void | 0 | empty |
  * | 6 pad | 0 | 0 | zeros |
- * | 7 batchHead | last index after the batch | term of that entry | 32 B, below |
+ * | 7 batchHead | last index after the batch | term of that entry | 80 B, below |
  *
  * A batch is what one write and one fdatasync made durable: a batchHead, records, and a pad up to the next multiple
  * of 4 KiB, where the next batch begins. The payload of a batchHead:
@@ -23,8 +23,15 @@
  *  8 u32 chain = CRC-32C of those bytes, seeded with the chain of the batch before
  * 12 u32 records, head and pad not counted   16 u64 batch number, 1 for the journal's first
  * 24 u64 incarnation of the journal: user bytes that look like a head cannot know it
+ * 32 u64 last index before the batch         40 u64 term of that entry
+ * 48 hard state, 32 B
  * ```
- * The chain makes bytes of another time or place invalid, also those that are sound by themselves.
+ * A hard state, as it is after the batch:
+ * ```
+ *  0 u64 term   8 u64 commit index   16 u64 member voted for, 0 without   24 u32 1 with a vote, else 0   28 u32 0
+ * ```
+ * It stands in every head and descriptor, so that damage elsewhere makes nobody forget a vote. The chain makes bytes of
+ * another time or place invalid, also those that are sound by themselves.
  *
  * A segment is a file of fixed size, zeros where it was never written:
  * ```
@@ -34,18 +41,19 @@
  * ```
  * Identity:
  * ```
- *  0 8 B "RPWALSEG"      8 u32 format version (1)   12 u32 data offset     16 u64 member id   24 u64 incarnation
+ *  0 8 B "RPWALSEG"      8 u32 format version (2)   12 u32 data offset     16 u64 member id   24 u64 incarnation
  * 32 u64 sequence       40 u64 first index          48 u32 chain before    52 u32 segment bytes
  * 56 u64 first batch    64 u64 term of first index - 1   72 u64 group id   80 u32 CRC-32C of 0..80
  * ```
  * A descriptor says that a batch IS durable: it is written only after the batch's fdatasync has returned, so a damaged
- * batch with a descriptor was acknowledged, and one at the end without any proof was not (a torn tail):
+ * batch with a descriptor was acknowledged, and one at the end without any proof was not (a torn tail). One batch may have
+ * two descriptors:
  * ```
- *  0 u32 "RPWD"   4 u32 format version (1)   8 u64 incarnation   16 u64 sequence   24 u64 batch number
+ *  0 u32 "RPWD"   4 u32 format version (2)   8 u64 incarnation   16 u64 sequence   24 u64 batch number
  * 32 u32 offset  36 u32 length  40 u32 chain  44 u32 0  48 u64 last index  56 u64 last term
- * 64 u64 commit index known when it was written    72 u32 CRC-32C of 0..72
+ * 64 hard state, its commit index the one known when it was written    96 u32 CRC-32C of 0..96
  * ```
- * Pure. Nothing here is ever renumbered; test/fixtures/wal-v1.bin must decode for ever.
+ * Pure. Nothing here is ever renumbered; test/fixtures/wal-v2.bin must decode for ever.
  * @module
  */
 import { DecodeError } from "../common/bytes.ts";
@@ -58,12 +66,13 @@ export type Crc32c = (bytes: Uint8Array, seed?: number) => number;
 
 export const RECORD_HEADER_BYTES = 28;
 export const WAL_PAGE_BYTES = 4096;
-export const BATCH_HEAD_BYTES = RECORD_HEADER_BYTES + 32;
+export const BATCH_HEAD_BYTES = RECORD_HEADER_BYTES + 80;
 export const DESCRIPTORS_OFFSET = 2 * WAL_PAGE_BYTES;
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
+export const HARD_STATE_BYTES = 32;
 const RECORD_VERSION = 1;
 const IDENTITY_BYTES = 84;
-const DESCRIPTOR_BYTES = 76;
+const DESCRIPTOR_BYTES = 100;
 const DESCRIPTOR_MAGIC = 0x44575052;
 const SEGMENT_MAGIC = new TextEncoder().encode("RPWALSEG");
 
@@ -71,7 +80,6 @@ export const RECORD_TYPES = {
   entryCommand: 1,
   entryNoop: 2,
   entryConfig: 3,
-  hardState: 4,
   truncateFrom: 5,
   pad: 6,
   batchHead: 7,
@@ -86,6 +94,10 @@ const ENTRY_KINDS: readonly (Entry["kind"] | undefined)[] = [
 ];
 
 export type BatchHead = {
+  /** Where the log ended before the batch, which was durable then. */
+  readonly previousIndex: LogIndex;
+  readonly previousTerm: Term;
+  readonly hardState: HardState;
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
   readonly bodyBytes: number;
@@ -98,7 +110,6 @@ export type BatchHead = {
 
 export type WalRecord =
   | { readonly kind: "entry"; readonly entry: Entry }
-  | { readonly kind: "hardState"; readonly hardState: HardState }
   | { readonly kind: "truncateFrom"; readonly index: LogIndex }
   | { readonly kind: "pad"; readonly lengthBytes: number }
   | { readonly kind: "batchHead"; readonly head: BatchHead };
@@ -110,12 +121,12 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function setSafe(view: DataView, at: number, value: number): void {
+export function setSafe(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % 0x1_0000_0000, true);
   view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
-function getSafe(view: DataView, at: number): number {
+export function getSafe(view: DataView, at: number): number {
   const value = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
   if (!Number.isSafeInteger(value)) throw new DecodeError("A number is past 2^53");
   return value;
@@ -125,8 +136,6 @@ function payloadBytesOf(record: WalRecord): number {
   switch (record.kind) {
     case "entry":
       return record.entry.payload.length;
-    case "hardState":
-      return record.hardState.vote === null ? 0 : 8;
     case "truncateFrom":
       return 0;
     case "pad":
@@ -158,6 +167,30 @@ function putBatchHead(view: DataView, at: number, head: BatchHead): void {
   view.setUint32(payload + 12, head.recordCount, true);
   setSafe(view, payload + 16, head.batchNumber);
   view.setBigUint64(payload + 24, head.incarnation, true);
+  setSafe(view, payload + 32, head.previousIndex);
+  setSafe(view, payload + 40, head.previousTerm);
+  putHardState(view, payload + 48, head.hardState);
+}
+
+/** HARD_STATE_BYTES at `at`. */
+export function putHardState(view: DataView, at: number, hardState: HardState): void {
+  const { term, vote, commitIndex } = hardState;
+  setSafe(view, at, term);
+  setSafe(view, at + 8, commitIndex);
+  view.setBigUint64(at + 16, vote ?? 0n, true);
+  view.setUint32(at + 24, vote === null ? 0 : 1, true);
+  view.setUint32(at + 28, 0, true);
+}
+
+/** @throws DecodeError when a number is past 2^53 */
+export function getHardState(view: DataView, at: number): HardState {
+  const hasVote = view.getUint32(at + 24, true) !== 0;
+  return {
+    term: getSafe(view, at),
+    commitIndex: getSafe(view, at + 8),
+    // The only writer of this field wrote a member id.
+    vote: hasVote ? (view.getBigUint64(at + 16, true) as MemberId) : null,
+  };
 }
 
 /**
@@ -181,12 +214,6 @@ export function writeRecord(
       const { entry } = record;
       putFields(view, at, ENTRY_TYPES[entry.kind], entry.index, entry.term);
       into.set(entry.payload, at + RECORD_HEADER_BYTES);
-      break;
-    }
-    case "hardState": {
-      const { commitIndex, term, vote } = record.hardState;
-      putFields(view, at, RECORD_TYPES.hardState, commitIndex, term);
-      if (vote !== null) view.setBigUint64(at + RECORD_HEADER_BYTES, vote, true);
       break;
     }
     case "truncateFrom":
@@ -221,6 +248,9 @@ function readBatchHead(view: DataView, at: number): BatchHead {
     recordCount: view.getUint32(payload + 12, true),
     batchNumber: getSafe(view, payload + 16),
     incarnation: view.getBigUint64(payload + 24, true),
+    previousIndex: getSafe(view, payload + 32),
+    previousTerm: getSafe(view, payload + 40),
+    hardState: getHardState(view, payload + 48),
   };
 }
 
@@ -261,11 +291,6 @@ function decodeFields(bytes: Uint8Array, view: DataView, at: number, end: number
   const kind = ENTRY_KINDS[type];
   if (kind !== undefined)
     return { kind: "entry", entry: { index, term, kind, payload: bytes.subarray(payload, end) } };
-  if (type === RECORD_TYPES.hardState && (payloadBytes === 0 || payloadBytes === 8)) {
-    // The only writer of this field wrote a member id.
-    const vote = payloadBytes === 0 ? null : (view.getBigUint64(payload, true) as MemberId);
-    return { kind: "hardState", hardState: { term, vote, commitIndex: index } };
-  }
   if (type === RECORD_TYPES.truncateFrom && payloadBytes === 0)
     return { kind: "truncateFrom", index };
   if (type === RECORD_TYPES.pad) return { kind: "pad", lengthBytes: payloadBytes };
@@ -365,7 +390,7 @@ export type BatchDescriptor = {
   readonly chain: number;
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
-  readonly commitIndex: LogIndex;
+  readonly hardState: HardState;
 };
 
 /** One page. */
@@ -382,8 +407,8 @@ export function encodeDescriptor(descriptor: BatchDescriptor, crc32c: Crc32c): U
   view.setUint32(40, descriptor.chain, true);
   setSafe(view, 48, descriptor.lastIndex);
   setSafe(view, 56, descriptor.lastTerm);
-  setSafe(view, 64, descriptor.commitIndex);
-  view.setUint32(72, crc32c(page.subarray(0, 72)), true);
+  putHardState(view, 64, descriptor.hardState);
+  view.setUint32(96, crc32c(page.subarray(0, 96)), true);
   return page;
 }
 
@@ -392,7 +417,7 @@ export function decodeDescriptor(page: Uint8Array, crc32c: Crc32c): BatchDescrip
   if (page.length < DESCRIPTOR_BYTES) return null;
   const view = viewOf(page);
   if (view.getUint32(0, true) !== DESCRIPTOR_MAGIC) return null;
-  if (view.getUint32(72, true) !== crc32c(page.subarray(0, 72))) return null;
+  if (view.getUint32(96, true) !== crc32c(page.subarray(0, 96))) return null;
   if (view.getUint32(4, true) !== FORMAT_VERSION) return null;
   return {
     incarnation: view.getBigUint64(8, true),
@@ -403,6 +428,6 @@ export function decodeDescriptor(page: Uint8Array, crc32c: Crc32c): BatchDescrip
     chain: view.getUint32(40, true),
     lastIndex: getSafe(view, 48),
     lastTerm: getSafe(view, 56),
-    commitIndex: getSafe(view, 64),
+    hardState: getHardState(view, 64),
   };
 }

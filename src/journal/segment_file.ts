@@ -5,11 +5,11 @@
  */
 import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
-import type { LogIndex } from "../common/ids.ts";
 import { type JournalFile, type JournalFileSystem, writeFully } from "./file_system.ts";
 import {
   BATCH_HEAD_BYTES,
   type BatchDescriptor,
+  type BatchHead,
   type Crc32c,
   DESCRIPTORS_OFFSET,
   decodeDescriptor,
@@ -29,6 +29,12 @@ const DESCRIPTORS_MAX = 240;
 const ZEROS_BYTES = 1024 * 1024;
 const SEGMENT_NAME = /^wal-(\d{16})$/;
 const UNFINISHED_NAME = /^wal-\d{16}\.preparing$/;
+const WAL_FILE = /^wal-(begin(\.new)?|\d{16}(\.preparing|\.damaged-\d+)?)$/;
+
+/** True for every name that the write-ahead log gives to a file. */
+export function isWalFile(name: string): boolean {
+  return WAL_FILE.test(name);
+}
 
 export function segmentName(sequence: number): string {
   return `wal-${String(sequence).padStart(16, "0")}`;
@@ -136,42 +142,76 @@ export type ChainPoint = {
   readonly offsetBytes: number;
   readonly chain: number;
   readonly batchNumber: number;
-  /** Where the last batch begins; the data offset when the segment holds none. */
+  /** Where the last batch begins; where reading began when there is none. */
   readonly lastBatchOffset: number;
 };
 
+/** The first batch to read: where it lies, and what it must follow. */
+export type ScanStart = {
+  readonly offsetBytes: number;
+  readonly previousChain: number;
+  readonly firstBatchNumber: number;
+};
+
+export type BatchVisitor = {
+  /** The payload holds during the visit only. */
+  readonly record: (record: WalRecord, offsetBytes: number) => void;
+  /** After the records of the batch. */
+  readonly batch: (head: BatchHead, offsetBytes: number) => void;
+};
+
+/** All batches of a segment. */
+export function startOf(identity: SegmentIdentity): ScanStart {
+  const { dataOffset, previousChain, firstBatchNumber } = identity;
+  return { offsetBytes: dataOffset, previousChain, firstBatchNumber };
+}
+
+/** The batch at an offset when it is whole, its body as the chain of its head says; its bytes hold until the next read. */
+export function readWholeBatch(
+  segment: SegmentBytes,
+  at: number,
+  head: BatchHead,
+  crc32c: Crc32c,
+): Uint8Array | null {
+  const sizeBytes = BATCH_HEAD_BYTES + head.bodyBytes;
+  if (at + sizeBytes > segment.sizeBytes) return null;
+  const batch = segment.read(at, sizeBytes);
+  const isWhole = crc32c(batch.subarray(BATCH_HEAD_BYTES), head.previousChain) === head.chain;
+  return isWhole ? batch : null;
+}
+
 /**
- * Visits the records of every batch that continues the chain, in order. Their payloads hold during the visit only.
+ * Visits the records of every batch that continues the chain, in order.
  * @returns the end of the last such batch; what is wrong there, if anything, is the caller's question
  * @throws RockpoolError DATA_LOSS when a sound batch holds a record that this version does not know
  */
 export function scanBatches(
   segment: SegmentBytes,
   path: string,
-  identity: SegmentIdentity,
+  incarnation: bigint,
+  start: ScanStart,
   crc32c: Crc32c,
-  visit: (record: WalRecord, offsetBytes: number) => void,
+  visit: BatchVisitor,
 ): ChainPoint {
-  let at = identity.dataOffset;
-  let chain = identity.previousChain;
-  let batchNumber = identity.firstBatchNumber - 1;
+  let at = start.offsetBytes;
+  let chain = start.previousChain;
+  let batchNumber = start.firstBatchNumber - 1;
   let lastBatchOffset = at;
   for (;;) {
     const headBytes = segment.read(at, BATCH_HEAD_BYTES);
-    const head = readBatchHeadAt(headBytes, 0, identity.incarnation, crc32c);
+    const head = readBatchHeadAt(headBytes, 0, incarnation, crc32c);
     if (head === null || head.previousChain !== chain || head.batchNumber !== batchNumber + 1)
       break;
-    const sizeBytes = BATCH_HEAD_BYTES + head.bodyBytes;
-    if (at + sizeBytes > segment.sizeBytes) break;
-    const batch = segment.read(at, sizeBytes);
-    if (crc32c(batch.subarray(BATCH_HEAD_BYTES), chain) !== head.chain) break;
+    const batch = readWholeBatch(segment, at, head, crc32c);
+    if (batch === null) break;
     for (let next = BATCH_HEAD_BYTES; next < batch.length; ) {
       const found = readSound(batch, next, at, path, crc32c);
-      if (found.record.kind !== "pad") visit(found.record, at + next);
+      if (found.record.kind !== "pad") visit.record(found.record, at + next);
       next += found.sizeBytes;
     }
+    visit.batch(head, at);
     lastBatchOffset = at;
-    at += sizeBytes;
+    at += batch.length;
     chain = head.chain;
     batchNumber = head.batchNumber;
   }
@@ -188,39 +228,18 @@ function readSound(
   try {
     return readRecord(batch, at, crc32c, "chained");
   } catch (cause) {
-    throw new RockpoolError(
-      "DATA_LOSS",
-      `Journal file ${path} holds a sound record at byte ${batchOffset + at} that this version cannot read`,
-      "Start the version of the program that wrote the journal, or a newer one",
-      { cause },
-    );
+    throw unreadableRecord(path, batchOffset + at, cause);
   }
 }
 
-/** Why a segment's last batches must once have been durable though they can't be read; null when nothing says so. */
-export function proofBeyond(
-  segment: SegmentBytes,
-  identity: SegmentIdentity,
-  end: ChainPoint,
-  crc32c: Crc32c,
-): { readonly why: string; readonly lastIndex: LogIndex } | null {
-  for (const descriptor of readDescriptors(segment, identity, crc32c))
-    if (descriptor.batchNumber > end.batchNumber)
-      return {
-        why: `a descriptor says that batch ${descriptor.batchNumber} at byte ${descriptor.offsetBytes} was durable`,
-        lastIndex: descriptor.lastIndex,
-      };
-  for (let at = end.offsetBytes; at < segment.sizeBytes; at += WAL_PAGE_BYTES) {
-    const headBytes = segment.read(at, BATCH_HEAD_BYTES);
-    const head = readBatchHeadAt(headBytes, 0, identity.incarnation, crc32c);
-    // The next batch may have a sound head and half a body. One after it was begun only when the next was durable.
-    if (head !== null && head.batchNumber > end.batchNumber + 1)
-      return {
-        why: `batch ${head.batchNumber} follows at byte ${at}`,
-        lastIndex: head.lastIndex,
-      };
-  }
-  return null;
+/** What is sound and makes no sense is another version's. */
+export function unreadableRecord(path: string, offsetBytes: number, cause: unknown): RockpoolError {
+  return new RockpoolError(
+    "DATA_LOSS",
+    `Journal file ${path} holds a sound record at byte ${offsetBytes} that this version cannot read`,
+    "Start the version of the program that wrote the journal, or a newer one",
+    { cause },
+  );
 }
 
 /** True when some batch of the journal `incarnation` begins anywhere in the file. */

@@ -50,6 +50,31 @@ export class SegmentWindow implements SegmentBytes {
     const { bytes } = this.#buffer;
     const count = Math.max(0, Math.min(bytes.length, this.sizeBytes - start));
     this.#start = start;
-    this.#end = start + this.#file.readSync(bytes.subarray(0, count), start);
+    this.#end = start + readWhatCan(this.#file, bytes.subarray(0, count), start);
   }
+}
+
+/** A sector that the disk cannot read is damage like any other. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EIO";
+}
+
+/** Reads with zeros for those pages that the disk cannot read; checksums tell. @returns bytes read */
+export function readWhatCan(file: JournalFile, into: Uint8Array, start: number): number {
+  try {
+    return file.readSync(into, start);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+  }
+  const sizeBytes = Math.max(0, Math.min(into.length, file.sizeSync() - start));
+  for (let at = 0; at < sizeBytes; at += WAL_PAGE_BYTES) {
+    const page = into.subarray(at, Math.min(at + WAL_PAGE_BYTES, sizeBytes));
+    try {
+      file.readSync(page, start + at);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      page.fill(0);
+    }
+  }
+  return sizeBytes;
 }

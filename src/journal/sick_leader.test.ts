@@ -18,6 +18,7 @@ function hangingWorld(): World & { isHung: boolean } {
         world.timers.after(delayMs, () => {
           if (!hanging.isHung) act();
         }),
+      soon: world.timers.soon,
     },
   };
   return hanging;

@@ -6,6 +6,7 @@
  * @module
  */
 import { join } from "node:path";
+import type { Timer, Timers } from "../world/ports.ts";
 import type { JournalFile, JournalFileSystem } from "./file_system.ts";
 import { prepareSegment, segmentName } from "./segment_file.ts";
 import { isNoSpace } from "./wal_failure.ts";
@@ -14,6 +15,7 @@ export type SpareSegmentOptions = {
   readonly fileSystem: JournalFileSystem;
   readonly folder: string;
   readonly segmentBytes: number;
+  readonly timers: Timers;
   /** How long after a failure for lack of space the disk is asked for room. */
   readonly retryMs: number;
   readonly onNoSpace: (path: string) => void;
@@ -28,7 +30,7 @@ export class SpareSegment {
   #wanted = 0;
   #isTold = false;
   #isClosed = false;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  #timer: Timer | null = null;
 
   /** @param ready the segment, when there is one already */
   constructor(options: SpareSegmentOptions, ready: JournalFile | null) {
@@ -69,10 +71,10 @@ export class SpareSegment {
 
   #retryLater(sequence: number): void {
     if (this.#isClosed || this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#options.timers.after(this.#options.retryMs, () => {
       this.#timer = null;
       void this.#retry(sequence); // It handles its own failures.
-    }, this.#options.retryMs);
+    });
   }
 
   async #retry(sequence: number): Promise<void> {
@@ -108,7 +110,7 @@ export class SpareSegment {
   }
 
   #cancelRetry(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer?.cancel();
     this.#timer = null;
   }
 

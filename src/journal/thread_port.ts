@@ -6,9 +6,12 @@
 import { Worker } from "node:worker_threads";
 import { EXIT, messageOf } from "../common/errors.ts";
 import { nodeWorld } from "../world/node_world.ts";
+import type { Timers, World } from "../world/ports.ts";
 import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
 import type { ConnectThread, FromThread, ToThread } from "./journal_protocol.ts";
 import { JournalCore } from "./journal_thread.ts";
+import type { CreateTransport } from "./peer_transport.ts";
+import { tcpTransport } from "./raft_transport.ts";
 import type { Crc32c } from "./record.ts";
 
 /** What the thread is started with. */
@@ -62,20 +65,27 @@ export function workerThread(scriptUrl: URL, workerData: ThreadWorkerData): Conn
   };
 }
 
-/** Runs the journal on the caller's loop. Messages arrive in later turns, in order, as from a thread. */
-export function inProcess(options: {
+export type InProcessOptions = {
   readonly crc32c: Crc32c;
+  readonly world?: World;
   readonly fileSystem?: JournalFileSystem;
-}): ConnectThread {
+  readonly createTransport?: CreateTransport;
+};
+
+/** Runs the journal on the caller's loop. Messages arrive in later turns, in order, as from a thread. */
+export function inProcess(options: InProcessOptions): ConnectThread {
+  const { crc32c, world = nodeWorld(), fileSystem = nodeFileSystem() } = options;
+  const createTransport = options.createTransport ?? tcpTransport(crc32c, world);
   return (onMessage) => {
-    const toMain = new Mailbox<FromThread>(onMessage);
+    const toMain = new Mailbox<FromThread>(world.timers, onMessage);
     const core = new JournalCore({
-      fileSystem: options.fileSystem ?? nodeFileSystem(),
-      crc32c: options.crc32c,
-      world: nodeWorld(),
+      fileSystem,
+      crc32c,
+      world,
+      createTransport,
       post: (message) => toMain.put(message),
     });
-    const toCore = new Mailbox<ToThread>((message) => core.receive(message));
+    const toCore = new Mailbox<ToThread>(world.timers, (message) => core.receive(message));
     return {
       post: (message) => toCore.put(message),
       async abandon() {
@@ -89,12 +99,14 @@ export function inProcess(options: {
 
 /** A queue that is emptied in the next turn of the loop. */
 class Mailbox<T> {
+  readonly #timers: Timers;
   readonly #deliver: (message: T) => void;
   #messages: T[] = [];
   #isScheduled = false;
   #isClosed = false;
 
-  constructor(deliver: (message: T) => void) {
+  constructor(timers: Timers, deliver: (message: T) => void) {
+    this.#timers = timers;
     this.#deliver = deliver;
   }
 
@@ -103,7 +115,7 @@ class Mailbox<T> {
     this.#messages.push(message);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => {
+    this.#timers.soon(() => {
       this.#isScheduled = false;
       const messages = this.#messages;
       this.#messages = [];

@@ -5,43 +5,46 @@
  *   fdatasync. No timer delays a batch.
  * - The descriptor of a batch rides on the next batch's fdatasync, or on one of its own when the log falls idle.
  * - A hard state that differs in its commit index only is not worth an fdatasync: it goes with the next batch or descriptor.
- * - Nothing is overwritten: a truncation is a record, and recovery follows it.
+ * - Nothing is overwritten: a truncation is a record, and recovery follows it. The mark (wal_mark.ts) says where the log
+ *   begins; what lies before it is removed by whole segments.
  * - A failed write or fdatasync is never repeated: what the kernel then believes to be on disk may not be there. Lack of
  *   space before anything was promised makes the log read-only; everything else is fatal.
  *
- * Formats: record.ts. Recovery: wal_recovery.ts. The reads that Raft asks for are synchronous: from memory when they are
- * new (the rule), else with a blocking read of the segment, which only a far lagging peer or a restart causes.
+ * Formats: record.ts, wal_mark.ts. Recovery: wal_recovery.ts. The reads that Raft asks for are synchronous: from memory when
+ * they are new (the rule), else with a blocking read of the segment, which only a far lagging peer or a restart causes.
  * @module
  */
 import { join } from "node:path";
 import type { LogIndex, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
-import { BATCH_BYTES_MAX, BATCH_ENTRIES_MAX } from "../common/limits.ts";
-import type { Entry, HardState, Membership, RaftStorage } from "../raft/messages.ts";
-import { EntryIndex, placeOf } from "./entry_index.ts";
-import { type JournalFile, type JournalFileSystem, writeFully } from "./file_system.ts";
+import { BATCH_BYTES_MAX } from "../common/limits.ts";
+import { encodeMembership } from "../raft/membership.ts";
+import type {
+  Entry,
+  HardState,
+  MembershipAt,
+  Position,
+  RaftStorage,
+  Snapshot,
+} from "../raft/messages.ts";
+import type { Timer } from "../world/ports.ts";
+import { BatchChain } from "./batch_chain.ts";
+import type { ConfigEntries } from "./config_entries.ts";
+import { DescriptorWriter } from "./descriptor_writer.ts";
+import { type EntryIndex, placeOf, splitPlace } from "./entry_index.ts";
+import { type JournalFile, writeFully } from "./file_system.ts";
 import { OldEntries } from "./old_entries.ts";
-import {
-  BATCH_HEAD_BYTES,
-  type BatchDescriptor,
-  batchBytes,
-  type Crc32c,
-  RECORD_HEADER_BYTES,
-  recordBytes,
-  type SegmentIdentity,
-  type WalRecord,
-  writeRecord,
-} from "./record.ts";
-import {
-  dataOffsetOf,
-  removeUnfinished,
-  segmentName,
-  writeDescriptor,
-  writeIdentity,
-} from "./segment_file.ts";
+import { batchBytes, type SegmentIdentity } from "./record.ts";
+import { Scrubber } from "./scrubber.ts";
+import { dataOffsetOf, writeIdentity } from "./segment_file.ts";
+import { SegmentList } from "./segment_list.ts";
 import { SpareSegment } from "./spare_segment.ts";
 import { fatalFailure, WalError, type WalFailure, writeFailure } from "./wal_failure.ts";
-import { type RecoveredWal, recoverWal, secureTail, type WalOwner } from "./wal_recovery.ts";
+import { isAtLeast, MARK_FILE, type MarkFile, type WalMark } from "./wal_mark.ts";
+import type { WalOptions } from "./wal_options.ts";
+import { type RecoveredWal, recoverWal } from "./wal_recovery.ts";
+import { applyRecovery } from "./wal_repair.ts";
+import { type Batch, WriteQueue } from "./write_queue.ts";
 
 /**
  * How long the log is idle before the last batch's descriptor gets an fdatasync of its own: longer than one client takes
@@ -50,49 +53,6 @@ import { type RecoveredWal, recoverWal, secureTail, type WalOwner } from "./wal_
 const IDLE_MS = 50;
 /** A disk that was full is asked for room this often. */
 const SPARE_RETRY_MS = 5000;
-const HARD_STATE_BYTES = RECORD_HEADER_BYTES + 8;
-
-export type WalEvent =
-  | {
-      readonly kind: "tornTailDropped";
-      readonly path: string;
-      readonly offsetBytes: number;
-      readonly lengthBytes: number;
-      readonly lastIndex: LogIndex;
-    }
-  | { readonly kind: "segmentBegun"; readonly path: string; readonly firstIndex: LogIndex }
-  | { readonly kind: "noSpaceForNextSegment"; readonly path: string };
-
-export type WalOptions = {
-  readonly fileSystem: JournalFileSystem;
-  readonly folder: string;
-  readonly owner: WalOwner;
-  readonly membership: Membership;
-  readonly crc32c: Crc32c;
-  /** Of segments made from now on; older ones say their size themselves. */
-  readonly segmentBytes: number;
-  /** Payload bytes of durable entries that stay in memory for lagging peers and for apply. */
-  readonly cacheBytesMax: number;
-  /** How often a segment that found no room is tried again. */
-  readonly spareRetryMs?: number;
-  readonly onEvent: (event: WalEvent) => void;
-  /** Called once; from then on nothing is written and no `done` is called. */
-  readonly onFailure: (failure: WalFailure) => void;
-};
-
-type QueueItem =
-  | { readonly kind: "entry"; readonly entry: Entry }
-  | { readonly kind: "truncateFrom"; readonly index: LogIndex; readonly previousTerm: Term }
-  | { readonly kind: "done"; readonly done: () => void; readonly mustWrite: boolean };
-
-type Batch = {
-  readonly items: readonly Exclude<QueueItem, { kind: "done" }>[];
-  readonly callbacks: readonly (() => void)[];
-  /** Of entries and truncations, without the hard state. */
-  readonly recordsBytes: number;
-  readonly mustWrite: boolean;
-};
-
 type Segment = {
   readonly file: JournalFile;
   readonly identity: SegmentIdentity;
@@ -100,54 +60,62 @@ type Segment = {
 };
 
 export class Wal implements RaftStorage {
-  readonly membership: Membership;
   readonly #options: WalOptions;
   readonly #index: EntryIndex;
+  readonly #configs: ConfigEntries;
+  readonly #marks: MarkFile;
   readonly #old: OldEntries;
+  readonly #chain: BatchChain;
   #hardState: HardState;
-  #writtenHardState: HardState | null = null;
-  #queue: QueueItem[] = [];
-  #truncationsQueued = 0;
+  #promised: Position | null;
+  #snapshot: Snapshot | null = null;
+  readonly #queue = new WriteQueue();
   #current: Segment | null = null;
   readonly #spare: SpareSegment;
-  #sequence = 0;
-  #chain = 0;
-  #batchNumber = 0;
-  #descriptorSlot = 0;
-  #descriptor: BatchDescriptor | null = null;
-  /** Position of the log after the last batch that was composed. */
-  #composed: { index: LogIndex; term: Term };
-  #buffer = new Uint8Array(64 * 1024);
+  #sequence: number;
+  readonly #segments: SegmentList;
+  readonly #scrubber: Scrubber;
+  readonly #descriptor: DescriptorWriter;
   #running: Promise<void> | null = null;
+  /** Of trimming, resetting and forgetting a promise: one after the other. */
+  #upkeep: Promise<void> = Promise.resolve();
+  #isTrimming = false;
+  #isResetting = false;
   #isKicked = false;
   #finished = 0;
   #state: "open" | "closing" | "failed" = "open";
-  #idleTimer: ReturnType<typeof setTimeout> | null = null;
+  #idleTimer: Timer | null = null;
 
-  constructor(options: WalOptions, index: EntryIndex, recovered: RecoveredWal) {
+  constructor(options: WalOptions, recovered: RecoveredWal, marks: MarkFile) {
+    const { index, tail, segments, end } = recovered;
     this.#options = options;
-    this.membership = options.membership;
     this.#index = index;
+    this.#configs = recovered.configs;
+    this.#marks = marks;
     this.#old = new OldEntries(options.fileSystem, options.folder, options.crc32c, index);
     this.#hardState = recovered.hardState;
-    this.#composed = { index: index.lastIndex, term: index.lastTerm() };
-    const identity = recovered.segments.at(-1);
-    if (identity !== undefined && recovered.end !== null) {
-      this.#sequence = identity.sequence;
-      this.#chain = recovered.end.chain;
-      this.#batchNumber = recovered.end.batchNumber;
-      this.#descriptorSlot = recovered.end.batchNumber;
-      const file = options.fileSystem.openSync(this.#pathOf(identity.sequence), "readWrite");
+    this.#promised = recovered.mark.promised;
+    const position = { index: index.lastIndex, term: index.lastTerm() };
+    const { chain, batchNumber } = tail;
+    const last = { chain, batchNumber, position };
+    this.#chain = new BatchChain(options.owner.incarnation, options.crc32c, last);
+    this.#sequence = tail.sequence;
+    this.#segments = new SegmentList(options.fileSystem, options.folder, segments);
+    this.#scrubber = new Scrubber(options, () => this.#segments.closed(marks.mark.start));
+    this.#descriptor = new DescriptorWriter(options.crc32c, end?.batchNumber ?? 0);
+    const identity = segments.at(-1);
+    if (identity !== undefined && end !== null) {
+      const file = options.fileSystem.openSync(
+        this.#segments.pathOf(identity.sequence),
+        "readWrite",
+      );
       this.#old.adopt(identity.sequence, file);
-      this.#current = { file, identity, offsetBytes: recovered.end.lastBatchOffset };
+      this.#current = { file, identity, offsetBytes: end.lastBatchOffset };
       // Its descriptor may be missing.
       if (recovered.lastBatch.length > 0)
         this.#noteDurable(this.#current, recovered.lastBatch.length);
     }
-    const spare =
-      recovered.spare === null
-        ? null
-        : options.fileSystem.openSync(this.#pathOf(recovered.spare), "readWrite");
+    const { spare } = recovered;
     this.#spare = new SpareSegment(
       {
         ...options,
@@ -155,12 +123,39 @@ export class Wal implements RaftStorage {
         onNoSpace: (path) => options.onEvent({ kind: "noSpaceForNextSegment", path }),
         onFailure: (error, path) => this.#handle(writeFailure(error, path)),
       },
-      spare,
+      spare === null
+        ? null
+        : options.fileSystem.openSync(this.#segments.pathOf(spare), "readWrite"),
     );
   }
 
   get hardState(): HardState {
     return this.#hardState;
+  }
+
+  memberships(): readonly MembershipAt[] {
+    return this.#configs.memberships();
+  }
+
+  /** Payload of the config entry in force at an index of the log or where it begins; null: the founders' membership. */
+  membershipPayloadAt(index: LogIndex): Uint8Array | null {
+    return this.#configs.payloadAt(index);
+  }
+
+  promised(): Position | null {
+    return this.#promised;
+  }
+
+  /** What the owner set last, unless entries between it and the log's begin are gone: then it is of no use to a peer. */
+  snapshot(): Snapshot | null {
+    return this.#snapshot !== null && this.#snapshot.index >= this.firstIndex() - 1
+      ? this.#snapshot
+      : null;
+  }
+
+  /** Says which checkpoint can be given to peers. */
+  setSnapshot(snapshot: Snapshot | null): void {
+    this.#snapshot = snapshot;
   }
 
   firstIndex(): LogIndex {
@@ -190,31 +185,9 @@ export class Wal implements RaftStorage {
     return this.#running === null ? null : this.#finished;
   }
 
-  #pathOf(sequence: number): string {
-    return join(this.#options.folder, segmentName(sequence));
-  }
-
   entries(from: LogIndex, to: LogIndex, bytesMax: number): readonly Entry[] {
-    invariant(from >= this.firstIndex(), "entries that were trimmed are not asked for");
-    invariant(to <= this.lastIndex() + 1, "entries after the last are not asked for");
-    const found: Entry[] = [];
-    let bytes = 0;
-    for (let index = from; index < to; ) {
-      const held = this.#index.held(index);
-      const some = held !== undefined ? [held] : this.#readOld(index, to);
-      for (const entry of some) {
-        bytes += entry.payload.length;
-        if (found.length > 0 && bytes > bytesMax) return found;
-        found.push(entry);
-      }
-      index += some.length;
-    }
-    return found;
-  }
-
-  #readOld(from: LogIndex, to: LogIndex): readonly Entry[] {
     try {
-      return this.#old.read(from, to);
+      return this.#old.entries(from, to, bytesMax);
     } catch (error) {
       if (error instanceof WalError) this.#failWith(error.failure);
       throw error;
@@ -227,6 +200,7 @@ export class Wal implements RaftStorage {
    */
   append(hardState: HardState | null, entries: readonly Entry[], done: () => void): void {
     if (this.#state !== "open") return;
+    invariant(!this.#isResetting, "nothing is appended while the log is reset");
     let mustWrite = false;
     const committed = this.#hardState.commitIndex;
     if (hardState !== null) {
@@ -239,16 +213,25 @@ export class Wal implements RaftStorage {
     if (first !== undefined && first.index <= this.#index.lastIndex) {
       invariant(first.index > committed, "committed entries are never replaced");
       this.#index.truncateFrom(first.index);
+      this.#configs.truncateFrom(first.index);
       const previousTerm = this.#index.lastTerm();
       this.#queue.push({ kind: "truncateFrom", index: first.index, previousTerm });
-      this.#truncationsQueued += 1;
     }
     for (const entry of entries) {
       this.#index.append(entry);
+      this.#configs.append(entry);
       this.#queue.push({ kind: "entry", entry });
     }
     this.#queue.push({ kind: "done", done, mustWrite });
     this.#kick();
+  }
+
+  /** Writes a batch even if there is nothing new to say. Resolves when it is durable. */
+  writeState(): Promise<void> {
+    return new Promise((done) => {
+      this.#queue.push({ kind: "done", done, mustWrite: true });
+      this.#kick();
+    });
   }
 
   #kick(): void {
@@ -258,7 +241,7 @@ export class Wal implements RaftStorage {
     queueMicrotask(() => {
       this.#isKicked = false;
       if (this.#running !== null || this.#state !== "open") return;
-      if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
+      this.#idleTimer?.cancel();
       this.#idleTimer = null;
       void this.#launch(this.#run());
     });
@@ -268,7 +251,7 @@ export class Wal implements RaftStorage {
   #launch(work: Promise<void>): Promise<void> {
     const running = work.finally(() => {
       this.#running = null;
-      if (this.#queue.length > 0) this.#kick();
+      if (!this.#queue.isEmpty) this.#kick();
     });
     this.#running = running;
     return running;
@@ -276,8 +259,8 @@ export class Wal implements RaftStorage {
 
   async #run(): Promise<void> {
     try {
-      while (this.#queue.length > 0 && this.#state === "open") {
-        const batch = this.#take();
+      while (!this.#queue.isEmpty && this.#state === "open") {
+        const batch = this.#queue.take(this.#batchBytesMax());
         const isWritten = batch.items.length > 0 || batch.mustWrite;
         if (isWritten) await this.#writeBatch(batch);
         // A failure or a close while the disk worked: what was promised to nobody stays so.
@@ -291,50 +274,23 @@ export class Wal implements RaftStorage {
   }
 
   #armIdle(): void {
-    if (this.#descriptor === null || this.#idleTimer !== null) return;
-    this.#idleTimer = setTimeout(() => {
+    if (!this.#descriptor.isWaiting || this.#idleTimer !== null) return;
+    this.#idleTimer = this.#options.timers.after(IDLE_MS, () => {
       this.#idleTimer = null;
       if (this.#running !== null || this.#state !== "open") return;
       void this.#launch(this.#flushDescriptor());
-    }, IDLE_MS);
+    });
   }
 
   async #flushDescriptor(): Promise<void> {
     const segment = this.#current;
-    const write = this.#takeDescriptor();
-    if (write === null || segment === null) return;
+    if (segment === null) return;
     try {
-      await write;
+      if (!(await this.#descriptor.writeTwice(segment, this.#stateToWrite()))) return;
       await this.#datasync(segment);
     } catch (error) {
-      this.#handle(writeFailure(error, this.#pathOf(segment.identity.sequence)));
+      this.#handle(writeFailure(error, this.#segments.pathOf(segment.identity.sequence)));
     }
-  }
-
-  /** Takes as much of the queue as one batch may hold. */
-  #take(): Batch {
-    const items: Exclude<QueueItem, { kind: "done" }>[] = [];
-    const callbacks: (() => void)[] = [];
-    const bytesMax = this.#batchBytesMax();
-    let recordsBytes = 0;
-    let mustWrite = false;
-    let taken = 0;
-    for (const item of this.#queue) {
-      if (item.kind === "done") {
-        callbacks.push(item.done);
-        mustWrite ||= item.mustWrite;
-      } else {
-        const sizeBytes = recordBytes(item);
-        const isFull = recordsBytes + sizeBytes > bytesMax || items.length >= BATCH_ENTRIES_MAX;
-        if (items.length > 0 && isFull) break;
-        items.push(item);
-        if (item.kind === "truncateFrom") this.#truncationsQueued -= 1;
-        recordsBytes += sizeBytes;
-      }
-      taken += 1;
-    }
-    this.#queue = taken === this.#queue.length ? [] : this.#queue.slice(taken);
-    return { items, callbacks, recordsBytes, mustWrite };
   }
 
   #batchBytesMax(): number {
@@ -343,130 +299,72 @@ export class Wal implements RaftStorage {
   }
 
   async #writeBatch(batch: Batch): Promise<void> {
-    const sizeBytes = batchBytes(batch.recordsBytes + HARD_STATE_BYTES);
+    const sizeBytes = batchBytes(batch.recordsBytes);
     let segment = this.#current;
-    let isNew = false;
-    if (segment === null || segment.offsetBytes + sizeBytes > segment.identity.segmentBytes) {
+    if (segment === null || segment.offsetBytes + sizeBytes > segment.identity.segmentBytes)
       segment = await this.#roll();
-      isNew = true;
-    }
     const room = segment.identity.segmentBytes - segment.identity.dataOffset;
     invariant(sizeBytes <= room, "a batch fits into a segment");
-    const isStateDue = isNew || this.#hardState !== this.#writtenHardState;
-    const bytes = this.#encode(batch, isStateDue, segment);
-    const descriptor = this.#takeDescriptor();
-    const results = await Promise.allSettled([
-      writeFully(segment.file, bytes, segment.offsetBytes),
-      descriptor,
-    ]);
+    const { sequence } = segment.identity;
+    const begin = segment.offsetBytes;
+    const state = this.#stateToWrite();
+    const bytes = this.#chain.compose(batch.items, batch.recordsBytes, state, (entry, at) => {
+      // The index may hold a successor by now; its place is written when its own batch is.
+      if (this.#index.termOf(entry.index) === entry.term)
+        this.#index.setPlace(entry.index, placeOf(sequence, begin + at));
+    });
+    const descriptor = this.#descriptor.write(segment, state);
+    const results = await Promise.allSettled([writeFully(segment.file, bytes, begin), descriptor]);
     for (const result of results)
       if (result.status === "rejected")
-        throw writeFailure(result.reason, this.#pathOf(segment.identity.sequence));
+        throw writeFailure(result.reason, this.#segments.pathOf(sequence));
     await this.#datasync(segment);
     this.#noteDurable(segment, bytes.length);
   }
 
-  /** A pad is never cut short, so the size computed with a hard state holds without one too. */
-  #encode(batch: Batch, isStateDue: boolean, segment: Segment): Uint8Array {
-    const { crc32c } = this.#options;
-    const stateBytes = isStateDue ? HARD_STATE_BYTES : 0;
-    const sizeBytes = batchBytes(batch.recordsBytes + stateBytes);
-    if (this.#buffer.length < sizeBytes) this.#buffer = new Uint8Array(sizeBytes);
-    const bytes = this.#buffer.subarray(0, sizeBytes);
-    let at = BATCH_HEAD_BYTES;
-    let recordCount = batch.items.length;
-    if (isStateDue) {
-      const hardState = { ...this.#hardState, commitIndex: this.#safeCommitIndex() };
-      at = writeRecord(bytes, at, { kind: "hardState", hardState }, crc32c);
-      this.#writtenHardState = this.#hardState;
-      recordCount += 1;
-    }
-    for (const item of batch.items) {
-      if (item.kind === "entry") {
-        const { entry } = item;
-        // The index may hold a successor by now; its place is written when its own batch is.
-        if (this.#index.termOf(entry.index) === entry.term)
-          this.#index.setPlace(
-            entry.index,
-            placeOf(segment.identity.sequence, segment.offsetBytes + at),
-          );
-        this.#composed = { index: entry.index, term: entry.term };
-      } else this.#composed = { index: item.index - 1, term: item.previousTerm };
-      at = writeRecord(bytes, at, item, crc32c);
-    }
-    const pad: WalRecord = { kind: "pad", lengthBytes: sizeBytes - at - RECORD_HEADER_BYTES };
-    writeRecord(bytes, at, pad, crc32c);
-    const chain = crc32c(bytes.subarray(BATCH_HEAD_BYTES), this.#chain);
-    const head = {
-      lastIndex: this.#composed.index,
-      lastTerm: this.#composed.term,
-      bodyBytes: sizeBytes - BATCH_HEAD_BYTES,
-      previousChain: this.#chain,
-      chain,
-      recordCount,
-      batchNumber: this.#batchNumber + 1,
-      incarnation: this.#options.owner.incarnation,
-    };
-    writeRecord(bytes, 0, { kind: "batchHead", head }, crc32c);
-    this.#chain = chain;
-    this.#batchNumber += 1;
-    return bytes;
-  }
-
   #noteDurable(segment: Segment, lengthBytes: number): void {
-    this.#descriptor = {
+    const { chain, batchNumber, position } = this.#chain;
+    this.#descriptor.note({
       incarnation: this.#options.owner.incarnation,
       sequence: segment.identity.sequence,
-      batchNumber: this.#batchNumber,
+      batchNumber,
       offsetBytes: segment.offsetBytes,
       lengthBytes,
-      chain: this.#chain,
-      lastIndex: this.#composed.index,
-      lastTerm: this.#composed.term,
-      commitIndex: 0,
-    };
+      chain,
+      lastIndex: position.index,
+      lastTerm: position.term,
+    });
     segment.offsetBytes += lengthBytes;
     // Entries that a queued truncation will drop are not safe: a crash may find them, or find what replaced them.
-    let through = this.#composed.index;
-    if (this.#truncationsQueued > 0)
-      for (const item of this.#queue)
-        if (item.kind === "truncateFrom") through = Math.min(through, item.index - 1);
-    this.#index.markDurable(through);
+    this.#index.markDurable(Math.min(position.index, this.#queue.firstVoid() - 1));
+    this.#checkPromise();
+  }
+
+  /** Once the durable log is up to date with what was promised, this member is like any other. */
+  #checkPromise(): void {
+    const promised = this.#promised;
+    const index = this.durableIndex();
+    if (promised === null || !isAtLeast({ index, term: this.termOf(index) ?? 0 }, promised)) return;
+    this.#promised = null;
+    this.#options.onEvent({ kind: "repaired", ...promised });
+    // Not waited for: until it is durable, a restart finds the promise kept already.
+    void this.#maintain(() => this.#updateMark({ promised: null }));
   }
 
   /**
-   * What may be written as committed. Behind the durable index there may still be entries on disk which a truncation in
-   * the queue replaces: after a crash they would be taken for the committed ones.
+   * The hard state as it may be written at any time. Behind the durable index there may still be entries on disk which a
+   * truncation in the queue replaces: after a crash they would be taken for the committed ones.
    */
-  #safeCommitIndex(): LogIndex {
-    return Math.min(this.#hardState.commitIndex, this.#index.durableIndex);
-  }
-
-  /** Writes the descriptor of the last durable batch, without waiting for the disk; null when it was written. */
-  #takeDescriptor(): Promise<void> | null {
-    const descriptor = this.#descriptor;
-    const segment = this.#current;
-    if (descriptor === null || segment === null) return null;
-    this.#descriptor = null;
-    // A newer segment is proof enough for what an older one holds.
-    if (descriptor.sequence !== segment.identity.sequence) return null;
-    const commitIndex = this.#safeCommitIndex();
-    const slot = this.#descriptorSlot++;
-    const { crc32c } = this.#options;
-    return writeDescriptor(
-      segment.file,
-      segment.identity,
-      slot,
-      { ...descriptor, commitIndex },
-      crc32c,
-    );
+  #stateToWrite(): HardState {
+    const commitIndex = Math.min(this.#hardState.commitIndex, this.#index.durableIndex);
+    return { ...this.#hardState, commitIndex };
   }
 
   async #datasync(segment: Segment): Promise<void> {
     try {
       await segment.file.datasync();
     } catch (cause) {
-      throw fatalFailure(this.#pathOf(segment.identity.sequence), "fdatasync", cause);
+      throw fatalFailure(this.#segments.pathOf(segment.identity.sequence), "fdatasync", cause);
     }
     this.#finished += 1;
   }
@@ -475,16 +373,17 @@ export class Wal implements RaftStorage {
   async #roll(): Promise<Segment> {
     const { segmentBytes, owner, crc32c } = this.#options;
     const sequence = this.#sequence + 1;
-    const path = this.#pathOf(sequence);
+    const path = this.#segments.pathOf(sequence);
+    const { position, chain, batchNumber } = this.#chain;
     const identity: SegmentIdentity = {
       ...owner,
       dataOffset: dataOffsetOf(segmentBytes),
       sequence,
-      firstIndex: this.#composed.index + 1,
-      previousTerm: this.#composed.term,
-      previousChain: this.#chain,
+      firstIndex: position.index + 1,
+      previousTerm: position.term,
+      previousChain: chain,
       segmentBytes,
-      firstBatchNumber: this.#batchNumber + 1,
+      firstBatchNumber: batchNumber + 1,
     };
     let segment: Segment;
     try {
@@ -496,12 +395,130 @@ export class Wal implements RaftStorage {
       throw writeFailure(error, path);
     }
     await this.#datasync(segment);
+    await this.#updateMark({ lastSequence: sequence, hardState: this.#stateToWrite() });
     this.#current = segment;
     this.#sequence = sequence;
+    this.#segments.push(identity);
     this.#options.onEvent({ kind: "segmentBegun", path, firstIndex: identity.firstIndex });
     // Behind the scenes: it handles its own failures.
     void this.#spare.begun(sequence);
     return segment;
+  }
+
+  async #updateMark(change: Partial<WalMark>): Promise<void> {
+    try {
+      await this.#marks.update(() => change);
+    } catch (error) {
+      throw writeFailure(error, join(this.#options.folder, MARK_FILE));
+    }
+  }
+
+  // — upkeep —
+
+  /** Checks the closed segment whose turn it is, as happens now and then by itself. */
+  scrub(): Promise<void> {
+    return this.#scrubber.checkNext();
+  }
+
+  /** One piece of upkeep after the other; a failure ends the log. */
+  #maintain(work: () => Promise<void>): Promise<void> {
+    this.#upkeep = this.#upkeep.then(async () => {
+      try {
+        if (this.#state === "open") await work();
+      } catch (error) {
+        this.#handle(error);
+      }
+    });
+    return this.#upkeep;
+  }
+
+  /**
+   * Drops the segments all of whose entries are at or before `index`, which the state must hold durably. Entries that share
+   * a segment with a later one stay. Resolves when that is done; a call while one is under way does nothing.
+   */
+  async trimBefore(index: LogIndex): Promise<void> {
+    if (this.#isTrimming || this.#state !== "open") return;
+    this.#isTrimming = true;
+    await this.#maintain(() => this.#trim(Math.min(index, this.durableIndex())));
+    this.#isTrimming = false;
+  }
+
+  async #trim(index: LogIndex): Promise<void> {
+    // A snapshot may have made it begin later meanwhile.
+    if (index < this.firstIndex()) return;
+    const sequence = this.#sequenceOf(index + 1);
+    if (sequence <= this.#segments.oldest) return;
+    const before = this.#index.lastBefore(sequence, index);
+    const begin = { index: before, term: this.termOf(before) ?? 0 };
+    const membership = this.#configs.payloadAt(before);
+    const start = {
+      sequence,
+      offsetBytes: 0,
+      chain: this.#chain.chain,
+      batchNumber: this.#chain.batchNumber,
+    };
+    await this.#updateMark({ begin, membership, start, hardState: this.#stateToWrite() });
+    this.#index.trim(before);
+    this.#configs.trim(before);
+    await this.#dropBefore(sequence);
+  }
+
+  /** Where an entry lies, or will lie. */
+  #sequenceOf(index: LogIndex): number {
+    if (index > this.durableIndex()) return this.#sequence;
+    return splitPlace(this.#index.placeAt(index)).sequence;
+  }
+
+  async #dropBefore(sequence: number): Promise<void> {
+    this.#old.forgetBefore(sequence);
+    const segmentCount = await this.#segments.dropBefore(sequence);
+    this.#options.onEvent({ kind: "trimmed", firstIndex: this.firstIndex(), segmentCount });
+  }
+
+  /**
+   * Makes the log begin behind a snapshot that the state machine holds; entries after it stay if the log holds the
+   * snapshot's own. A crash leaves the old log or the new one. Nothing may be appended until this resolves.
+   */
+  async resetTo(snapshot: Snapshot): Promise<void> {
+    while (this.#state === "open" && (this.#running !== null || !this.#queue.isEmpty))
+      await (this.#running ?? this.#launch(this.#run()));
+    if (this.#state !== "open") return;
+    invariant(snapshot.index >= this.firstIndex() - 1, "a log never begins earlier than it did");
+    this.#isResetting = true;
+    await this.#maintain(() => this.#reset(snapshot));
+    this.#isResetting = false;
+  }
+
+  async #reset(snapshot: Snapshot): Promise<void> {
+    const { index, term } = snapshot;
+    const begin = { index, term };
+    const membership = encodeMembership(snapshot.membership);
+    const isHeld = this.termOf(index) === term;
+    const { chain, batchNumber } = this.#chain;
+    const anew = {
+      start: { sequence: this.#sequence + 1, offsetBytes: 0, chain, batchNumber: batchNumber + 1 },
+      lastSequence: 0,
+    };
+    const promised =
+      this.#promised !== null && isAtLeast(snapshot, this.#promised) ? null : this.#promised;
+    const change = { begin, membership, promised, hardState: this.#stateToWrite() };
+    await this.#updateMark(isHeld ? change : { ...change, ...anew });
+    if (this.#promised !== null && promised === null)
+      this.#options.onEvent({ kind: "repaired", ...this.#promised });
+    this.#promised = promised;
+    const commitIndex = Math.max(this.#hardState.commitIndex, index);
+    this.#hardState = { ...this.#hardState, commitIndex };
+    if (isHeld) {
+      this.#index.trim(index);
+      this.#configs.trim(index);
+    } else {
+      this.#index.reset(index + 1, term);
+      this.#configs.reset(index, membership);
+      this.#chain.position = begin;
+      this.#current = null;
+      this.#descriptor.note(null);
+      await this.#dropBefore(this.#sequence + 1);
+    }
   }
 
   /** True once the next segment is prepared; false when that failed. */
@@ -522,15 +539,15 @@ export class Wal implements RaftStorage {
   #failWith(failure: WalFailure): void {
     if (this.#state !== "open") return;
     this.#state = "failed";
-    this.#queue = [];
+    this.#queue.clear();
     this.#options.onFailure(failure);
   }
 
   /** Writes what is queued, and lets the files go. */
   async close(): Promise<void> {
-    while (this.#state === "open" && (this.#running !== null || this.#queue.length > 0))
+    while (this.#state === "open" && (this.#running !== null || !this.#queue.isEmpty))
       await (this.#running ?? this.#launch(this.#run()));
-    if (this.#state === "open" && this.#descriptor !== null)
+    if (this.#state === "open" && this.#descriptor.isWaiting)
       await this.#launch(this.#flushDescriptor());
     await this.abandon();
   }
@@ -538,38 +555,27 @@ export class Wal implements RaftStorage {
   /** Lets the files go as they are, once the operation that is in flight has ended. */
   async abandon(): Promise<void> {
     if (this.#state === "open") this.#state = "closing";
-    if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
+    this.#idleTimer?.cancel();
     this.#idleTimer = null;
     if (this.#running !== null) await this.#running;
+    await this.#upkeep;
+    await this.#scrubber.close();
     await this.#spare.close();
+    await this.#marks.close();
     this.#old.close();
   }
 }
 
 /**
- * Recovers the log of a folder and makes it ready for writing: drops a torn tail, removes unfinished segments, and
- * prepares a segment if none is ready.
- * @throws RockpoolError DATA_LOSS when acknowledged bytes are damaged (exit with EXIT.journalDamaged);
- *   FAILED_PRECONDITION when a segment is another journal's; and what the file system throws
+ * Recovers the log of a folder and makes it ready for writing: drops a torn tail, sets damaged segments aside, removes
+ * unfinished ones, and prepares a segment if none is ready.
+ * @throws RockpoolError DATA_LOSS when acknowledged bytes are damaged for good (exit with EXIT.journalDamaged);
+ *   FAILED_PRECONDITION when a file is another journal's; and what the file system throws
  */
 export async function openWal(options: WalOptions): Promise<Wal> {
-  const { fileSystem, folder, owner, crc32c, segmentBytes } = options;
-  const index = new EntryIndex(options.cacheBytesMax);
-  const recovered = recoverWal(fileSystem, folder, owner, crc32c, index, segmentBytes);
-  removeUnfinished(fileSystem, folder);
-  for (const sequence of recovered.stale)
-    fileSystem.removeSync(join(folder, segmentName(sequence)));
-  await secureTail(options, recovered);
-  const { torn } = recovered;
-  if (torn !== null)
-    options.onEvent({
-      kind: "tornTailDropped",
-      path: torn.path,
-      offsetBytes: torn.offsetBytes,
-      lengthBytes: torn.endBytes - torn.offsetBytes,
-      lastIndex: index.lastIndex,
-    });
-  const wal = new Wal(options, index, recovered);
+  const recovered = recoverWal(options);
+  const marks = await applyRecovery(options, recovered, options.onEvent);
+  const wal = new Wal(options, recovered, marks);
   const prepared = wal.prepareNext();
   // Only the very first batch would wait for the zeros; later segments are prepared behind the scenes.
   if (recovered.segments.length === 0) await prepared;

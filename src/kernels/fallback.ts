@@ -6,11 +6,9 @@
  * Little-endian machines only, which is all that Node has builds for but s390x.
  * @module
  */
-import { RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
+import { CheckedKernels, noMemory, type RawKernels } from "./checked_kernels.ts";
 import {
-  checkPages,
-  checkRange,
   type Kernels,
   RECORD_CRC_OFFSET,
   RECORD_HEADER_BYTES,
@@ -131,7 +129,7 @@ function crcOfRange(bytes: Uint8Array, start: number, end: number, seed: number)
   return ~advanceBytes(bytes, aligned + wordCount * 4, end, register) >>> 0;
 }
 
-class FallbackKernels implements Kernels {
+class FallbackKernels implements RawKernels {
   readonly flavour = "js";
   readonly memory: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
@@ -146,23 +144,15 @@ class FallbackKernels implements Kernels {
     return this.memory.length;
   }
 
-  crc32c(bytes: Uint8Array, seed = 0): number {
+  crc(bytes: Uint8Array, seed: number): number {
     return crc32c(bytes, seed);
   }
 
-  crc32cInMemory(offsetBytes: number, lengthBytes: number, seed = 0): number {
-    checkRange(this.memory, offsetBytes, lengthBytes);
+  crcInMemory(offsetBytes: number, lengthBytes: number, seed: number): number {
     return crcOfRange(this.memory, offsetBytes, offsetBytes + lengthBytes, seed);
   }
 
-  pageCrcsInMemory(
-    offsetBytes: number,
-    lengthBytes: number,
-    pageBytes: number,
-    into: Uint32Array,
-  ): number {
-    checkRange(this.memory, offsetBytes, lengthBytes);
-    checkPages(lengthBytes, pageBytes, into);
+  pageCrcs(offsetBytes: number, lengthBytes: number, pageBytes: number, into: Uint32Array): number {
     const end = offsetBytes + lengthBytes;
     let count = 0;
     for (let at = offsetBytes; at < end; at += pageBytes) {
@@ -171,18 +161,17 @@ class FallbackKernels implements Kernels {
     return count;
   }
 
-  scanRecordsInMemory(
+  scanRecords(
     offsetBytes: number,
     lengthBytes: number,
-    offsetsInto?: Uint32Array,
+    recordsMax: number,
+    offsetsInto: Uint32Array | undefined,
   ): RecordScan {
-    checkRange(this.memory, offsetBytes, lengthBytes);
-    const countMax = offsetsInto?.length ?? Number.POSITIVE_INFINITY;
     let validBytes = 0;
     let recordCount = 0;
     const stop = (end: RecordScan["end"]): RecordScan => ({ validBytes, recordCount, end });
     while (validBytes < lengthBytes) {
-      if (recordCount >= countMax) return stop("full");
+      if (recordCount >= recordsMax) return stop("full");
       const left = lengthBytes - validBytes;
       if (left < RECORD_HEADER_BYTES) return stop("torn");
       const header = offsetBytes + validBytes;
@@ -206,13 +195,9 @@ class FallbackKernels implements Kernels {
  */
 export function openFallbackKernels(options: { readonly arenaBytes: number }): Kernels {
   try {
-    return new FallbackKernels(new Uint8Array(options.arenaBytes));
+    return new CheckedKernels(new FallbackKernels(new Uint8Array(options.arenaBytes)));
   } catch (cause) {
-    throw new RockpoolError(
-      "RESOURCE_EXHAUSTED",
-      `Cannot allocate ${options.arenaBytes} bytes of kernel memory`,
-      "Lower the count of I/O slots, or give the process more memory",
-      { cause },
-    );
+    const remedy = "Lower the count of I/O slots, or give the process more memory";
+    throw noMemory(options.arenaBytes, remedy, cause);
   }
 }

@@ -6,8 +6,6 @@
  * Offsets are bytes from the start of `memory`. A range that leaves `memory` is a bug of the caller.
  * @module
  */
-import { invariant } from "../common/invariant.ts";
-
 export interface Kernels {
   readonly flavour: "wasm" | "js";
   /** Kernel memory: allocated once, never grows, so views on it stay valid. */
@@ -70,24 +68,4 @@ export type RecordScanEnd = "complete" | "torn" | "damaged" | "full";
 /** Pages that `lengthBytes` take, for the size of `into`. */
 export function pageCountOf(lengthBytes: number, pageBytes: number): number {
   return Math.ceil(lengthBytes / pageBytes);
-}
-
-/** Both flavours check alike: a bad range must not read as a checksum. */
-export function checkRange(memory: Uint8Array, offsetBytes: number, lengthBytes: number): void {
-  invariant(
-    Number.isInteger(offsetBytes) && Number.isInteger(lengthBytes),
-    "a range of kernel memory is whole bytes",
-  );
-  invariant(
-    offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes + lengthBytes <= memory.length,
-    "a range lies in kernel memory",
-  );
-}
-
-export function checkPages(lengthBytes: number, pageBytes: number, into: Uint32Array): void {
-  invariant(Number.isInteger(pageBytes) && pageBytes > 0, "a page has bytes");
-  invariant(
-    into.length >= pageCountOf(lengthBytes, pageBytes),
-    "there is room for each page's CRC",
-  );
 }

@@ -7,16 +7,9 @@
  * slower, measured). Takes a compiled module, since some runtimes cannot compile bytes.
  * @module
  */
-import { RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
-import {
-  checkPages,
-  checkRange,
-  type Kernels,
-  pageCountOf,
-  type RecordScan,
-  type RecordScanEnd,
-} from "./kernels.ts";
+import { CheckedKernels, noMemory, type RawKernels } from "./checked_kernels.ts";
+import type { Kernels, RecordScan, RecordScanEnd } from "./kernels.ts";
 
 /** The memory map of asm/crc32c.ts. */
 const SCAN = 0x0c800;
@@ -37,7 +30,7 @@ type Exports = {
   scanRecords(from: number, length: number, countMax: number): number;
 };
 
-class WasmKernels implements Kernels {
+class WasmKernels implements RawKernels {
   readonly flavour = "wasm";
   readonly memory: Uint8Array<ArrayBuffer>;
   readonly arenaOffset = ARENA;
@@ -54,7 +47,7 @@ class WasmKernels implements Kernels {
     this.#scan = new Uint32Array(buffer, SCAN, 2);
   }
 
-  crc32c(bytes: Uint8Array, seed = 0): number {
+  crc(bytes: Uint8Array, seed: number): number {
     if (bytes.length <= COPY_IN_BYTES) {
       this.memory.set(bytes, COPY_IN);
       return this.#exports.crc32c(COPY_IN, bytes.length, seed) >>> 0;
@@ -68,19 +61,11 @@ class WasmKernels implements Kernels {
     return crc >>> 0;
   }
 
-  crc32cInMemory(offsetBytes: number, lengthBytes: number, seed = 0): number {
-    checkRange(this.memory, offsetBytes, lengthBytes);
+  crcInMemory(offsetBytes: number, lengthBytes: number, seed: number): number {
     return this.#exports.crc32c(offsetBytes, lengthBytes, seed) >>> 0;
   }
 
-  pageCrcsInMemory(
-    offsetBytes: number,
-    lengthBytes: number,
-    pageBytes: number,
-    into: Uint32Array,
-  ): number {
-    checkRange(this.memory, offsetBytes, lengthBytes);
-    checkPages(lengthBytes, pageBytes, into);
+  pageCrcs(offsetBytes: number, lengthBytes: number, pageBytes: number, into: Uint32Array): number {
     const end = offsetBytes + lengthBytes;
     const callBytes = pageBytes * RESULTS_MAX;
     let count = 0;
@@ -89,17 +74,15 @@ class WasmKernels implements Kernels {
       const made = this.#exports.pageCrcs(at, length, Math.min(pageBytes, length));
       for (let page = 0; page < made; page++) into[count++] = this.#results[page] as number;
     }
-    invariant(count === pageCountOf(lengthBytes, pageBytes), "every page has its CRC");
     return count;
   }
 
-  scanRecordsInMemory(
+  scanRecords(
     offsetBytes: number,
     lengthBytes: number,
-    offsetsInto?: Uint32Array,
+    recordsMax: number,
+    offsetsInto: Uint32Array | undefined,
   ): RecordScan {
-    checkRange(this.memory, offsetBytes, lengthBytes);
-    const recordsMax = offsetsInto?.length ?? Number.POSITIVE_INFINITY;
     let validBytes = 0;
     let recordCount = 0;
     while (true) {
@@ -132,7 +115,7 @@ export function openWasmKernels(
   // Through `unknown`: what a module exports is not in its type. The tests hold it to this.
   const kernel = exports as unknown as Exports;
   kernel.init();
-  return new WasmKernels(kernel, memory.buffer, options.arenaBytes);
+  return new CheckedKernels(new WasmKernels(kernel, memory.buffer, options.arenaBytes));
 }
 
 function allocate(arenaBytes: number): WebAssembly.Memory {
@@ -140,11 +123,8 @@ function allocate(arenaBytes: number): WebAssembly.Memory {
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: pages });
   } catch (cause) {
-    throw new RockpoolError(
-      "RESOURCE_EXHAUSTED",
-      `Cannot allocate ${arenaBytes} bytes of kernel memory`,
-      "Lower the count of I/O slots (2 GiB is the most), or give the process more memory",
-      { cause },
-    );
+    const remedy =
+      "Lower the count of I/O slots (2 GiB is the most), or give the process more memory";
+    throw noMemory(arenaBytes, remedy, cause);
   }
 }

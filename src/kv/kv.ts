@@ -3,7 +3,7 @@
  *
  * Two implementations keep the same contract, proved by one test: LMDB for the product
  * (`lmdb_kv.ts`) and an ordered map for the simulator and tests (`memory_kv.ts`).
- * Keys sort as unsigned bytes, are 1 to 1978 B long. Everything is synchronous: a transaction is one
+ * Keys sort as unsigned bytes, are 1 to 1978 B long. All but images is synchronous: a transaction is one
  * turn of the event loop, so nothing can change under it.
  * @module
  */
@@ -29,6 +29,12 @@ export interface KeyValueReader {
   range(options: RangeOptions): Iterable<KeyValue>;
 }
 
+/** Everything as it was when the snapshot was taken, whatever is committed since: batches of it fit together. */
+export interface KeyValueSnapshot extends KeyValueReader {
+  /** To be called, and soon: until then the store holds the room of what is removed and overwritten. */
+  close(): void;
+}
+
 export interface KeyValueTransaction extends KeyValueReader {
   put(key: Uint8Array, value: Uint8Array): void;
   remove(key: Uint8Array): void;
@@ -41,5 +47,26 @@ export interface KeyValueStore extends KeyValueReader {
    * durability against a crash of the machine is the journal's business.
    */
   transact<T>(body: (transaction: KeyValueTransaction) => T): T;
+  /** Not to be called inside of a transaction. A snapshot that is open when the store closes, or is replaced, ends with it. */
+  snapshot(): KeyValueSnapshot;
+  /**
+   * Writes an image of everything, as of the moment of the call, to a new file, while transactions go on. Not yet durable
+   * when it resolves.
+   * @throws what the file system throws (ENOSPC, EIO), or RockpoolError UNAVAILABLE when the store is closed meanwhile; the file
+   *   is then removed
+   */
+  writeImage(path: string): Promise<void>;
+  /**
+   * Replaces everything by the image in the first `imageBytes` of a file. A crash leaves the old rows, the new ones, or none.
+   * Nobody may use the store meanwhile.
+   * @param accept is shown the rows of the image before anything is replaced; what it throws is thrown, and nothing changes
+   * @throws RockpoolError FAILED_PRECONDITION when the file holds no such image: nothing changed. What the file system throws:
+   *   the rows are then the old ones or the new ones
+   */
+  installImage(
+    path: string,
+    imageBytes: number,
+    accept: (rows: KeyValueReader) => void,
+  ): Promise<void>;
   close(): Promise<void>;
 }

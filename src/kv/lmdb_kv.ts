@@ -2,164 +2,388 @@
  * The key-value store on LMDB.
  *
  * `noSync`: a commit is in the page cache, so it outlives a crash of this process; the journal
- * outlives a crash of the machine. After the latter the tree on disk may be torn, so the folder holds a mark,
- * `opened.json` {bootId, isClean, schemaVersion}: when it shows another boot and no clean end, or rows of another version
- * than the owner's, the store is thrown away and comes back empty; its owner then replays the journal or installs a
- * checkpoint. `store.lock` says which process has the store open; one at a time.
+ * outlives a crash of the machine. After the latter the tree on disk may be torn. A mark beside it (`lmdb_mark.ts`) tells, and
+ * then the store is thrown away and comes back empty; its owner then installs a checkpoint or replays the journal.
+ * `store.lock` says which process has the store open; one at a time.
+ *
+ * LMDB checks nothing that it reads. So a value is stored as
+ *
+ *     value, u32 CRC-32C (little-endian) of the key followed by the value
+ *
+ * and checked when it is read. A mismatch, or what LMDB finds wrong with its tree, is DATA_LOSS, and the mark sees to it that
+ * the next start throws the store away.
  * @module
  */
 import {
   closeSync,
   existsSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
+  readSync,
   renameSync,
   rmSync,
-  writeFileSync,
 } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
-import { open, type RootDatabase } from "lmdb";
+import { open, type RootDatabase, type Transaction } from "lmdb";
+import { messageOf, RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
+import { crc32c } from "../kernels/fallback.ts";
 import { lockFolderAt } from "../world/folder_lock.ts";
-import type { KeyValue, KeyValueStore, KeyValueTransaction, RangeOptions } from "./kv.ts";
+import type {
+  KeyValue,
+  KeyValueReader,
+  KeyValueSnapshot,
+  KeyValueStore,
+  KeyValueTransaction,
+  RangeOptions,
+} from "./kv.ts";
+import { headerFlaw } from "./lmdb_header.ts";
+import { copyPages, type ImageDisk, nodeImageDisk } from "./lmdb_image.ts";
+import { bootIdOf, flawOf, type Mark, readMark, writeMark } from "./lmdb_mark.ts";
+import { RowCodec } from "./lmdb_row.ts";
 
-type Database = RootDatabase<Uint8Array, Buffer>;
+type Database = RootDatabase<Uint8Array, Uint8Array>;
 
-/** LMDB's binding is declared for Buffers but copies from any bytes; making a Buffer costs more than the copy. */
-function bufferOf(bytes: Uint8Array): Buffer {
-  return bytes as Buffer; // only its elements and its length are read; the contract test proves it
+const STORE = "store.mdb";
+const INCOMING = "incoming.mdb";
+const LOCK = "store.lock";
+/** Both meta pages, whatever the size of a page is on this machine. */
+const HEAD_BYTES = 128 * 1024;
+/** From MDB_PAGE_NOTFOUND to MDB_INVALID in lmdb.h: the file is not, or no longer, what LMDB wrote. */
+const LMDB_DAMAGE_MIN = -30_797;
+const LMDB_DAMAGE_MAX = -30_793;
+
+const REMEDY =
+  "Start this master again: it then throws its metadata away and rebuilds it from its checkpoint and journal. Check the disk under alluxio.master.metastore.dir";
+
+/** What LMDB says of damage; null for every other error. */
+function damageOf(error: unknown): string | null {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  const isDamage = typeof code === "number" && code >= LMDB_DAMAGE_MIN && code <= LMDB_DAMAGE_MAX;
+  return isDamage ? messageOf(error) : null;
 }
 
-/** The other way: a Buffer's `slice` is a view, which would surprise who expects an array's. */
-function plain(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** LMDB's errors carry the system's numbers. */
+function isNoSpace(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return code === constants.errno.ENOSPC || code === constants.errno.EDQUOT;
 }
 
-function* rangeOf(database: Database, options: RangeOptions): Iterable<KeyValue> {
-  const start = bufferOf(options.start);
-  const end = bufferOf(options.end);
-  const rows = database.getRange({
-    ...(options.reverse === true
-      ? { start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse: true }
-      : { start, end }),
-    ...(options.limit === undefined ? {} : { limit: options.limit }),
+function noSpace(path: string, cause: unknown): RockpoolError {
+  return new RockpoolError(
+    "RESOURCE_EXHAUSTED",
+    `The disk of the metadata in ${path} is full`,
+    "Make room under alluxio.master.metastore.dir and start this master again: nothing that was acknowledged is lost",
+    { cause },
+  );
+}
+
+type Opened = { readonly database: Database; readonly codec: RowCodec };
+
+function openFile(path: string, isReadOnly: boolean): Opened {
+  const codec = new RowCodec();
+  const database: Database = open({
+    path,
+    encoder: codec.values,
+    keyEncoder: codec.keys,
+    noSync: true,
+    overlappingSync: false,
+    noMemInit: true,
+    maxReaders: 256,
+    readOnly: isReadOnly,
   });
-  for (const { key, value } of rows) yield { key: plain(key), value: plain(value) };
+  return { database, codec };
 }
+
+/** Reads rows as they are now, or (given a transaction) as they were, and checks them. */
+class LmdbReader implements KeyValueReader {
+  readonly #opened: Opened;
+  readonly #transaction: Transaction | undefined;
+  readonly #onDamage: (what: string) => RockpoolError;
+
+  constructor(
+    opened: Opened,
+    onDamage: (what: string) => RockpoolError,
+    transaction: Transaction | undefined = undefined,
+  ) {
+    this.#opened = opened;
+    this.#onDamage = onDamage;
+    this.#transaction = transaction;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    const { database, codec } = this.#opened;
+    let value: Uint8Array | undefined;
+    try {
+      value =
+        this.#transaction === undefined
+          ? database.get(key)
+          : database.get(key, { transaction: this.#transaction });
+    } catch (error) {
+      throw this.#judged(error);
+    }
+    if (value !== undefined) this.#check(key, value, codec.lastCrc);
+    return value;
+  }
+
+  *range({ start, end, limit, reverse }: RangeOptions): Iterable<KeyValue> {
+    const { database, codec } = this.#opened;
+    try {
+      const rows = database.getRange({
+        ...(reverse === true
+          ? { start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse: true }
+          : { start, end }),
+        ...(limit === undefined ? {} : { limit }),
+        ...(this.#transaction === undefined ? {} : { transaction: this.#transaction }),
+      });
+      for (const { key, value } of rows) {
+        this.#check(key, value, codec.lastCrc);
+        yield { key, value };
+      }
+    } catch (error) {
+      throw this.#judged(error);
+    }
+  }
+
+  #check(key: Uint8Array, value: Uint8Array, crc: number): void {
+    if (crc32c(value, crc32c(key)) === crc) return;
+    const hex = Buffer.from(key.subarray(0, 32)).toString("hex");
+    throw this.#onDamage(`the row ${hex} does not match its checksum`);
+  }
+
+  #judged(error: unknown): unknown {
+    const damage = damageOf(error);
+    return damage === null ? error : this.#onDamage(damage);
+  }
+}
+
+type Folder = {
+  readonly path: string;
+  readonly bootId: string;
+  readonly schemaVersion: number;
+  readonly disk: ImageDisk;
+  readonly unlock: () => void;
+  readonly onDamage: (reason: string) => void;
+};
 
 class LmdbKeyValueStore implements KeyValueStore {
-  readonly #database: Database;
-  readonly #onClose: () => void;
+  readonly #folder: Folder;
+  #opened: Opened;
+  #reader: LmdbReader;
   readonly #transaction: KeyValueTransaction;
+  readonly #snapshots = new Set<KeyValueSnapshot>();
   #isInside = false;
+  #isOpen = true;
+  #damage: string | null = null;
 
-  constructor(database: Database, onClose: () => void) {
-    this.#database = database;
-    this.#onClose = onClose;
+  constructor(opened: Opened, folder: Folder) {
+    this.#opened = opened;
+    this.#folder = folder;
+    this.#reader = new LmdbReader(opened, (what) => this.#damaged(what));
     // Inside transactionSync the calls are synchronous; what they return is a settled promise.
     this.#transaction = {
-      get: (key) => this.get(key),
-      range: (options) => this.range(options),
-      put: (key, value) => void database.put(bufferOf(key), bufferOf(value)),
-      remove: (key) => void database.remove(bufferOf(key)),
+      get: (key) => this.#reader.get(key),
+      range: (options) => this.#reader.range(options),
+      put: (key, value) => {
+        this.#opened.codec.prepare(key, value);
+        void this.#opened.database.put(key, value);
+      },
+      remove: (key) => void this.#opened.database.remove(key),
     };
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
-    const value = this.#database.get(bufferOf(key));
-    return value === undefined ? undefined : plain(value);
+    return this.#reader.get(key);
   }
 
   range(options: RangeOptions): Iterable<KeyValue> {
-    return rangeOf(this.#database, options);
+    return this.#reader.range(options);
   }
 
   transact<T>(body: (transaction: KeyValueTransaction) => T): T {
     invariant(!this.#isInside, "transactions do not nest");
     this.#isInside = true;
     try {
-      return this.#database.transactionSync(() => body(this.#transaction));
+      return this.#opened.database.transactionSync(() => body(this.#transaction));
+    } catch (error) {
+      const damage = damageOf(error);
+      if (damage !== null) throw this.#damaged(damage);
+      throw isNoSpace(error) ? noSpace(this.#folder.path, error) : error;
     } finally {
       this.#isInside = false;
       // A read transaction begun earlier in this turn would go on showing the state before.
-      this.#database.resetReadTxn();
+      this.#opened.database.resetReadTxn();
+    }
+  }
+
+  snapshot(): KeyValueSnapshot {
+    invariant(!this.#isInside, "a snapshot is taken outside of transactions");
+    // Each transaction ends by letting go of the read transaction before it: this one shows what was committed.
+    const transaction = this.#opened.database.useReadTransaction();
+    const reader = new LmdbReader(this.#opened, (what) => this.#damaged(what), transaction);
+    const snapshot: KeyValueSnapshot = {
+      get: (key) => this.#checkTaken(snapshot) ?? reader.get(key),
+      range: (options) => this.#checkTaken(snapshot) ?? reader.range(options),
+      close: () => {
+        if (this.#snapshots.delete(snapshot)) transaction.done();
+      },
+    };
+    this.#snapshots.add(snapshot);
+    return snapshot;
+  }
+
+  async writeImage(path: string): Promise<void> {
+    const snapshot = this.snapshot();
+    try {
+      const { head, lengthBytes } = this.#headNow();
+      await copyPages(this.#folder.disk, {
+        from: join(this.#folder.path, STORE),
+        to: path,
+        head,
+        lengthBytes,
+        checkGoOn: () => this.#checkTaken(snapshot),
+      });
+      this.#checkTaken(snapshot); // its last piece was read before it ended
+    } finally {
+      snapshot.close();
+    }
+  }
+
+  async installImage(
+    path: string,
+    imageBytes: number,
+    accept: (rows: KeyValueReader) => void,
+  ): Promise<void> {
+    const { disk, path: folder } = this.#folder;
+    const incoming = join(folder, INCOMING);
+    try {
+      await disk.remove(incoming);
+      const checkGoOn = () => this.#checkOpen();
+      const head = new Uint8Array(0);
+      const copy = { from: path, to: incoming, lengthBytes: imageBytes, head, checkGoOn };
+      await copyPages(disk, copy);
+      await inspectImage(incoming, path, accept);
+      this.#checkOpen();
+      await this.#replaceBy(incoming);
+    } finally {
+      await disk.remove(incoming);
     }
   }
 
   async close(): Promise<void> {
-    await this.#database.flushed;
-    await this.#database.close();
-    this.#onClose();
+    if (!this.#isOpen) return;
+    await this.#closeDatabase();
+    const { path, unlock, ...marked } = this.#folder;
+    try {
+      if (this.#damage !== null) return;
+      const sizeBytes = syncFile(join(path, STORE)); // before the mark that vouches for it
+      writeMark(path, markOf(marked, { isClean: true, sizeBytes }));
+    } finally {
+      unlock();
+    }
+  }
+
+  async #closeDatabase(): Promise<void> {
+    for (const snapshot of this.#snapshots) snapshot.close();
+    this.#isOpen = false;
+    const { database } = this.#opened;
+    await database.flushed;
+    await database.close();
+  }
+
+  /** From the rename on, who opens the folder finds the new rows. */
+  async #replaceBy(incoming: string): Promise<void> {
+    const { disk, path: folder } = this.#folder;
+    const path = join(folder, STORE);
+    await this.#closeDatabase();
+    try {
+      await disk.rename(incoming, path);
+      await disk.remove(`${path}-lock`); // readers of the old file
+      await disk.syncFolder(folder);
+    } finally {
+      this.#opened = openFile(path, false);
+      this.#reader = new LmdbReader(this.#opened, (what) => this.#damaged(what));
+      this.#isOpen = true;
+    }
+  }
+
+  /** The front of the file, and its length, which go with a read transaction that was begun in this turn. */
+  #headNow(): { readonly head: Uint8Array; readonly lengthBytes: number } {
+    const file = openSync(join(this.#folder.path, STORE), "r");
+    try {
+      const head = new Uint8Array(HEAD_BYTES);
+      const lengthBytes = fstatSync(file).size;
+      const readBytes = readSync(file, head, 0, head.length, 0);
+      return { head: head.subarray(0, readBytes), lengthBytes };
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  #checkOpen(): void {
+    if (!this.#isOpen)
+      throw new RockpoolError("UNAVAILABLE", "The metadata store is closed", "Try again later");
+  }
+
+  #checkTaken(snapshot: KeyValueSnapshot): undefined {
+    if (this.#snapshots.has(snapshot)) return undefined;
+    throw new RockpoolError(
+      "UNAVAILABLE",
+      "The metadata store was closed or replaced, and its snapshot ended",
+      "Try again",
+    );
+  }
+
+  /** Notes it for the next start: this process may go on only until its owner has ended it. */
+  #damaged(what: string): RockpoolError {
+    const { path, onDamage, ...marked } = this.#folder;
+    const reason = `damage was found in it: ${what}`;
+    if (this.#damage === null) {
+      this.#damage = reason;
+      writeMark(path, markOf(marked, { damage: reason }));
+      onDamage(reason);
+    }
+    return new RockpoolError("DATA_LOSS", `The metadata in ${path} is damaged: ${what}`, REMEDY);
   }
 }
 
-const MARK = "opened.json";
-const STORE = "store.mdb";
-const LOCK = "store.lock";
-
-/** Empty where the system does not tell (not Linux): then only a clean end keeps the store. */
-function bootIdOf(path: string): string {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
-  }
+function markOf(
+  { bootId, schemaVersion }: Pick<Folder, "bootId" | "schemaVersion">,
+  change: Partial<Mark>,
+): Mark {
+  return { bootId, schemaVersion, isClean: false, sizeBytes: 0, damage: null, ...change };
 }
 
-type Mark = {
-  readonly bootId: string;
-  readonly isClean: boolean;
-  /** Of the rows, as their owner counts; NaN when the mark does not say. */
-  readonly schemaVersion: number;
-};
-
-function readMark(folder: string): Mark | null {
-  let text: string;
-  try {
-    text = readFileSync(join(folder, MARK), "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
-  try {
-    // Looked at field by field below.
-    const mark = JSON.parse(text) as { [name in keyof Mark]?: unknown };
-    const { bootId, isClean, schemaVersion } = mark;
-    return {
-      bootId: String(bootId ?? ""),
-      isClean: isClean === true,
-      schemaVersion: typeof schemaVersion === "number" ? schemaVersion : Number.NaN,
-    };
-  } catch (error) {
-    if (error instanceof SyntaxError) return null; // torn by a crash: it vouches for nothing
-    throw error;
-  }
-}
-
-function writeMark(folder: string, mark: Mark): void {
-  writeFileSync(join(folder, `${MARK}.new`), JSON.stringify(mark), { flush: true });
-  renameSync(join(folder, `${MARK}.new`), join(folder, MARK));
-}
-
-/** Why a store under this mark cannot be used; null when it can. */
-function flawOf(mark: Mark | null, bootId: string, schemaVersion: number): string | null {
-  if (mark === null) return "nothing says how it was closed";
-  if (Number.isNaN(mark.schemaVersion)) return "it does not say of which version its rows are";
-  if (mark.schemaVersion !== schemaVersion)
-    return `its rows are of version ${mark.schemaVersion}, and this program uses version ${schemaVersion}`;
-  if (mark.isClean || (bootId !== "" && mark.bootId === bootId)) return null;
-  return "the machine ended without closing it";
-}
-
-function syncFile(path: string): void {
+/** @returns its size */
+function syncFile(path: string): number {
   const file = openSync(path, "r");
   try {
     fsyncSync(file);
+    return fstatSync(file).size;
   } finally {
     closeSync(file);
+  }
+}
+
+/** Opens a copy of an image on the side, so that nothing is replaced by what is none. */
+async function inspectImage(
+  incoming: string,
+  path: string,
+  accept: (rows: KeyValueReader) => void,
+): Promise<void> {
+  const refused = (what: string) =>
+    new RockpoolError("FAILED_PRECONDITION", `${path} is no image of the metadata: ${what}`);
+  const flaw = headerFlaw(incoming);
+  if (flaw !== null) throw refused(flaw);
+  const opened = openFile(incoming, true);
+  try {
+    accept(new LmdbReader(opened, refused));
+  } finally {
+    await opened.database.close();
+    rmSync(`${incoming}-lock`, { force: true });
   }
 }
 
@@ -168,14 +392,15 @@ export type LmdbOptions = {
   readonly schemaVersion?: number;
   /** Told the pid of a process that ended without closing the store. */
   readonly onLockTakenOver?: (pid: number) => void;
+  /** Told once, when rows turn out to be damaged: this process must end, and the next one rebuilds the store. */
+  readonly onDamage?: (reason: string) => void;
   readonly bootIdPath?: string;
+  readonly disk?: ImageDisk;
 };
 
 export type OpenedLmdb = {
   readonly store: KeyValueStore;
-  /** A store was there that could not be used: it was deleted. */
-  readonly wasDiscarded: boolean;
-  /** Why, for people; null when nothing was deleted. */
+  /** Why a store that was there could not be used and was deleted, for people; null when nothing was deleted. */
   readonly discardReason: string | null;
 };
 
@@ -199,31 +424,41 @@ export function openLmdb(folder: string, options: LmdbOptions = {}): OpenedLmdb 
   }
 }
 
-function openLocked(folder: string, options: LmdbOptions, unlock: () => void): OpenedLmdb {
+function openLocked(path: string, options: LmdbOptions, unlock: () => void): OpenedLmdb {
   const { schemaVersion = 0, bootIdPath = "/proc/sys/kernel/random/boot_id" } = options;
-  const bootId = bootIdOf(bootIdPath);
-  const flaw = flawOf(readMark(folder), bootId, schemaVersion);
-  const path = join(folder, STORE);
-  const wasDiscarded = flaw !== null && existsSync(path);
-  if (flaw !== null) {
-    rmSync(path, { force: true });
-    rmSync(`${path}-lock`, { force: true });
-  }
-  writeMark(folder, { bootId, isClean: false, schemaVersion });
-  const database: Database = open({
+  const folder: Folder = {
     path,
-    encoding: "binary",
-    keyEncoding: "binary",
-    noSync: true,
-    overlappingSync: false,
-    noMemInit: true,
-    maxReaders: 256,
-  });
-  const onClose = () => {
-    syncFile(path); // before the mark that vouches for it
-    writeMark(folder, { bootId, isClean: true, schemaVersion });
-    unlock();
+    bootId: bootIdOf(bootIdPath),
+    schemaVersion,
+    disk: options.disk ?? nodeImageDisk,
+    unlock,
+    onDamage: options.onDamage ?? (() => {}),
   };
-  const store = new LmdbKeyValueStore(database, onClose);
-  return { store, wasDiscarded, discardReason: wasDiscarded ? flaw : null };
+  const file = join(path, STORE);
+  const mark = readMark(path);
+  const isThere = existsSync(file);
+  const discardReason = isThere || mark !== null ? flawOf(mark, { ...folder, path: file }) : null;
+  if (discardReason !== null) setAside(file, mark, schemaVersion);
+  removeStore(join(path, INCOMING)); // of a process that ended while it installed one
+  // Until it is closed in peace, only this boot vouches for it.
+  writeMark(path, markOf(folder, {}));
+  const store = new LmdbKeyValueStore(openFile(file, false), folder);
+  return { store, discardReason };
+}
+
+/**
+ * Damaged rows are deleted. Those of another build are kept under another name: its own checkpoints are as unreadable to this
+ * one as they are, so who started the wrong build can go back.
+ */
+function setAside(file: string, mark: Mark | null, schemaVersion: number): void {
+  const version = mark?.schemaVersion ?? schemaVersion;
+  const isSound = mark?.damage === null && !Number.isNaN(version) && existsSync(file);
+  if (isSound && version !== schemaVersion)
+    renameSync(file, file.replace(/\.mdb$/, `.version-${version}.mdb`));
+  removeStore(file);
+}
+
+function removeStore(file: string): void {
+  rmSync(file, { force: true });
+  rmSync(`${file}-lock`, { force: true });
 }

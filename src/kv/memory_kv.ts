@@ -3,13 +3,38 @@
  *
  * Pure. For tests and the simulator, so it is simple before it is fast: an insert moves the keys
  * behind it. Keys are held as strings of one char a byte, whose order is that of unsigned bytes.
+ *
+ * An image is a list of (key, value), each a byte string of common/bytes, ended by its own length; what keeps it (`ImageFiles`)
+ * vouches for its bytes.
  * @module
  */
+import { ByteReader, ByteWriter, DecodeError } from "../common/bytes.ts";
+import { RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
-import type { KeyValue, KeyValueStore, KeyValueTransaction, RangeOptions } from "./kv.ts";
+import type {
+  KeyValue,
+  KeyValueReader,
+  KeyValueSnapshot,
+  KeyValueStore,
+  KeyValueTransaction,
+  RangeOptions,
+} from "./kv.ts";
 
 const KEY_BYTES_MAX = 1978;
 const CHUNK = 4096;
+
+/** Where images lie. */
+export interface ImageFiles {
+  /** Makes the file, and leaves none behind when it fails. */
+  write(path: string, image: Uint8Array): Promise<void>;
+  /** The first `lengthBytes` of the file. */
+  read(path: string, lengthBytes: number): Promise<Uint8Array>;
+}
+
+const NO_FILES: ImageFiles = {
+  write: () => Promise.reject(new Error("this store was given no files for images")),
+  read: () => Promise.reject(new Error("this store was given no files for images")),
+};
 
 function textOf(key: Uint8Array): string {
   invariant(key.length > 0 && key.length <= KEY_BYTES_MAX, "a key has 1 to 1978 bytes");
@@ -25,26 +50,111 @@ function bytesOf(text: string): Uint8Array {
   return bytes;
 }
 
-export class MemoryKeyValueStore implements KeyValueStore {
-  readonly #keys: string[] = [];
-  readonly #values = new Map<string, Uint8Array>();
-  /** Inside a transaction: what each touched key held before; undefined for nothing. */
-  #undo: Map<string, Uint8Array | undefined> | null = null;
+/** Sorted keys, and their values, which nobody changes in place. */
+class Rows implements KeyValueReader {
+  readonly keys: string[];
+  readonly values: Map<string, Uint8Array>;
+
+  constructor(keys: string[], values: Map<string, Uint8Array>) {
+    this.keys = keys;
+    this.values = values;
+  }
+
+  copy(): Rows {
+    return new Rows(this.keys.slice(), new Map(this.values));
+  }
 
   get(key: Uint8Array): Uint8Array | undefined {
-    return this.#values.get(textOf(key))?.slice();
+    return this.values.get(textOf(key))?.slice();
   }
 
   *range({ start, end, limit = Infinity, reverse = false }: RangeOptions): Iterable<KeyValue> {
     // A copy of the keys: a transaction may change rows while it walks over them.
-    const keys = this.#keys.slice(this.#position(textOf(start)), this.#position(textOf(end)));
+    const keys = this.keys.slice(this.#position(textOf(start)), this.#position(textOf(end)));
     if (reverse) keys.reverse();
     let left = limit;
     for (const key of keys) {
       if (left-- <= 0) return;
-      const value = this.#values.get(key);
+      const value = this.values.get(key);
       if (value !== undefined) yield { key: bytesOf(key), value: value.slice() };
     }
+  }
+
+  /** Index of the first key at or after `key`. */
+  #position(key: string): number {
+    let low = 0;
+    let high = this.keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.keys[middle] as string) < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** @returns what was there before */
+  set(key: string, value: Uint8Array | undefined): Uint8Array | undefined {
+    const before = this.values.get(key);
+    if (before === undefined && value !== undefined) this.keys.splice(this.#position(key), 0, key);
+    if (before !== undefined && value === undefined) this.keys.splice(this.#position(key), 1);
+    if (value === undefined) this.values.delete(key);
+    else this.values.set(key, value);
+    return before;
+  }
+}
+
+function imageOf({ keys, values }: Rows): Uint8Array {
+  const writer = new ByteWriter();
+  for (const key of keys) {
+    writer.bytes(bytesOf(key));
+    writer.bytes(values.get(key) as Uint8Array); // every key has one
+  }
+  return writer.take();
+}
+
+/** @throws RockpoolError FAILED_PRECONDITION */
+function rowsOfImage(image: Uint8Array): Rows {
+  const reader = new ByteReader(image);
+  const rows = new Rows([], new Map());
+  try {
+    while (reader.remainingBytes > 0) {
+      const key = reader.bytes();
+      if (key.length === 0 || key.length > KEY_BYTES_MAX)
+        throw new DecodeError(`A key of ${key.length} B`);
+      const text = textOf(key);
+      const last = rows.keys.at(-1);
+      if (last !== undefined && text <= last) throw new DecodeError("Keys are out of order");
+      rows.keys.push(text);
+      rows.values.set(text, new Uint8Array(reader.bytes()));
+    }
+  } catch (cause) {
+    if (!(cause instanceof DecodeError)) throw cause;
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `The bytes are no image of a store: ${cause.message}`,
+      "",
+      { cause },
+    );
+  }
+  return rows;
+}
+
+export class MemoryKeyValueStore implements KeyValueStore {
+  #rows = new Rows([], new Map());
+  readonly #files: ImageFiles;
+  /** Inside a transaction: what each touched key held before; undefined for nothing. */
+  #undo: Map<string, Uint8Array | undefined> | null = null;
+
+  constructor(files: ImageFiles = NO_FILES) {
+    this.#files = files;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.#rows.get(key);
+  }
+
+  range(options: RangeOptions): Iterable<KeyValue> {
+    return this.#rows.range(options);
   }
 
   transact<T>(body: (transaction: KeyValueTransaction) => T): T {
@@ -67,28 +177,41 @@ export class MemoryKeyValueStore implements KeyValueStore {
     }
   }
 
+  snapshot(): KeyValueSnapshot {
+    invariant(this.#undo === null, "a snapshot is taken outside of transactions");
+    const rows = this.#rows.copy();
+    return {
+      get: (key) => rows.get(key),
+      range: (options) => rows.range(options),
+      close: () => {},
+    };
+  }
+
+  /** An image of everything, as of now. */
+  imageBytes(): Uint8Array {
+    return imageOf(this.#rows);
+  }
+
+  writeImage(path: string): Promise<void> {
+    return this.#files.write(path, this.imageBytes());
+  }
+
+  async installImage(
+    path: string,
+    imageBytes: number,
+    accept: (rows: KeyValueReader) => void,
+  ): Promise<void> {
+    const rows = rowsOfImage(await this.#files.read(path, imageBytes));
+    accept(rows);
+    this.#rows = rows;
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }
 
-  /** Index of the first key at or after `key`. */
-  #position(key: string): number {
-    let low = 0;
-    let high = this.#keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#keys[middle] as string) < key) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   #set(key: string, value: Uint8Array | undefined): void {
-    const before = this.#values.get(key);
+    const before = this.#rows.set(key, value);
     if (this.#undo !== null && !this.#undo.has(key)) this.#undo.set(key, before);
-    if (before === undefined && value !== undefined) this.#keys.splice(this.#position(key), 0, key);
-    if (before !== undefined && value === undefined) this.#keys.splice(this.#position(key), 1);
-    if (value === undefined) this.#values.delete(key);
-    else this.#values.set(key, value);
   }
 }

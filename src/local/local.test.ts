@@ -210,20 +210,15 @@ test("local start says which port is taken and by whom, and starts nothing", asy
   }
 });
 
+/** The smallest cluster. */
+function startWords(dir: string): string[] {
+  return `start --dir ${dir} --masters 1 --workers 1 --port-offset ${offset}`.split(" ");
+}
+
 test("an interrupted first start is begun again, a damaged note is not", async () => {
   const dir = join(folder, "again");
   const failing = { ...context(), format: () => Promise.reject(new Error("disk full")) };
-  const words = [
-    "start",
-    "--dir",
-    dir,
-    "--masters",
-    "1",
-    "--workers",
-    "1",
-    "--port-offset",
-    String(offset),
-  ];
+  const words = startWords(dir);
   await assert.rejects(runLocal(words, failing), /disk full/);
   assert.equal(findLocalCluster([dir]), null);
   try {
@@ -240,17 +235,7 @@ test("local start shows the end of the log of a daemon that ends at once", async
   const dir = join(folder, "failing");
   const script = join(folder, "failing.mjs");
   writeFileSync(script, 'console.log("no luck today"); process.exit(3);');
-  const words = [
-    "start",
-    "--dir",
-    dir,
-    "--masters",
-    "1",
-    "--workers",
-    "1",
-    "--port-offset",
-    String(offset),
-  ];
+  const words = startWords(dir);
   assert.equal(await runLocal(words, { ...context(), mainScript: script }), 1);
   assert.match(said(), /(master|worker) 1 ended; its log ends with:\nno luck today/);
 });

@@ -112,7 +112,7 @@ const addressList = (ports: readonly (number | null)[]) =>
   ports.map((port) => `${HOST}:${port}`).join(",");
 
 /** The properties by which clients, masters and workers alike find the masters. */
-function sharedProperties(nodes: readonly LocalNode[]): [string, string][] {
+export function sharedProperties(nodes: readonly LocalNode[]): [string, string][] {
   const masters = nodes.filter((node) => node.kind === "master");
   return [
     ["alluxio.master.rpc.addresses", addressList(masters.map((node) => node.rpcPort))],

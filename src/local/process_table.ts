@@ -6,6 +6,7 @@
  * @module
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { startOfRunning } from "../world/folder_lock.ts";
 
 export type ProcessIdentity = {
   readonly pid: number;
@@ -28,18 +29,16 @@ function readOrNull<T>(read: () => T): T | null {
   }
 }
 
-/** Null when no such process runs; a zombie does not run. */
+/** Null when no such process runs; one that has ended and was not waited for does not, unless some of its threads do. */
 export function readProcess(pid: number): RunningProcess | null {
   const stat = readOrNull(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
   if (stat === null) return null;
-  // The name in parentheses may hold blanks and parentheses of its own; the fields follow the last one.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [state] = fields;
-  if (state === "Z" || state === "X") return null;
+  const start = startOfRunning(stat);
+  if (start === null) return null;
   const commandLine = readOrNull(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "";
   return {
     pid,
-    startTicks: Number(fields[19]),
+    startTicks: Number(start),
     command: commandLine.replaceAll("\0", " ").trim(),
   };
 }

@@ -3,6 +3,12 @@
  * them, and nothing below the services knows a protobuf message.
  * @module
  */
+import type {
+  FileFacts,
+  MountPointFacts,
+  TtlAction,
+  WorkerNetAddress,
+} from "../common/file_facts.ts";
 import type { BlockId, InodeId, WorkerId } from "../common/ids.ts";
 import type { Path } from "../common/path.ts";
 
@@ -18,16 +24,6 @@ export type OperationId = { readonly high: bigint; readonly low: bigint };
 
 export type Call = { readonly principal: Principal; readonly operationId: OperationId | null };
 
-export type WorkerNetAddress = {
-  readonly host: string;
-  readonly containerHost: string;
-  readonly rpcPort: number;
-  readonly dataPort: number;
-  readonly webPort: number;
-  readonly domainSocketPath: string;
-  readonly tiers: readonly { readonly name: string; readonly value: string }[];
-};
-
 export type BlockLocation = {
   readonly workerId: WorkerId;
   readonly workerAddress: WorkerNetAddress;
@@ -41,40 +37,13 @@ export type BlockInfo = {
   readonly locations: readonly BlockLocation[];
 };
 
-export type PersistenceState = "NOT_PERSISTED" | "TO_BE_PERSISTED" | "PERSISTED" | "LOST";
-export type TtlAction = "FREE" | "DELETE";
-
-export type FileInfo = {
+export type FileInfo = FileFacts & {
   readonly id: InodeId;
-  readonly name: string;
   readonly path: Path;
-  readonly ufsPath: string;
-  readonly isDirectory: boolean;
-  readonly isCompleted: boolean;
-  readonly isPinned: boolean;
-  readonly isMountPoint: boolean;
-  readonly mountId: bigint;
-  readonly lengthBytes: number;
-  /** Positive for files: clients divide by it. 0 for directories. */
-  readonly blockSizeBytes: number;
-  readonly createdMs: number;
-  readonly modifiedMs: number;
-  readonly accessedMs: number;
-  readonly owner: string;
-  readonly group: string;
-  readonly mode: number;
-  readonly ttlMs: number;
   readonly ttlAction: TtlAction;
-  readonly persistence: PersistenceState;
-  readonly replicationMin: number;
-  readonly replicationMax: number;
-  readonly ufsFingerprint: string;
   readonly xattr: Readonly<Record<string, Uint8Array>>;
   /** Of files: every block, in order, also those that no worker holds. Of directories: empty. */
   readonly blocks: readonly BlockInfo[];
-  /** Share of the bytes that some worker holds, 0 to 100. */
-  readonly inAlluxioPercentage: number;
-  readonly inMemoryPercentage: number;
 };
 
 /** Whether the under store is asked for paths that the namespace does not know (or has not listed) yet. */
@@ -148,17 +117,7 @@ export type ListPage = {
   readonly fileCount: number;
 };
 
-export type MountPoint = {
-  readonly path: Path;
-  readonly mountId: bigint;
-  readonly ufsUri: string;
-  readonly ufsType: string;
-  /** -1 when the store does not say. */
-  readonly ufsCapacityBytes: number;
-  readonly ufsUsedBytes: number;
-  readonly isReadOnly: boolean;
-  readonly isShared: boolean;
-};
+export type MountPoint = MountPointFacts & { readonly path: Path };
 
 /**
  * The namespace. Every call is refused with UNAVAILABLE unless this master serves; reads are
@@ -211,6 +170,8 @@ export interface FileSystemMaster {
 
 /** What the block master asks of the namespace: both are part of the replicated state. */
 export interface BlockNamespace {
+  /** False before the namespace is initialized, and while it is being restored: then what it does not know is no garbage. */
+  isReady(): boolean;
   /** Journals a committed block. Idempotent. @throws RockpoolError NOT_FOUND when its file is gone; INVALID_ARGUMENT when its length contradicts what was committed */
   commitBlock(blockId: BlockId, lengthBytes: number): Promise<void>;
   /** Length of a committed block; null when no file has it (then a worker's copy is garbage). */

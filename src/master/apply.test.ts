@@ -6,7 +6,7 @@ import { childOf, isWithin, type Path, parentOf } from "../common/path.ts";
 import { type Command, encodeEntry } from "./command.ts";
 import type { Inode } from "./inode.ts";
 import { ALICE, CREATE_DIRECTORY, CREATE_FILE, ROOT_USER } from "./master_fixture.ts";
-import { checkRows, INITIALIZE, Replica, withoutState } from "./state_fixture.ts";
+import { checkRows, INITIALIZE, Replica, through, withoutState } from "./state_fixture.ts";
 import { createMasterState, type MasterState } from "./state_machine.ts";
 
 type ModelNode = { isFile: boolean; isDone: boolean; blocks: (number | null)[]; mode: number };
@@ -282,7 +282,7 @@ function replayEquals(replica: Replica, batches: readonly number[]): void {
     const size = batches[turn % Math.max(1, batches.length)] ?? 1000;
     const batch = replica.log.slice(at, at + size);
     at += batch.length;
-    other.state.stateMachine.apply(batch, at);
+    other.state.stateMachine.apply(batch, through(at));
   }
   assert.deepEqual(other.dump(), replica.dump());
   assert.deepEqual(other.removedBlocks, replica.removedBlocks);
@@ -432,7 +432,7 @@ test("apply() gives later entries later times, also when a leader's clock is beh
       principal: ROOT_USER,
       command: { ...CREATE_DIRECTORY, kind: "createDirectory", path: path as Path },
     });
-    replica.state.stateMachine.apply([{ index, term: 1, payload }], index);
+    replica.state.stateMachine.apply([{ index, term: 1, payload }], through(index));
   };
   replica.run(INITIALIZE);
   run(2, 5000, "/a");
@@ -444,10 +444,10 @@ test("apply() gives later entries later times, also when a leader's clock is beh
 test("a no-op of the journal moves the applied index, and the store keeps it", () => {
   const replica = new Replica();
   replica.run(INITIALIZE);
-  replica.state.stateMachine.apply([], 7);
-  assert.equal(replica.state.stateMachine.appliedIndex(), 7);
+  replica.state.stateMachine.apply([], through(7));
+  assert.equal(replica.state.stateMachine.position().index, 7);
   const reopened = createMasterState({ store: replica.store, onBlocksRemoved: () => {} });
-  assert.equal(reopened.stateMachine.appliedIndex(), 7);
+  assert.equal(reopened.stateMachine.position().index, 7);
 });
 
 test("apply() does an operation once, whoever proposed it how often", () => {

@@ -32,6 +32,16 @@ import {
 } from "./apply_create.ts";
 import { checkRemove, reclaim, remove } from "./apply_remove.ts";
 import {
+  checkRestoreBegin,
+  checkRestoreEnd,
+  checkRestoreRows,
+  isRestore,
+  restoreBegin,
+  restoreEnd,
+  restoreRefusal,
+  restoreRows,
+} from "./apply_restore.ts";
+import {
   checkFilePersisted,
   filePersisted,
   initializeNamespace,
@@ -107,6 +117,16 @@ export function check(context: CheckContext, command: Command): (change: ChangeC
       return (change) => intentsDone(change, command);
     case "reclaim":
       return (change) => reclaim(change, command);
+    case "restoreBegin":
+      checkRestoreBegin(context, command);
+      return (change) => restoreBegin(change, command);
+    case "restoreRows": {
+      const restoring = checkRestoreRows(context, command);
+      return (change) => restoreRows(change, restoring, command);
+    }
+    case "restoreEnd":
+      checkRestoreEnd(context);
+      return (change) => restoreEnd(change, command);
     default:
       return unreachable(command);
   }
@@ -172,13 +192,15 @@ export function applyEntry(
   const timeMs = Math.max(entry.timeMs, editor.state.lastTimeMs + 1);
   let carryOut: (change: ChangeContext) => Outcome;
   try {
+    const restoring = editor.restoring();
+    if (restoring !== null && !isRestore(command)) throw restoreRefusal(restoring);
     carryOut = check({ view: editor.view, mounts: editor.mounts(), principal }, command);
   } catch (error) {
     if (!isRockpoolError(error)) throw error;
     return { isOk: false, status: error.status, message: error.message, remedy: error.remedy };
   }
   const outcome = carryOut({ editor, principal, timeMs });
-  editor.setState({ lastTimeMs: timeMs });
+  if (!isRestore(command)) editor.setState({ lastTimeMs: timeMs });
   if (key !== null) remember(editor, key, outcome, dedupeEntriesMax);
   return { isOk: true, ...outcome };
 }

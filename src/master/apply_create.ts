@@ -223,6 +223,13 @@ export function checkNewBlock(context: CheckContext, command: CommandOf<"newBloc
   const file = checkBeingWritten(context, command.path);
   if (file.blockCount >= FILE_BLOCKS_MAX)
     throw invalid(`File ${command.path} has ${FILE_BLOCKS_MAX} blocks`, "Use larger blocks");
+  // Workers may hold other bytes under the id that it would get.
+  if (containerIdOf(file.id) < BigInt(context.view.ids().frozenBelow))
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `File ${command.path} was being written when the backup was made that this cluster was restored from`,
+      "Remove it, and write it anew",
+    );
   return file;
 }
 

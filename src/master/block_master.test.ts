@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type BlockId, blockIdOf, type WorkerId } from "../common/ids.ts";
-import type { BlockNamespace, BlocksOnTier, WorkerNetAddress } from "./api.ts";
+import type { BlockNamespace, BlocksOnTier } from "./api.ts";
 import { type BlockMasterEvent, createBlockMaster, type SoftBlockMaster } from "./block_master.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -26,6 +27,7 @@ class FakeClock {
 
 /** The replicated state that all masters of a test share. */
 class FakeNamespace implements BlockNamespace {
+  isThere = true;
   readonly lengths = new Map<BlockId, number>();
 
   commitBlock(blockId: BlockId, lengthBytes: number): Promise<void> {
@@ -37,6 +39,10 @@ class FakeNamespace implements BlockNamespace {
   }
 
   readonly gone = new Set<BlockId>();
+
+  isReady() {
+    return this.isThere;
+  }
 
   blockLength(blockId: BlockId): number | null {
     return this.lengths.get(blockId) ?? null;
@@ -504,6 +510,20 @@ test("the grace of orphans counts only while the master serves", () => {
   assert.deepEqual(sortedFrees(master, id), []);
   scene.pass(10_000, id);
   assert.deepEqual(sortedFrees(master, id), [A]);
+});
+
+test("nothing is an orphan while the namespace is not there, as when it is restored", () => {
+  const scene = new Scene();
+  const worker = register(scene.master, "w1", inMemory(A, B));
+  scene.namespace.isThere = false;
+  scene.pass(10 * GRACE_MS, worker);
+  assert.ok(!scene.kinds().includes("orphansFound"));
+  scene.known(A);
+  scene.namespace.isThere = true;
+  scene.pass(GRACE_MS - 5000, worker);
+  assert.ok(!scene.kinds().includes("orphansFound"), "the grace begins anew");
+  scene.pass(10_000, worker);
+  assert.deepEqual(scene.events.at(-1), { kind: "orphansFound", blockCount: 1 });
 });
 
 test("the patrol comes around to orphans among many blocks", () => {

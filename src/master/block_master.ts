@@ -12,6 +12,7 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import type { BlockId, WorkerId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import type { Clock } from "../world/ports.ts";
@@ -23,7 +24,6 @@ import type {
   BlocksOnTier,
   HeartbeatReply,
   WorkerInfo,
-  WorkerNetAddress,
   WorkerRegistration,
 } from "./api.ts";
 import { BlockMap, type Holder, TIER_MAX } from "./block_map.ts";
@@ -233,7 +233,7 @@ class BlockMasterOfReports implements SoftBlockMaster {
     const { usedBytesOnTiers, capacityBytesOnTiers } = report;
     this.#registry.measured(holding.worker, usedBytesOnTiers, capacityBytesOnTiers);
     this.#applyDeltas(holding, report);
-    if (!this.#isServing()) {
+    if (!this.#isServing() || !this.#namespace.isReady()) {
       this.#suspects.clear();
       return { kind: "nothing" };
     }

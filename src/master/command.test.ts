@@ -99,6 +99,13 @@ const COMMANDS: readonly Command[] = [
     ],
   },
   { kind: "reclaim", inodesMax: 1000 },
+  { kind: "restoreBegin", digest: Uint8Array.of(1, 2, 255), rowCount: 300, entryCount: 20 },
+  {
+    kind: "restoreRows",
+    firstRow: 299,
+    rows: [{ key: Uint8Array.of(10), value: Uint8Array.of(1, 0, 255) }],
+  },
+  { kind: "restoreEnd", nextContainerId: 2 ** 33 },
 ];
 const ENTRIES: readonly JournalEntry[] = COMMANDS.map((command, at) => ({
   timeMs: 1_700_000_000_000 + at,

@@ -27,9 +27,9 @@ import {
   union,
   type ValueOf,
 } from "../common/codec.ts";
+import type { PersistenceState, TtlAction } from "../common/file_facts.ts";
 import type { BlockId, InodeId } from "../common/ids.ts";
 import type { Path } from "../common/path.ts";
-import type { PersistenceState, TtlAction } from "./api.ts";
 
 const VERSION = 1;
 
@@ -165,6 +165,12 @@ const command = union({
   intentsDone: [13, struct({ outcomes: list(intentOutcome) })],
   /** Frees inodes of trees that were removed. */
   reclaim: [14, struct({ inodesMax: uint })],
+  /** The rows of a backup come in by the next ones. With the digest of one that was interrupted: it goes on. */
+  restoreBegin: [15, struct({ digest: bytes, rowCount: uint, entryCount: uint })],
+  /** Rows in order of their keys; `firstRow` counts those before them. */
+  restoreRows: [16, struct({ firstRow: uint, rows: list(struct({ key: bytes, value: bytes })) })],
+  /** All are here. Ids go on behind those that the cluster of the backup may have used. */
+  restoreEnd: [17, struct({ nextContainerId: uint })],
 });
 export type Command = ValueOf<typeof command>;
 export type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;

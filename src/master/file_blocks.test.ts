@@ -9,7 +9,7 @@ import { blockIdsOf, blockIndexIn, blockLengthIn, LOST_SEQUENCES_MAX } from "./f
 import type { FileInode } from "./inode.ts";
 import { lastOf } from "./inode_tree.ts";
 import { CREATE_FILE } from "./master_fixture.ts";
-import { checkRows, INITIALIZE, Replica } from "./state_fixture.ts";
+import { checkRows, INITIALIZE, Replica, through } from "./state_fixture.ts";
 
 const F = "/f" as Path;
 const COMPLETE: Omit<CommandOf<"completeFile">, "path"> = {
@@ -115,7 +115,7 @@ class Writer {
   assertReplays(): void {
     const { log, store } = this.replica;
     const other = new Replica();
-    other.state.stateMachine.apply(log, log.length);
+    other.state.stateMachine.apply(log, through(log.length));
     assert.deepEqual(other.dump(), this.replica.dump());
     assert.deepEqual(other.removedBlocks, this.replica.removedBlocks);
     assert.ok(store.get(Uint8Array.of(10)) !== undefined);

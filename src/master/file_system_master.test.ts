@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { isRockpoolError, type StatusName } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import {
   type BlockId,
   fileIdOfBlock,
@@ -12,7 +13,7 @@ import {
   type WorkerId,
 } from "../common/ids.ts";
 import { LocalUnderFileSystem } from "../ufs/local_ufs.ts";
-import type { FileInfo, WorkerNetAddress } from "./api.ts";
+import type { FileInfo } from "./api.ts";
 import {
   ALICE,
   at,

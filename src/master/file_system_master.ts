@@ -5,7 +5,7 @@
  * propose, wait for the under store's part → answer. See proposer.ts, ufs_loader.ts, ufs_intents.ts.
  * @module
  */
-import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { type BlockId, fileIdOfBlock, type InodeId } from "../common/ids.ts";
 import { LIST_BATCH } from "../common/limits.ts";
 import type { Path } from "../common/path.ts";
@@ -37,6 +37,7 @@ import { blockLengthIn } from "./file_blocks.ts";
 import { fileInfoOf } from "./file_info.ts";
 import type { DedupeRow, DirectoryInode, Inode } from "./inode.ts";
 import { lastOf, targetOf } from "./inode_tree.ts";
+import { type BirthOptions, LeaderDuties } from "./leader_duties.ts";
 import { framesAfter, type Listed, walkTree } from "./listing.ts";
 import type { NamespaceEvent } from "./master_event.ts";
 import { checkAccessTo, checkTraversal, EXECUTE, mayAccess, READ, WRITE } from "./permissions.ts";
@@ -48,15 +49,7 @@ import type { MasterState } from "./state_machine.ts";
 import { UfsIntents } from "./ufs_intents.ts";
 import { UfsLoader } from "./ufs_loader.ts";
 
-export type FileSystemMasterOptions = {
-  /** Where the root directory lives for good: URI or absolute path. */
-  readonly rootUfsUri: string;
-  readonly isRootUfsReadOnly: boolean;
-  readonly isRootUfsShared: boolean;
-  /** Owner and group of "/" in a new cluster: who runs the master. */
-  readonly rootOwner: string;
-  readonly rootGroup: string;
-  readonly rootMode: number;
+export type FileSystemMasterOptions = BirthOptions & {
   /** Block size of files that are found in the under store. */
   readonly loadedBlockSizeBytes: number;
 };
@@ -66,6 +59,7 @@ export const FILE_SYSTEM_MASTER_DEFAULTS = {
   isRootUfsShared: true,
   rootMode: 0o755,
   loadedBlockSizeBytes: 64 * 1024 * 1024,
+  awaitsRestore: false,
 } as const;
 
 const NO_ATTRIBUTES: Omit<SetAttributeOptions, "isRecursive"> = {
@@ -99,6 +93,8 @@ export type NamespaceServices = {
   readonly persistQueue: PersistQueue;
   /** Changes that the under store refused for good. */
   refusedIntents(limit: number): readonly { readonly what: string; readonly refusal: string }[];
+  /** For the {@link Restorer}: the namespace is there, so the leader's work may begin. */
+  restored(): void;
 };
 
 export function createFileSystemMaster(parts: FileSystemMasterParts): NamespaceServices {
@@ -107,6 +103,7 @@ export function createFileSystemMaster(parts: FileSystemMasterParts): NamespaceS
     fileSystem: master,
     blockNamespace: master,
     persistQueue: master.persistQueue,
+    restored: () => master.restored(),
     refusedIntents: (limit) =>
       parts.state.view
         .intents(0, limit)
@@ -126,15 +123,11 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
   readonly #state: MasterState;
   readonly #ufs: UfsRegistry;
   readonly #blocks: BlockLocations;
-  readonly #world: World;
-  readonly #options: FileSystemMasterOptions;
-  readonly #onEvent: (event: NamespaceEvent) => void;
   readonly #proposer: Proposer;
   readonly #intents: UfsIntents;
   readonly #loader: UfsLoader;
   readonly #reclaimer: Reclaimer;
-  #initialization: Promise<void> | null = null;
-  #isLeading = false;
+  readonly #duties: LeaderDuties;
 
   constructor(parts: FileSystemMasterParts) {
     const { journal, state, ufs, world, onEvent } = parts;
@@ -142,83 +135,31 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     this.#state = state;
     this.#ufs = ufs;
     this.#blocks = parts.blocks;
-    this.#world = world;
-    this.#options = { ...FILE_SYSTEM_MASTER_DEFAULTS, ...parts.options };
-    this.#onEvent = onEvent;
+    const options = { ...FILE_SYSTEM_MASTER_DEFAULTS, ...parts.options };
     const proposer = new Proposer(journal, state, world.clock);
     this.#proposer = proposer;
     const { timers } = world;
-    this.#reclaimer = new Reclaimer({ state, proposer, timers, onEvent });
+    const reclaimer = new Reclaimer({ state, proposer, timers, onEvent });
+    this.#reclaimer = reclaimer;
     const intents = new UfsIntents({ state, proposer, ufs, timers, onEvent });
     this.#intents = intents;
-    const blockSizeBytes = this.#options.loadedBlockSizeBytes;
+    const blockSizeBytes = options.loadedBlockSizeBytes;
     this.#loader = new UfsLoader({ state, proposer, intents, ufs, blockSizeBytes, onEvent });
     this.persistQueue = new JournaledPersistQueue({ state, proposer, intents });
-    journal.onLeadership((event) => (event.kind === "gained" ? this.#gained() : this.#lost()));
-    if (journal.isServing()) this.#gained();
+    this.#duties = new LeaderDuties({ ...parts, proposer, intents, reclaimer, options });
   }
 
-  #gained(): void {
-    if (this.#isLeading) return;
-    this.#isLeading = true;
-    this.#intents.start();
-    const { view } = this.#state;
-    if (view.isInitialized()) this.#checkRootUfs();
-    else this.#inBackground("initialize the namespace", this.#initialize());
-    this.#reclaimer.start();
+  restored(): void {
+    this.#duties.restored();
   }
 
-  #lost(): void {
-    this.#isLeading = false;
-    this.#intents.stop();
-    this.#reclaimer.stop();
-  }
-
-  #inBackground(what: string, work: Promise<void>): void {
-    work.catch((error: unknown) =>
-      this.#onEvent({ kind: "backgroundFailed", what, message: messageOf(error) }),
-    );
-  }
-
-  #checkRootUfs(): void {
-    const journaledUri = this.#state.view.mounts().resolve("/" as Path).mount.ufsUri;
-    const configuredUri = this.#options.rootUfsUri;
-    if (configuredUri !== journaledUri)
-      this.#onEvent({ kind: "rootUfsDiffers", configuredUri, journaledUri });
-  }
-
-  /** The first entry of a cluster's life; one at a time. */
-  #initialize(): Promise<void> {
-    this.#initialization ??= this.#proposeInitialization().finally(() => {
-      this.#initialization = null;
-    });
-    return this.#initialization;
-  }
-
-  async #proposeInitialization(): Promise<void> {
-    const { rootOwner, rootGroup, rootMode, rootUfsUri } = this.#options;
-    const words = Array.from({ length: 4 }, () =>
-      this.#world.random.uint32().toString(16).padStart(8, "0"),
-    );
-    await this.#proposer.propose(SYSTEM, {
-      kind: "initializeNamespace",
-      rootOwner,
-      rootGroup,
-      rootMode,
-      rootUfsUri,
-      isRootReadOnly: this.#options.isRootUfsReadOnly,
-      isRootShared: this.#options.isRootUfsShared,
-      clusterId: words.join(""),
-    });
-    this.#onEvent({ kind: "namespaceInitialized", rootUfsUri });
-    this.#checkRootUfs();
+  isReady(): boolean {
+    return this.#duties.isReady();
   }
 
   /** Every call begins here. */
-  async #begin(): Promise<void> {
-    if (!this.#journal.isServing())
-      throw new RockpoolError("UNAVAILABLE", "This master does not lead", "Ask another master");
-    if (!this.#state.view.isInitialized()) await this.#initialize();
+  #begin(): Promise<void> {
+    return this.#duties.begin();
   }
 
   async #beginRead(): Promise<void> {

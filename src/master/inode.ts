@@ -13,21 +13,29 @@
  * 07 high:8 low:8 kind:1 user  → dedupe: the first result of an operation
  * 08 number:8                  → key of table 07              (in log order, for eviction)
  * 09 inodeId:8                 → nothing                      (removed directories whose trees are to be freed)
- * 0a                           → state: applied index, last time, counters, cluster id
+ * 0a                           → state: last time, counters, cluster id
  * 0b fileId:8                  → nothing                      (pinned files)
  * 0c fileId:8                  → fileId:8                     (files that got another id, from the one they were made with)
+ * f0                           → position: where this state stands in the log
+ * f1                           → restore: a backup that is being brought in
+ * f2                           → ids: which ids are used up
  * ```
+ * Tables from f0 on are about this cluster's life and not of the namespace: no part of backups and digests, so that a
+ * namespace that was restored is equal to what it was, in its rows too.
+ *
  * A block of a complete file needs no row: all are of the block size but the last.
  *
  * The rows are an image of the journal, and stay readable to one version of it: {@link STORE_SCHEMA_VERSION}. Raise it with
  * every change that leaves a store which an older or newer build would read wrongly: a field of a row, a key, a table, and
- * also what commands write into them, for a store is never brought up to date. The next start then drops the store and
- * applies the journal anew, whose commands stay readable for ever (test/fixtures/commands-v1.bin).
+ * also what commands write into them. Commands stay readable for ever (test/fixtures/commands-v1.bin), but the journal is
+ * trimmed behind checkpoints, which hold rows: a build that raises the version must read the rows of the one before it, in
+ * stores, checkpoints and backups.
  * @module
  */
 import { ByteReader, ByteWriter, DecodeError } from "../common/bytes.ts";
 import {
   bool,
+  bytes,
   type Codec,
   decode,
   encode,
@@ -41,12 +49,12 @@ import {
   union,
   type ValueOf,
 } from "../common/codec.ts";
+import type { PersistenceState, TtlAction } from "../common/file_facts.ts";
 import type { InodeId } from "../common/ids.ts";
-import type { PersistenceState, TtlAction } from "./api.ts";
 import { inodeId, persistence, ttlAction, xattr } from "./command.ts";
 
 /** Of all rows together; never used twice. The version bytes of single rows only tell damage. */
-export const STORE_SCHEMA_VERSION = 1;
+export const STORE_SCHEMA_VERSION = 2;
 const VERSION = 1;
 const sequences = list(uint);
 const formerId = nullable(inodeId);
@@ -273,6 +281,8 @@ const applyValue = union({
   /** Whether the facts of the under store still held. */
   loaded: [4, struct({ isApplied: bool })],
   reclaimed: [5, struct({ hasMore: bool })],
+  /** How many rows of a backup are here. */
+  restoring: [6, struct({ rowsDone: uint })],
 });
 export type ApplyValue = ValueOf<typeof applyValue>;
 export const dedupeRow = row(struct({ value: applyValue, intentIds: list(uint) }));
@@ -280,9 +290,7 @@ export type DedupeRow = ReturnType<typeof dedupeRow.decode>;
 
 export const stateRow = row(
   struct({
-    appliedIndex: uint,
     lastTimeMs: uint,
-    nextContainerId: uint,
     nextIntentId: uint,
     nextDedupeNumber: uint,
     refusedIntentCount: uint,
@@ -291,6 +299,42 @@ export const stateRow = row(
 );
 export type StateRow = ReturnType<typeof stateRow.decode>;
 export const lengthRow = row(int);
+
+/** See StatePosition. */
+export const positionRow = row(
+  struct({
+    /** {@link STORE_SCHEMA_VERSION} of who wrote it: images come without anything else that could say it. */
+    schemaVersion: uint,
+    index: uint,
+    term: uint,
+    membership: nullable(bytes),
+  }),
+);
+
+/** A restore that has begun and not ended. */
+export const restoreRow = row(
+  struct({
+    /** Of the backup, as its trailer has it. */
+    digest: bytes,
+    rowCount: uint,
+    entryCount: uint,
+    /** Rows that are here already. */
+    rowsDone: uint,
+  }),
+);
+export type RestoreRow = ReturnType<typeof restoreRow.decode>;
+
+export const idsRow = row(
+  struct({
+    nextContainerId: uint,
+    /**
+     * Container ids below it are of before the last restore: files that were being written then may have got blocks since that
+     * this namespace knows nothing of, so they get no new ones.
+     */
+    frozenBelow: uint,
+  }),
+);
+export type IdsRow = ReturnType<typeof idsRow.decode>;
 
 export const TABLE = {
   inode: 1,
@@ -305,6 +349,9 @@ export const TABLE = {
   state: 10,
   pinned: 11,
   moved: 12,
+  position: 0xf0,
+  restore: 0xf1,
+  ids: 0xf2,
 } as const;
 
 /** The key of a row with a 64-bit id. */
@@ -366,3 +413,8 @@ export function dedupeKey(
 }
 
 export const STATE_KEY = Uint8Array.of(TABLE.state);
+export const POSITION_KEY = Uint8Array.of(TABLE.position);
+export const RESTORE_KEY = Uint8Array.of(TABLE.restore);
+export const IDS_KEY = Uint8Array.of(TABLE.ids);
+/** Rows of backups and digests: from the first key on, to the second. */
+export const NAMESPACE_KEYS = { start: Uint8Array.of(0), end: Uint8Array.of(TABLE.position) };

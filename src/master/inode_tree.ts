@@ -23,12 +23,15 @@ import {
   dentryKey,
   dentryValue,
   type FileInode,
+  IDS_KEY,
+  type IdsRow,
   type Inode,
   type IntentAction,
   type IntentRow,
   idKey,
   idOfDentryValue,
   idOfKey,
+  idsRow,
   inodeRow,
   intentRow,
   lengthRow,
@@ -38,6 +41,9 @@ import {
   nameOfDentryKey,
   type PersistRow,
   persistRow,
+  RESTORE_KEY,
+  type RestoreRow,
+  restoreRow,
   STATE_KEY,
   type StateRow,
   stateRow,
@@ -64,14 +70,13 @@ export interface InodeOverlay {
 }
 
 const EMPTY_STATE: StateRow = {
-  appliedIndex: 0,
   lastTimeMs: 0,
-  nextContainerId: 1,
   nextIntentId: 1,
   nextDedupeNumber: 1,
   refusedIntentCount: 0,
   clusterId: "",
 };
+const EMPTY_IDS: IdsRow = { nextContainerId: 1, frozenBelow: 0 };
 
 export function lastOf(walk: Walk): Inode {
   const inode = walk.inodes[walk.inodes.length - 1];
@@ -96,6 +101,17 @@ export class NamespaceView {
   state(): StateRow {
     const value = this.#rows.get(STATE_KEY);
     return value === undefined ? EMPTY_STATE : stateRow.decode(value);
+  }
+
+  ids(): IdsRow {
+    const value = this.#rows.get(IDS_KEY);
+    return value === undefined ? EMPTY_IDS : idsRow.decode(value);
+  }
+
+  /** The backup that is being brought in; null when none is: only then these rows are a namespace. */
+  restoring(): RestoreRow | null {
+    const value = this.#rows.get(RESTORE_KEY);
+    return value === undefined ? null : restoreRow.decode(value);
   }
 
   /** False until the first entry of a cluster's journal was applied. */
@@ -248,6 +264,10 @@ export class NamespaceEditor {
   readonly #inodes = new Map<InodeId, Inode | null>();
   readonly #changed = new Set<InodeId>();
   #state: StateRow;
+  #ids: IdsRow | null = null;
+  #areIdsChanged = false;
+  /** Undefined: not read yet. */
+  #restoring: RestoreRow | null | undefined;
   #mounts: MountTable | null = null;
   readonly #removedBlocks: BlockId[] = [];
   readonly #newIntents: number[] = [];
@@ -267,6 +287,33 @@ export class NamespaceEditor {
 
   setState(change: Partial<StateRow>): void {
     this.#state = { ...this.#state, ...change };
+  }
+
+  ids(): IdsRow {
+    this.#ids ??= this.view.ids();
+    return this.#ids;
+  }
+
+  setIds(ids: IdsRow): void {
+    this.#ids = ids;
+    this.#areIdsChanged = true;
+  }
+
+  /** Raises the ids that are used up, and is seen by the checks of the entries behind it. */
+  freezeIds(nextContainerId: number): void {
+    this.setIds({ nextContainerId, frozenBelow: nextContainerId });
+    this.transaction.put(IDS_KEY, idsRow.encode(this.ids()));
+  }
+
+  restoring(): RestoreRow | null {
+    if (this.#restoring === undefined) this.#restoring = this.view.restoring();
+    return this.#restoring;
+  }
+
+  setRestoring(row: RestoreRow | null): void {
+    this.#restoring = row;
+    if (row === null) this.transaction.remove(RESTORE_KEY);
+    else this.transaction.put(RESTORE_KEY, restoreRow.encode(row));
   }
 
   /** Read once for a batch: nothing but the first entry of a journal changes it. */
@@ -357,8 +404,9 @@ export class NamespaceEditor {
   }
 
   takeContainerId(): bigint {
-    const id = usableContainerId(BigInt(this.#state.nextContainerId));
-    this.setState({ nextContainerId: Number(id) + 1 });
+    const ids = this.ids();
+    const id = usableContainerId(BigInt(ids.nextContainerId));
+    this.setIds({ ...ids, nextContainerId: Number(id) + 1 });
     return id;
   }
 
@@ -397,6 +445,20 @@ export class NamespaceEditor {
     this.transaction.put(idKey(TABLE.intent, BigInt(id)), intentRow.encode(row));
   }
 
+  /** Empties a table that is known to be small. */
+  clearTable(table: number): void {
+    const keys = [
+      ...this.transaction.range({ start: Uint8Array.of(table), end: Uint8Array.of(table + 1) }),
+    ];
+    for (const { key } of keys) this.transaction.remove(key);
+    this.#mounts = null;
+  }
+
+  /** As in a store without rows. */
+  resetState(): void {
+    this.#state = EMPTY_STATE;
+  }
+
   removeIntent(id: number): void {
     this.transaction.remove(idKey(TABLE.intent, BigInt(id)));
   }
@@ -425,6 +487,7 @@ export class NamespaceEditor {
       else this.transaction.put(key, inodeRow.encode(inode));
     }
     this.transaction.put(STATE_KEY, stateRow.encode(this.#state));
+    if (this.#areIdsChanged) this.transaction.put(IDS_KEY, idsRow.encode(this.ids()));
     return { inodes, removedBlocks: this.#removedBlocks, newIntents: this.#newIntents };
   }
 }

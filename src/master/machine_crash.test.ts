@@ -12,43 +12,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import type { Path } from "../common/path.ts";
 import type { CommittedEntry } from "../journal/journal_system.ts";
 import type { KeyValueReader, KeyValueStore } from "../kv/kv.ts";
 import { openLmdb } from "../kv/lmdb_kv.ts";
-import type { Command } from "./command.ts";
+import { usedReplica } from "./backup_fixture.ts";
 import { STORE_SCHEMA_VERSION } from "./inode.ts";
-import { CREATE_DIRECTORY, CREATE_FILE } from "./master_fixture.ts";
-import { INITIALIZE, Replica } from "./state_fixture.ts";
+import { through } from "./state_fixture.ts";
 import { createMasterState } from "./state_machine.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "rockpool-crash-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-/** The journal of a cluster that did a bit of everything. */
-function journalOf(fileCount: number): Replica {
-  const replica = new Replica();
-  replica.run(INITIALIZE);
-  for (let i = 0; i < fileCount; i++) {
-    const path = `/d${i % 7}/f${i}` as Path;
-    const complete: Command = {
-      kind: "completeFile",
-      path,
-      ufsLengthBytes: i % 3 === 0 ? 150 : null,
-      isAsyncPersist: i % 3 === 1,
-      contentHash: "h",
-    };
-    replica.run({ ...CREATE_FILE, kind: "createFile", path }, BigInt(i));
-    for (let lost = i % 2; lost >= 0; lost--) replica.run({ kind: "newBlock", path });
-    replica.run(complete, BigInt(i));
-    if (i % 5 === 0)
-      replica.run({ kind: "rename", path, dstPath: `/d1/moved${i}` as Path, isOverwrite: false });
-  }
-  replica.run({ kind: "remove", path: "/d2" as Path, isRecursive: true, isAlluxioOnly: false });
-  replica.run({ kind: "reclaim", inodesMax: 3 });
-  replica.run({ ...CREATE_DIRECTORY, kind: "createDirectory", path: "/d1" as Path }); // is refused
-  return replica;
-}
 
 function rowsOf(store: KeyValueReader): string[] {
   const rows = store.range({ start: Uint8Array.of(0), end: Uint8Array.of(255) });
@@ -64,18 +37,18 @@ function start(
   log: readonly CommittedEntry[],
   schemaVersion = STORE_SCHEMA_VERSION,
 ) {
-  const { store, wasDiscarded } = openLmdb(at, { bootIdPath, schemaVersion });
+  const { store, discardReason } = openLmdb(at, { bootIdPath, schemaVersion });
   const state = createMasterState({
     store,
     options: { dedupeEntriesMax: 5, inodeCacheEntriesMax: 3 },
     onBlocksRemoved: () => {},
   });
-  const foundIndex = state.stateMachine.appliedIndex();
+  const foundIndex = state.stateMachine.position().index;
   for (let from = foundIndex; from < log.length; from += 10) {
     const batch = log.slice(from, from + 10);
-    state.stateMachine.apply(batch, from + batch.length);
+    state.stateMachine.apply(batch, through(from + batch.length));
   }
-  return { store, state, wasDiscarded, foundIndex };
+  return { store, state, wasDiscarded: discardReason !== null, foundIndex };
 }
 
 /** What a crash leaves on the disk: a copy of the folder of a store that is open. */
@@ -98,7 +71,7 @@ function tear(at: string): void {
 }
 
 test("after a crash of the machine the image is thrown away and comes back from the journal, after one of the process it stays", async () => {
-  const { log, ...expected } = journalOf(60);
+  const { log, ...expected } = usedReplica(60);
   const oracle = rowsOf(expected.store);
   const bootIdPath = join(folder, "boot_id");
   writeFileSync(bootIdPath, "one\n");
@@ -142,7 +115,7 @@ test("after a crash of the machine the image is thrown away and comes back from 
 });
 
 test("an image whose rows another build wrote is thrown away and comes back from the journal", async () => {
-  const { log, ...expected } = journalOf(60);
+  const { log, ...expected } = usedReplica(60);
   const bootIdPath = join(folder, "boot_id");
   const at = join(folder, "older");
   const older = start(at, bootIdPath, log.slice(0, 30), STORE_SCHEMA_VERSION - 1);

@@ -4,6 +4,8 @@
  */
 export type NamespaceEvent =
   | { readonly kind: "namespaceInitialized"; readonly rootUfsUri: string }
+  /** A backup was being brought in when the leader before ended: nothing is served until it is there. */
+  | { readonly kind: "restoreInterrupted"; readonly progress: string }
   /** The configured root under store is not the journal's; the journal's is used. */
   | {
       readonly kind: "rootUfsDiffers";

@@ -11,6 +11,7 @@ import type {
   JournalSystem,
   LeadershipEvent,
   StateMachine,
+  StatePosition,
 } from "../journal/journal_system.ts";
 import type { KeyValueStore } from "../kv/kv.ts";
 import { MemoryKeyValueStore } from "../kv/memory_kv.ts";
@@ -59,10 +60,14 @@ export class FakeJournal implements JournalSystem<ApplyResult> {
       this.lose();
       throw LOST();
     }
-    const index = this.#machine.appliedIndex() + 1;
+    const index = this.#machine.position().index + 1;
     const entry = { index, term: this.#term, payload };
     this.log.push(entry);
-    const [result] = this.#machine.apply([entry], index);
+    const [result] = this.#machine.apply([entry], {
+      index,
+      term: this.#term,
+      membership: null,
+    });
     if (this.weather === "lostAfterApply" || result === undefined) {
       this.lose();
       throw LOST();
@@ -93,7 +98,7 @@ export class FakeJournal implements JournalSystem<ApplyResult> {
   }
 
   status(): JournalStatus {
-    const appliedIndex = this.#machine.appliedIndex();
+    const appliedIndex = this.#machine.position().index;
     return {
       isServing: this.#isServing,
       role: this.#isServing ? "leader" : "follower",
@@ -114,6 +119,14 @@ export class FakeJournal implements JournalSystem<ApplyResult> {
 
   async transferLeadership(): Promise<void> {}
 
+  async addMember(): Promise<void> {}
+
+  async removeMember(): Promise<void> {}
+
+  async checkpoint(): Promise<StatePosition> {
+    return this.#machine.position();
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -133,6 +146,7 @@ export class FakeWorld implements World {
         },
       };
     },
+    soon: (callback: () => void): void => void setImmediate(callback),
   };
 
   get timerCount(): number {
@@ -205,8 +219,9 @@ export function createMasterFixture(options: {
   readonly store?: KeyValueStore;
   readonly world?: FakeWorld;
   readonly dedupeEntriesMax?: number;
+  readonly awaitsRestore?: boolean;
 }): MasterFixture {
-  const { ufs, rootUfsUri, dedupeEntriesMax } = options;
+  const { ufs, rootUfsUri, dedupeEntriesMax, awaitsRestore = false } = options;
   const store = options.store ?? new MemoryKeyValueStore();
   const world = options.world ?? new FakeWorld();
   const removedBlocks: BlockId[] = [];
@@ -227,7 +242,7 @@ export function createMasterFixture(options: {
       blocksRemoved: () => {},
     },
     world,
-    options: { rootUfsUri, rootOwner: "root", rootGroup: "root" },
+    options: { rootUfsUri, rootOwner: "root", rootGroup: "root", awaitsRestore },
     onEvent: (event) => events.push(event),
   });
   journal.gain();

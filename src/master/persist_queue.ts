@@ -32,6 +32,7 @@ export class JournaledPersistQueue implements PersistQueue {
 
   pending(limit: number, afterFileId: InodeId | null): readonly PersistTask[] {
     const { view } = this.#state;
+    if (view.restoring() !== null) return []; // files whose rows may not be there yet
     const tasks: PersistTask[] = [];
     let after = afterFileId;
     while (tasks.length < limit) {

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type BlockId, blockIdOf, fileIdOf, type InodeId, type WorkerId } from "../common/ids.ts";
 import type { Timers } from "../world/ports.ts";
-import type { BlockLocation, WorkerInfo, WorkerNetAddress } from "./api.ts";
+import type { BlockLocation, WorkerInfo } from "./api.ts";
 import {
   type PersistEvent,
   type PersistQueue,
@@ -24,6 +25,10 @@ class FakeTime implements Timers {
     const timer = { dueMs: this.nowMs + delayMs, callback };
     this.#timers.add(timer);
     return { cancel: () => void this.#timers.delete(timer) };
+  }
+
+  soon(callback: () => void) {
+    this.after(0, callback);
   }
 
   get timerCount(): number {

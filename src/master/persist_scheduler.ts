@@ -14,10 +14,11 @@
  * @module
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import type { BlockId, InodeId, WorkerId } from "../common/ids.ts";
 import { InvariantError, invariant } from "../common/invariant.ts";
 import type { Timer, World } from "../world/ports.ts";
-import type { BlockMaster, WorkerNetAddress } from "./api.ts";
+import type { BlockMaster } from "./api.ts";
 
 /** What a worker needs to know to write a file to the under store. */
 export type PersistTask = {

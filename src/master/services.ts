@@ -16,6 +16,7 @@ import { ServiceType, ServiceVersionClientService } from "../proto/gen/version.t
 import { type ServiceTable, unary } from "../rpc/service.ts";
 import { blockClientService } from "./services_block.ts";
 import { fileSystemClientService } from "./services_file_system.ts";
+import { journalAdminService, journalClientService } from "./services_journal.ts";
 import { metaClientService, metaConfigurationService, metricsService } from "./services_meta.ts";
 import { type MasterServicePorts, requireServing } from "./services_ports.ts";
 import {
@@ -34,6 +35,7 @@ const VERSIONS: ReadonlyMap<ServiceType | undefined, number> = new Map([
   [ServiceType.META_MASTER_CONFIG_SERVICE, 2],
   [ServiceType.META_MASTER_CLIENT_SERVICE, 2],
   [ServiceType.METRICS_MASTER_CLIENT_SERVICE, 2],
+  [ServiceType.JOURNAL_MASTER_CLIENT_SERVICE, 1],
 ]);
 
 /** Every service of a master but the login (see `rpc/sasl.ts`). */
@@ -48,6 +50,8 @@ export function masterServices(ports: MasterServicePorts): ServiceTable[] {
     metaConfigurationService(ports),
     metaClientService(ports),
     metricsService(ports),
+    journalClientService(ports),
+    journalAdminService(ports),
   ];
 }
 

@@ -8,11 +8,21 @@ import { BlockMasterClientService, BlockMasterWorkerService } from "../proto/gen
 import { CommandType } from "../proto/gen/common.ts";
 import { FileSystemMasterWorkerService } from "../proto/gen/file_system_master.ts";
 import {
+  JournalDomain,
+  JournalMasterClientService,
+  NodeState,
+  QuorumServerState,
+} from "../proto/gen/journal_master.ts";
+import {
+  BackupState,
   MetaMasterClientService,
   MetaMasterConfigurationService,
 } from "../proto/gen/meta_master.ts";
 import { MetricsMasterClientService } from "../proto/gen/metric_master.ts";
+import { JournalAdmin } from "../proto/gen/rockpool_internal.ts";
 
+const journal = JournalMasterClientService.methods;
+const admin = JournalAdmin.methods;
 const fsWorker = FileSystemMasterWorkerService.methods;
 const blockClient = BlockMasterClientService.methods;
 const blockWorker = BlockMasterWorkerService.methods;
@@ -163,7 +173,6 @@ test("administrators see masters, versions and metrics", async () => {
     [filtered.masterInfo?.rpcPort, filtered.masterInfo?.version],
     [19998, undefined],
   );
-  assert.equal((await channel.unary(meta.Checkpoint, {})).masterHostname, "m1");
   const { metrics } = await channel.unary(MetricsMasterClientService.methods.GetMetrics, {});
   assert.equal(metrics.get("Cluster.Workers")?.doubleValue, 1);
   assert.equal(metrics.get("Master.Role")?.stringValue, "PRIMARY");
@@ -188,4 +197,113 @@ test("GetFileInfo of a file that is renamed while it is looked up never takes it
   await assert.rejects(ask(), withStatus("NOT_FOUND", /inodeId 1/));
   paths.push(...Array.from({ length: 9 }, () => "/left"));
   await assert.rejects(ask(), withStatus("UNAVAILABLE"));
+});
+
+test("the quorum is shown by every master, and changed by the leader for a superuser", async () => {
+  const standby = await startMaster(false, {}, "root");
+  const { domain, serverInfo } = await standby.channel.unary(journal.GetQuorumInfo, {});
+  assert.equal(domain, JournalDomain.MASTER);
+  assert.deepEqual(
+    serverInfo.map(({ serverAddress, serverState, isLeader, priority }) => [
+      `${serverAddress?.host}:${serverAddress?.rpcPort}`,
+      serverState === QuorumServerState.AVAILABLE,
+      isLeader,
+      priority,
+    ]),
+    [
+      ["m1:19200", true, true, 1],
+      ["m2:19200", true, false, 1],
+      ["m3:19200", false, false, 0],
+    ],
+  );
+  assert.equal((await standby.channel.unary(admin.GetRaftReport, {})).address, "m1:19200");
+  assert.equal(
+    (await standby.channel.unary(journal.GetNodeState, {})).nodeState,
+    NodeState.STANDBY,
+  );
+  const m2 = { serverAddress: { host: "m2", rpcPort: 19200 } };
+  const unavailable = withStatus("UNAVAILABLE");
+  await assert.rejects(standby.channel.unary(journal.RemoveQuorumServer, m2), unavailable);
+  await assert.rejects(standby.channel.unary(journal.TransferLeadership, m2), unavailable);
+  const alice = await startMaster(true);
+  const denied = withStatus("PERMISSION_DENIED", /User alice may not/);
+  await assert.rejects(alice.channel.unary(journal.RemoveQuorumServer, m2), denied);
+  await assert.rejects(alice.channel.unary(journal.TransferLeadership, m2), denied);
+  await assert.rejects(alice.channel.unary(admin.AddQuorumServer, { address: "m4:1" }), denied);
+  await assert.rejects(alice.channel.unary(meta.Checkpoint, {}), denied);
+  await assert.rejects(alice.channel.unary(meta.Backup, {}), denied);
+  assert.deepEqual([standby.calls, alice.calls], [[], []]);
+});
+
+test("members are removed and added by address; one that nobody has is an error that lists those there are", async () => {
+  const { channel, calls } = await startMaster(true, {}, "root");
+  const at = (host: string) => ({ serverAddress: { host, rpcPort: 19200 } });
+  await channel.unary(journal.RemoveQuorumServer, at("m2"));
+  await channel.unary(admin.AddQuorumServer, { address: "m4:19200", timeoutMs: 5 });
+  assert.deepEqual(calls, [
+    ["removeMember", "m2:19200"],
+    ["addMember", "m4:19200", 5],
+  ]);
+  const unknown = withStatus(
+    "NOT_FOUND",
+    /^m9:19200 is no member of the quorum: its members are m1:19200, m2:19200, m3:19200$/,
+  );
+  await assert.rejects(channel.unary(journal.RemoveQuorumServer, at("m9")), unknown);
+  await assert.rejects(channel.unary(journal.TransferLeadership, at("m9")), unknown);
+});
+
+test("a hand-over is begun, then asked after; the leader itself and learners are refused", async () => {
+  const { channel, calls } = await startMaster(true, {}, "root");
+  const to = (host: string) =>
+    channel.unary(journal.TransferLeadership, { serverAddress: { host, rpcPort: 19200 } });
+  await assert.rejects(
+    to("m1"),
+    withStatus("FAILED_PRECONDITION", /^m1:19200 is already the leader$/),
+  );
+  await assert.rejects(to("m3"), withStatus("FAILED_PRECONDITION", /is a learner/));
+  assert.deepEqual(calls, []);
+  const { transferId } = await to("m2");
+  const answer = await channel.unary(journal.GetTransferLeaderMessage, { transferId });
+  assert.equal(answer.transMsg.msg, "it did not catch up");
+  const other = await channel.unary(journal.GetTransferLeaderMessage, { transferId: "?" });
+  assert.equal(other.transMsg.msg, "");
+  await channel.unary(journal.ResetPriorities, {});
+});
+
+test("one backup runs at a time, and is asked after by its id", async () => {
+  const fake = await startMaster(true, {}, "root");
+  let end = () => {};
+  fake.backup = new Promise((resolve) => {
+    end = resolve;
+  });
+  const options = { runAsync: true, localFileSystem: true };
+  const { backupId = "" } = await fake.channel.unary(meta.Backup, {
+    targetDirectory: "/b",
+    options,
+  });
+  const status = () => fake.channel.unary(meta.GetBackupStatus, { backupId });
+  const running = await status();
+  assert.deepEqual([running.backupState, running.entryCount], [BackupState.Running, 3]);
+  const second = fake.channel.unary(meta.Backup, {});
+  await assert.rejects(second, withStatus("FAILED_PRECONDITION", /^Backup in progress$/));
+  end();
+  let done = await status();
+  while (done.backupState === BackupState.Running) done = await status();
+  assert.deepEqual(
+    [done.backupState, done.backupHost, done.backupUri, done.entryCount],
+    [BackupState.Completed, "m1", "file:///backups/b", 7],
+  );
+  assert.deepEqual(fake.calls[0], ["backup", { directory: "/b", isLocal: true }]);
+  const unknown = await fake.channel.unary(meta.GetBackupStatus, { backupId: "?" });
+  assert.equal(unknown.backupState, BackupState.None);
+});
+
+test("a backup that fails says why to whoever asks", async () => {
+  const fake = await startMaster(true, {}, "root");
+  fake.backup = Promise.reject(new RockpoolError("RESOURCE_EXHAUSTED", "No room in /b"));
+  fake.backup.catch(() => undefined);
+  await assert.rejects(
+    fake.channel.unary(meta.Backup, {}),
+    withStatus("RESOURCE_EXHAUSTED", /No room/),
+  );
 });

@@ -3,6 +3,7 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
+import type { TtlAction } from "../common/file_facts.ts";
 import type { InodeId } from "../common/ids.ts";
 import { LIST_BATCH } from "../common/limits.ts";
 import { type Path, parsePath } from "../common/path.ts";
@@ -16,7 +17,8 @@ import {
   WritePType,
 } from "../proto/gen/file_system_master.ts";
 import type { Outbound, ServiceTable } from "../rpc/service.ts";
-import type { FileInfo, ListOffset, ListOptions, SetAttributeOptions, TtlAction } from "./api.ts";
+import { bitsFromWire, modeFromWire } from "../rpc/wire_mode.ts";
+import type { FileInfo, ListOffset, ListOptions, SetAttributeOptions } from "./api.ts";
 import {
   callOf,
   leaderStream,
@@ -26,11 +28,9 @@ import {
   unsupported,
 } from "./services_ports.ts";
 import {
-  bitsFromWire,
   fileInfoToWire,
   lengthFromWire,
   loadMetadataFromWire,
-  modeFromWire,
   mountPointToWire,
   ttlActionFromWire,
   ttlFromWire,

@@ -6,8 +6,11 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { unreachable } from "../common/invariant.ts";
 import { MetricType } from "../proto/gen/common.ts";
 import {
+  type BackupPStatusInit,
+  BackupState,
   ConfigStatus,
   MasterInfoField,
   type MasterInfoInit,
@@ -16,10 +19,12 @@ import {
 } from "../proto/gen/meta_master.ts";
 import { MetricsMasterClientService } from "../proto/gen/metric_master.ts";
 import { type ServiceTable, unary } from "../rpc/service.ts";
+import type { BackupStatus } from "./backup_jobs.ts";
 import {
   leaderUnary,
   type MasterFacts,
   type MasterServicePorts,
+  requireSuperuser,
   unsupported,
 } from "./services_ports.ts";
 
@@ -76,14 +81,50 @@ export function metaClientService(ports: MasterServicePorts): ServiceTable {
       leaderUnary(ports, methods.GetConfigReport, () => ({
         report: { status: ConfigStatus.PASSED },
       })),
-      leaderUnary(ports, methods.Checkpoint, async () => ({
-        masterHostname: await ports.checkpoint(),
-      })),
+      leaderUnary(ports, methods.Checkpoint, async (_request, context) => {
+        await requireSuperuser(ports, context, "make a checkpoint");
+        return { masterHostname: await ports.journal.checkpoint() };
+      }),
       leaderUnary(ports, methods.ListProxyStatus, () => ({})),
-      unsupported(ports, methods.Backup, "Backup of the metadata"),
-      unsupported(ports, methods.GetBackupStatus, "Backup of the metadata"),
+      leaderUnary(ports, methods.Backup, async ({ targetDirectory, options }, context) => {
+        await requireSuperuser(ports, context, "back up the metadata");
+        // A backup costs no pause here, so the leader always makes it itself: no option about that changes anything.
+        const begun = ports.backups.begin({
+          directory:
+            targetDirectory === undefined || targetDirectory === "" ? null : targetDirectory,
+          isLocal: options?.localFileSystem === true,
+        });
+        return backupStatus(
+          options?.runAsync === true ? begun : await ports.backups.over(begun.id),
+        );
+      }),
+      leaderUnary(ports, methods.GetBackupStatus, ({ backupId = "" }) => {
+        const status = ports.backups.status(backupId);
+        return status === null ? { backupId, backupState: BackupState.None } : backupStatus(status);
+      }),
     ],
   };
+}
+
+/** @throws RockpoolError that of a backup which failed: Alluxio would send a serialized Java exception in the message */
+function backupStatus(status: BackupStatus): BackupPStatusInit {
+  const { id: backupId, host: backupHost, entryCount } = status;
+  switch (status.state) {
+    case "failed":
+      throw status.error;
+    case "running":
+      return { backupId, backupHost, entryCount, backupState: BackupState.Running };
+    case "completed":
+      return {
+        backupId,
+        backupHost,
+        entryCount,
+        backupState: BackupState.Completed,
+        backupUri: status.uri,
+      };
+    default:
+      return unreachable(status);
+  }
 }
 
 function masterVersions(facts: MasterFacts) {

@@ -16,6 +16,8 @@ import {
   unary,
 } from "../rpc/service.ts";
 import type { BlockMaster, Call, FileSystemMaster, Principal } from "./api.ts";
+import type { BackupJobs } from "./backup_jobs.ts";
+import type { JournalPort } from "./services_journal.ts";
 import { operationIdFromWire } from "./wire_codec.ts";
 
 export type MasterAddress = {
@@ -55,8 +57,8 @@ export type MasterServicePorts = {
   /** What clients take as their defaults, by property name. The same on all masters, and unchanged while they run. */
   readonly clusterDefaults: ReadonlyMap<string, string>;
   readonly masterFacts: () => MasterFacts;
-  /** Makes a checkpoint of the journal. @returns the host that made it */
-  readonly checkpoint: () => Promise<string>;
+  readonly journal: JournalPort;
+  readonly backups: Pick<BackupJobs, "begin" | "status" | "over">;
   readonly metrics: () => ReadonlyMap<string, MetricReading>;
   readonly clearMetrics: () => void;
   /** Wall clock. */
@@ -88,6 +90,21 @@ export async function callOf(
     principal: await ports.principalOf(context.caller),
     operationId: operationIdFromWire(operationId),
   };
+}
+
+/** @param what completes "may not …". @throws RockpoolError PERMISSION_DENIED unless a superuser calls */
+export async function requireSuperuser(
+  ports: MasterServicePorts,
+  context: CallContext,
+  what: string,
+): Promise<void> {
+  const { principal } = await callOf(ports, context);
+  if (!principal.isSuperuser)
+    throw new RockpoolError(
+      "PERMISSION_DENIED",
+      `User ${principal.user} may not ${what}`,
+      "Only the user who runs the masters and members of the supergroup may",
+    );
 }
 
 /** A method that standbys refuse. */

@@ -1,19 +1,22 @@
 /**
  * The replicated state of the masters: the journal drives it, everybody reads it.
  *
- * Pure. Every batch of entries is one transaction, which also stores the applied index, so a crash leaves either
+ * Pure. Every batch of entries is one transaction, which also stores the position in the log, so a crash leaves either
  * both or neither. Decoded inodes are cached for readers; each commit brings the cache up to date in the
- * same turn, and readers run in turns of their own, so it never shows anything but the rows.
+ * same turn, and readers run in turns of their own, so it never shows anything but the rows. Nothing else of the rows is kept
+ * in memory on a master that does not lead, so an image that takes their place needs no more than to empty the cache.
  * @module
  */
+import { DecodeError } from "../common/bytes.ts";
+import { RockpoolError } from "../common/errors.ts";
 import type { BlockId, InodeId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { DEDUPE_ENTRIES_MAX } from "../common/limits.ts";
-import type { CommittedEntry, StateMachine } from "../journal/journal_system.ts";
-import type { KeyValueStore } from "../kv/kv.ts";
+import type { CommittedEntry, StateMachine, StatePosition } from "../journal/journal_system.ts";
+import type { KeyValueReader, KeyValueStore } from "../kv/kv.ts";
 import { type ApplyResult, applyEntry } from "./apply.ts";
 import { decodeEntry } from "./command.ts";
-import type { Inode } from "./inode.ts";
+import { type Inode, POSITION_KEY, positionRow, STORE_SCHEMA_VERSION } from "./inode.ts";
 import { NamespaceEditor, NamespaceView } from "./inode_tree.ts";
 
 export type MasterStateOptions = {
@@ -35,8 +38,6 @@ export type MasterState = {
   readonly view: NamespaceView;
   /** Called after each commit with the intents that it made; one listener. */
   onIntents(listener: (intentIds: readonly number[]) => void): void;
-  /** A checkpoint took the place of the store's content: forget what was cached. */
-  reset(): void;
 };
 
 /** Forgets in order of arrival; plain, since a miss costs only a decode. */
@@ -69,6 +70,29 @@ class InodeCache {
   }
 }
 
+const NOWHERE: StatePosition = { index: 0, term: 0, membership: null };
+
+/** Where rows stand in the log. @throws RockpoolError FAILED_PRECONDITION when they are not of this program's version */
+export function positionOf(rows: KeyValueReader): StatePosition {
+  const value = rows.get(POSITION_KEY);
+  if (value === undefined) return NOWHERE;
+  const refused = (what: string, cause?: unknown) =>
+    new RockpoolError(
+      "FAILED_PRECONDITION",
+      `The metadata is ${what}, and this program reads version ${STORE_SCHEMA_VERSION}`,
+      "Start the build that wrote it, or let this master get its state from another one: format it and start it again",
+      { cause },
+    );
+  try {
+    const { schemaVersion, ...position } = positionRow.decode(value);
+    if (schemaVersion !== STORE_SCHEMA_VERSION) throw refused(`of version ${schemaVersion}`);
+    return position;
+  } catch (error) {
+    if (error instanceof DecodeError) throw refused("of an unknown version", error);
+    throw error;
+  }
+}
+
 export function createMasterState({
   store,
   options = {},
@@ -83,39 +107,55 @@ export function createMasterState({
   const cache = new InodeCache(inodeCacheEntriesMax);
   const view = new NamespaceView(store, cache);
   let tellIntents: (intentIds: readonly number[]) => void = () => {};
-  let appliedIndex = view.state().appliedIndex;
+  let position = positionOf(store);
 
-  const apply = (entries: readonly CommittedEntry[], throughIndex: number): ApplyResult[] => {
-    invariant(throughIndex >= appliedIndex, "the applied index never goes back");
+  const apply = (entries: readonly CommittedEntry[], through: StatePosition): ApplyResult[] => {
+    invariant(through.index >= position.index, "the applied index never goes back");
+    const reached = { ...through, membership: through.membership ?? position.membership };
     const results: ApplyResult[] = [];
     const outcome = store.transact((transaction) => {
       const editor = new NamespaceEditor(transaction);
-      let last = appliedIndex;
+      let last = position.index;
       for (const { index, payload } of entries) {
-        invariant(index > last && index <= throughIndex, "entries are applied once, in log order");
+        invariant(index > last && index <= through.index, "entries are applied once, in log order");
         last = index;
         results.push(applyEntry(editor, decodeEntry(payload), { dedupeEntriesMax }));
       }
-      editor.setState({ appliedIndex: throughIndex });
+      const row = { schemaVersion: STORE_SCHEMA_VERSION, ...reached };
+      transaction.put(POSITION_KEY, positionRow.encode(row));
       return editor.flush();
     });
-    appliedIndex = throughIndex;
+    position = reached;
     for (const [id, inode] of outcome.inodes) cache.changed(id, inode);
     if (outcome.removedBlocks.length > 0) onBlocksRemoved(outcome.removedBlocks);
     if (outcome.newIntents.length > 0) tellIntents(outcome.newIntents);
     return results;
   };
 
+  const writeImage = async (path: string): Promise<StatePosition> => {
+    const written = position; // an image is of the moment of the call
+    await store.writeImage(path);
+    return written;
+  };
+
+  const installImage = async (path: string, imageBytes: number): Promise<StatePosition> => {
+    try {
+      await store.installImage(path, imageBytes, positionOf);
+    } finally {
+      // A failure may have come after the rows were replaced. Blocks that went with the entries in between were told to nobody:
+      // workers report them, and hear then.
+      cache.clear();
+      position = positionOf(store);
+    }
+    return position;
+  };
+
   return {
-    stateMachine: { appliedIndex: () => appliedIndex, apply },
+    stateMachine: { position: () => position, apply, writeImage, installImage },
     store,
     view,
     onIntents(listener) {
       tellIntents = listener;
-    },
-    reset() {
-      cache.clear();
-      appliedIndex = view.state().appliedIndex;
     },
   };
 }

@@ -34,7 +34,7 @@ export class WatchedUfs implements UnderFileSystem {
   readonly #inner: LocalUnderFileSystem;
 
   constructor(root: string) {
-    this.#inner = new LocalUnderFileSystem(root, accounts);
+    this.#inner = new LocalUnderFileSystem(root, { accounts });
   }
 
   async #note(call: string): Promise<void> {

@@ -4,12 +4,11 @@ import fc from "fast-check";
 import { isRockpoolError } from "../common/errors.ts";
 import { TtlAction, WorkerNetAddress as WireAddress } from "../proto/gen/common.ts";
 import { LoadMetadataPType } from "../proto/gen/file_system_master.ts";
+import { modeFromWire, modeToWire } from "../rpc/wire_mode.ts";
 import {
   addressFromWire,
   addressToWire,
   loadMetadataFromWire,
-  modeFromWire,
-  modeToWire,
   operationIdFromWire,
   ttlActionFromWire,
   ttlActionToWire,

@@ -7,10 +7,11 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
+import type { TtlAction, WorkerNetAddress } from "../common/file_facts.ts";
 import { type BlockId, sequenceOf, type WorkerId } from "../common/ids.ts";
 import type { WorkerInfoInit } from "../proto/gen/block_master.ts";
 import type * as wire from "../proto/gen/common.ts";
-import { Bits, TtlAction as WireTtlAction } from "../proto/gen/common.ts";
+import { TtlAction as WireTtlAction } from "../proto/gen/common.ts";
 import {
   type FileInfoInit,
   type FileSystemMasterCommonPOptions,
@@ -26,45 +27,13 @@ import type {
   MountPoint,
   OperationId,
   TierUsage,
-  TtlAction,
   WorkerInfo,
-  WorkerNetAddress,
 } from "./api.ts";
 
 /** 2 PiB: the journal's signed numbers are below 2^52, and the sum of two such lengths still fits its others. */
 const FILE_BYTES_MAX = 2 ** 51;
 /** 142,000 years; signed numbers of the journal are below 2^52. */
 const TTL_MS_MAX = 2 ** 52 - 1;
-
-/** Wire triples are the octal digit plus one. */
-const BITS: readonly Bits[] = [
-  Bits.NONE,
-  Bits.EXECUTE,
-  Bits.WRITE,
-  Bits.WRITE_EXECUTE,
-  Bits.READ,
-  Bits.READ_EXECUTE,
-  Bits.READ_WRITE,
-  Bits.ALL,
-];
-
-/** @returns bits 4 read, 2 write, 1 execute */
-export function bitsFromWire(bits: Bits): number {
-  return bits - 1;
-}
-
-export function modeFromWire(mode: wire.PMode): number {
-  return (
-    (bitsFromWire(mode.ownerBits) << 6) |
-    (bitsFromWire(mode.groupBits) << 3) |
-    bitsFromWire(mode.otherBits)
-  );
-}
-
-export function modeToWire(mode: number): wire.PMode {
-  const triple = (shift: number) => BITS[(mode >> shift) & 7] ?? Bits.NONE;
-  return { ownerBits: triple(6), groupBits: triple(3), otherBits: triple(0) };
-}
 
 export function operationIdFromWire(id: FsOpPId | undefined): OperationId | null {
   return id === undefined

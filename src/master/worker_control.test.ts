@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { blockIdOf, fileIdOf } from "../common/ids.ts";
 import {
   type PersistFileRequest,
@@ -10,7 +11,6 @@ import {
 import { GrpcServer } from "../rpc/grpc_server.ts";
 import { SaslAuthentication } from "../rpc/sasl.ts";
 import { unary } from "../rpc/service.ts";
-import type { WorkerNetAddress } from "./api.ts";
 import type { PersistTask } from "./persist_scheduler.ts";
 import { WorkerControlClient } from "./worker_control.ts";
 

@@ -5,9 +5,10 @@
  * without a word is noticed by pings, one that goes on for ever by a deadline that follows the file's size.
  * @module
  */
+
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { WorkerControl as WorkerControlService } from "../proto/gen/rockpool_internal.ts";
 import { type Credentials, openChannel, type RpcChannel } from "../rpc/channel.ts";
-import type { WorkerNetAddress } from "./api.ts";
 import type { PersistTask, WorkerControl } from "./persist_scheduler.ts";
 
 /** Slower than this, an under store counts as stuck. */

@@ -11,9 +11,10 @@
  */
 import { createHash } from "node:crypto";
 import { RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import type { WorkerId } from "../common/ids.ts";
 import type { Clock } from "../world/ports.ts";
-import type { TierUsage, WorkerNetAddress } from "./api.ts";
+import type { TierUsage } from "./api.ts";
 
 /** Two heartbeats, at one a second. */
 const CONFIRM_MS = 2000;

@@ -9,6 +9,7 @@ import * as block_master from "./gen/block_master.ts";
 import * as block_worker from "./gen/block_worker.ts";
 import * as common from "./gen/common.ts";
 import * as file_system_master from "./gen/file_system_master.ts";
+import * as journal_master from "./gen/journal_master.ts";
 import * as meta_master from "./gen/meta_master.ts";
 import * as metric_master from "./gen/metric_master.ts";
 import * as protocol from "./gen/protocol.ts";
@@ -24,6 +25,7 @@ const MODULES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   block_worker,
   common,
   file_system_master,
+  journal_master,
   meta_master,
   metric_master,
   protocol,

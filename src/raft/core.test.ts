@@ -3,7 +3,14 @@ import { test } from "node:test";
 import { InvariantError } from "../common/invariant.ts";
 import { RaftCore } from "./core.ts";
 import type { RaftConfig } from "./messages.ts";
-import { Cluster, MemoryStorage, memberId, SeededRandom, TEST_CONFIG } from "./testing.ts";
+import {
+  Cluster,
+  MemoryStorage,
+  memberId,
+  membershipOf,
+  SeededRandom,
+  TEST_CONFIG,
+} from "./testing.ts";
 
 test("a cluster of three elects a leader, writes and reads", () => {
   const cluster = new Cluster({ voters: 3 });
@@ -85,7 +92,7 @@ test("a core does not start with a configuration or a disk that can't be", () =>
   const good: RaftConfig = { ...TEST_CONFIG, id: memberId(1), appliedIndex: 0 };
   const start = (config: Partial<RaftConfig>, storage = new MemoryStorage(membership)) =>
     new RaftCore({ ...good, ...config }, storage, new SeededRandom(1));
-  const membership = { voters: [memberId(1)], learners: [] };
+  const membership = membershipOf([1]);
   const bad: Partial<RaftConfig>[] = [
     { heartbeatTicks: 0 },
     { electionTicksMin: 9 },

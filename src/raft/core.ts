@@ -7,20 +7,29 @@
  *    entries readable in the storage.
  * 2. Persist batches in order; then send their `messagesAfterPersist` and call `persisted`.
  * 3. Give `step` only messages of this cluster, in any order, lost or doubled as the network likes.
+ * 4. While a snapshot is being installed nothing is applied, and this node takes no entries.
  *
- * Sources: Ongaro's thesis, chapters 3, 4.2.3 (stickiness), 6, 9.6 (pre-vote), 10.2.1. Promises
+ * Who may vote: everybody, also a learner or one who has not heard yet that he is a member. It is the candidate's
+ * membership that says whose votes count, and his may be newer than the voter's (thesis 4.2.2). Nothing is lost by it:
+ * a vote promises term and log of the voter, and both are durable, whoever he takes himself for. An id is used by one
+ * disk only, so there is no forgotten vote.
+ * Who may campaign: voters of the membership in force whose log is whole.
+ *
+ * Sources: Ongaro's thesis, chapters 3, 4 (4.2.3: stickiness), 5, 6, 9.6 (pre-vote), 10.2.1. Promises
  * (checked here while running, and by `random.test.ts`): one leader a term; term and vote never go
  * back; what is committed stays; no read is released that another leader's write could precede.
  * @module
  */
-import type { MemberId, Term } from "../common/ids.ts";
+import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant, unreachable } from "../common/invariant.ts";
 import type { Random } from "../world/ports.ts";
+import { Handout } from "./handout.ts";
 import { RaftLog } from "./log.ts";
 import type {
-  HardState,
   Membership,
+  MembershipChange,
   Message,
+  ProposeMembershipResult,
   ProposeResult,
   Raft,
   RaftConfig,
@@ -28,11 +37,13 @@ import type {
   RaftStorage,
   ReadState,
   Ready,
+  Snapshot,
   SoftState,
 } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { voteResult } from "./quorum.ts";
 import { Reign } from "./reign.ts";
+import { checkConfig } from "./settings.ts";
 
 /** After a leader's death: apart enough that two followers seldom collide, short beside a time-out. */
 const FAST_CAMPAIGN_TICKS_MAX = 4;
@@ -45,13 +56,14 @@ type Role =
   | { readonly kind: "leader"; readonly reign: Reign };
 
 type VoteRequest = Extract<Message, { readonly isTransfer: boolean }>;
+type VoteResponse = Extract<Message, { readonly isGranted: boolean }>;
 type AppendEntries = Extract<Message, { readonly kind: "appendEntries" }>;
 type Heartbeat = Extract<Message, { readonly kind: "heartbeat" }>;
+type SnapshotOffer = Extract<Message, { readonly kind: "snapshot" }>;
 
 export class RaftCore implements Raft {
   readonly #config: RaftConfig;
   readonly #random: Random;
-  readonly #membership: Membership;
   readonly #log: RaftLog;
   readonly #outbox: Outbox;
 
@@ -70,14 +82,16 @@ export class RaftCore implements Raft {
 
   #readStates: ReadState[] = [];
   #abortedReads: number[] = [];
-  #takenSoftState: SoftState;
-  #takenHardState: HardState;
+  /** To be handed out. */
+  #snapshotWanted: Ready["snapshotWanted"] = null;
+  /** The shell is at it; until it is done, the log stays as it is. */
+  #isInstalling = false;
+  readonly #handout: Handout;
 
   constructor(config: RaftConfig, storage: RaftStorage, random: Random) {
     checkConfig(config);
     this.#config = config;
     this.#random = random;
-    this.#membership = storage.membership;
     this.#log = new RaftLog(storage, config.appliedIndex);
     this.#outbox = new Outbox(config.id);
     this.#term = storage.hardState.term;
@@ -86,8 +100,15 @@ export class RaftCore implements Raft {
     // A sole voter has nobody to wait for.
     const isSole = this.#isVoter() && this.#membership.voters.length === 1;
     this.#electionTimeoutTicks = isSole ? 1 : this.#randomTimeoutTicks();
-    this.#takenSoftState = this.#softState();
-    this.#takenHardState = storage.hardState;
+    this.#handout = new Handout({
+      soft: this.#softState(),
+      // Of a damaged log less may be left than was known to be committed.
+      hard: {
+        ...storage.hardState,
+        commitIndex: Math.min(storage.hardState.commitIndex, this.#log.commitIndex),
+      },
+      membership: this.#log.membershipAt,
+    });
   }
 
   // — time —
@@ -98,7 +119,7 @@ export class RaftCore implements Raft {
       return;
     }
     this.#electionElapsedTicks += 1;
-    if (this.#electionElapsedTicks >= this.#electionTimeoutTicks && this.#isVoter())
+    if (this.#electionElapsedTicks >= this.#electionTimeoutTicks && this.#mayCampaign())
       this.#campaign("preVote");
   }
 
@@ -119,8 +140,17 @@ export class RaftCore implements Raft {
 
   // — roles —
 
+  get #membership(): Membership {
+    return this.#log.membershipAt.membership;
+  }
+
   #isVoter(): boolean {
     return this.#membership.voters.includes(this.#config.id);
+  }
+
+  /** Who has lost a part of its log must not spread what is left; who is getting a new one has none to offer. */
+  #mayCampaign(): boolean {
+    return this.#isVoter() && !this.#log.isRepairing && !this.#isInstalling;
   }
 
   #setTerm(term: Term): void {
@@ -150,7 +180,7 @@ export class RaftCore implements Raft {
   }
 
   #campaign(how: "preVote" | "vote" | "transfer"): void {
-    invariant(this.#isVoter(), "only voters campaign");
+    invariant(this.#mayCampaign(), "only voters with a whole log campaign");
     invariant(this.#role.kind !== "leader", "a leader never campaigns");
     const votes = new Map([[this.#config.id, true]]);
     this.#setRole({ kind: how === "preVote" ? "preCandidate" : "candidate", votes });
@@ -195,7 +225,6 @@ export class RaftCore implements Raft {
     const reign = new Reign({
       config: this.#config,
       term: this.#term,
-      membership: this.#membership,
       log: this.#log,
       outbox: this.#outbox,
       supporters: new Set(granted),
@@ -230,12 +259,10 @@ export class RaftCore implements Raft {
   /** A sender in an older term learns of ours; most of all a leader that was replaced unawares. */
   #answerPast(message: Message): void {
     const { from, kind } = message;
-    if (kind === "appendEntries" || kind === "heartbeat")
+    if (kind === "appendEntries" || kind === "heartbeat" || kind === "snapshot")
       this.#outbox.send(from, this.#term, { kind: "heartbeatResponse", readContext: 0 });
-    else if (kind === "requestPreVote")
-      this.#outbox.send(from, this.#term, { kind: "preVoteResponse", isGranted: false });
-    else if (kind === "requestVote")
-      this.#outbox.sendAfterPersist(from, this.#term, { kind: "voteResponse", isGranted: false });
+    else if (kind === "requestPreVote") this.#answerPreVote(from, this.#term, false);
+    else if (kind === "requestVote") this.#answerVote(from, false);
   }
 
   #stepPresent(message: Message): void {
@@ -248,14 +275,9 @@ export class RaftCore implements Raft {
       case "requestVote":
         this.#onRequestVote(message);
         break;
-      case "preVoteResponse": {
-        // A grant is of the term that was asked about; one of another round says nothing.
-        const isOfRound = !message.isGranted || message.term === this.#term + 1;
-        if (role.kind === "preCandidate" && isOfRound) this.#countVote(from, message.isGranted);
-        break;
-      }
+      case "preVoteResponse":
       case "voteResponse":
-        if (role.kind === "candidate") this.#countVote(from, message.isGranted);
+        this.#onVoteResponse(message);
         break;
       case "appendEntries":
         this.#onAppendEntries(message);
@@ -264,7 +286,10 @@ export class RaftCore implements Raft {
         this.#onHeartbeat(message);
         break;
       case "timeoutNow":
-        if (role.kind !== "leader" && this.#isVoter()) this.#campaign("transfer");
+        if (role.kind !== "leader" && this.#mayCampaign()) this.#campaign("transfer");
+        break;
+      case "snapshot":
+        this.#onSnapshot(message);
         break;
       case "appendAccepted":
         if (role.kind === "leader") role.reign.appendAccepted(from, message.matchIndex);
@@ -292,11 +317,15 @@ export class RaftCore implements Raft {
   #onRequestPreVote(request: VoteRequest): void {
     const isGranted =
       !this.#isLoyal(request) &&
-      this.#isVoter() &&
       (request.term > this.#term || this.#mayVoteFor(request.from)) &&
       this.#log.isUpToDate(request.lastLogIndex, request.lastLogTerm);
     const term = isGranted ? request.term : this.#term;
-    this.#outbox.send(request.from, term, { kind: "preVoteResponse", isGranted });
+    this.#answerPreVote(request.from, term, isGranted);
+  }
+
+  #answerPreVote(candidate: MemberId, term: Term, isGranted: boolean): void {
+    const { committed } = this.#log;
+    this.#outbox.send(candidate, term, { kind: "preVoteResponse", isGranted, committed });
   }
 
   #mayVoteFor(candidate: MemberId): boolean {
@@ -305,7 +334,6 @@ export class RaftCore implements Raft {
 
   #onRequestVote(request: VoteRequest): void {
     const isGranted =
-      this.#isVoter() &&
       this.#mayVoteFor(request.from) &&
       this.#log.isUpToDate(request.lastLogIndex, request.lastLogTerm);
     if (isGranted && this.#vote === null) {
@@ -314,7 +342,25 @@ export class RaftCore implements Raft {
       this.#vote = request.from;
       this.#resetElectionTimer();
     }
-    this.#outbox.sendAfterPersist(request.from, this.#term, { kind: "voteResponse", isGranted });
+    this.#answerVote(request.from, isGranted);
+  }
+
+  #answerVote(candidate: MemberId, isGranted: boolean): void {
+    const body = { kind: "voteResponse", isGranted, committed: this.#log.committed } as const;
+    this.#outbox.sendAfterPersist(candidate, this.#term, body);
+  }
+
+  #onVoteResponse({ kind, from, term, isGranted, committed }: VoteResponse): void {
+    if (this.#role.kind === "leader") return;
+    const before = this.#log.membershipAt;
+    if (this.#log.has(committed.index, committed.term)) this.#log.commitTo(committed.index);
+    // Votes are counted by one membership from the first to the last.
+    if (this.#log.membershipAt !== before) this.#becomeFollower(this.#term, null);
+    const role = this.#role.kind;
+    // A grant is of the term that was asked about; one of another round says nothing.
+    const isOfRound = !isGranted || term === this.#term + 1;
+    if (kind === "voteResponse" ? role === "candidate" : role === "preCandidate" && isOfRound)
+      this.#countVote(from, isGranted);
   }
 
   #countVote(from: MemberId, isGranted: boolean): void {
@@ -335,6 +381,8 @@ export class RaftCore implements Raft {
 
   #onAppendEntries(message: AppendEntries): void {
     this.#hearLeader(message.from);
+    // What is acknowledged now would be gone when the snapshot replaces the log.
+    if (this.#isInstalling) return;
     const { from, prevLogIndex, prevLogTerm, entries } = message;
     const log = this.#log;
     invariant(
@@ -345,23 +393,53 @@ export class RaftCore implements Raft {
     const known = Math.max(0, log.commitIndex - prevLogIndex);
     if (known === 0 && !log.has(prevLogIndex, prevLogTerm)) {
       const hintIndex = log.lastIndexWithTermUpTo(prevLogTerm, prevLogIndex);
-      const hintTerm = log.termOf(hintIndex) ?? 0;
-      const body = { rejectedIndex: prevLogIndex, hintIndex, hintTerm };
-      this.#outbox.send(from, this.#term, { kind: "appendRejected", ...body });
+      this.#reject(from, prevLogIndex, hintIndex);
       return;
     }
     log.append(known === 0 ? entries : entries.slice(known));
     const matchIndex = Math.max(log.commitIndex, prevLogIndex + entries.length);
     // Behind the match there may be entries of others, which the leader's index is not about.
     log.commitTo(Math.min(message.leaderCommit, matchIndex));
-    this.#outbox.sendAfterPersist(from, this.#term, { kind: "appendAccepted", matchIndex });
+    this.#acknowledge(from, matchIndex);
+  }
+
+  #reject(leader: MemberId, rejectedIndex: LogIndex, hintIndex: LogIndex): void {
+    this.#outbox.send(leader, this.#term, {
+      kind: "appendRejected",
+      rejectedIndex,
+      hintIndex,
+      hintTerm: this.#log.termOf(hintIndex) ?? 0,
+      isRepairing: this.#log.isRepairing,
+    });
   }
 
   #onHeartbeat(message: Heartbeat): void {
     this.#hearLeader(message.from);
-    this.#log.commitTo(message.commitIndex);
-    const { readContext } = message;
-    this.#outbox.send(message.from, this.#term, { kind: "heartbeatResponse", readContext });
+    const { from, commitIndex, readContext } = message;
+    const log = this.#log;
+    log.commitTo(Math.min(commitIndex, log.lastIndex));
+    this.#outbox.send(from, this.#term, { kind: "heartbeatResponse", readContext });
+    // The leader takes us for one that holds this. With nothing to send it would not learn otherwise.
+    if (commitIndex > log.lastIndex && log.isRepairing && !this.#isInstalling)
+      this.#reject(from, commitIndex, log.lastIndex);
+  }
+
+  /** 5.1; but a log that reaches there needs no snapshot, whatever the leader knows of it. */
+  #onSnapshot({ from, snapshot }: SnapshotOffer): void {
+    this.#hearLeader(from);
+    const log = this.#log;
+    const { index, term } = snapshot;
+    if (log.commitIndex >= index || log.has(index, term)) {
+      log.commitTo(index);
+      this.#acknowledge(from, log.commitIndex);
+    } else if (!this.#isInstalling) {
+      this.#isInstalling = true;
+      this.#snapshotWanted = { from, snapshot };
+    }
+  }
+
+  #acknowledge(leader: MemberId, matchIndex: LogIndex): void {
+    this.#outbox.sendAfterPersist(leader, this.#term, { kind: "appendAccepted", matchIndex });
   }
 
   // — requests of the shell —
@@ -379,6 +457,27 @@ export class RaftCore implements Raft {
     return { kind: "accepted", firstIndex, term };
   }
 
+  proposeMembership(change: MembershipChange): ProposeMembershipResult {
+    if (this.#role.kind !== "leader") return { kind: "notLeader", leader: this.#leader };
+    if (this.#role.reign.isTransferring) return { kind: "notLeader", leader: null };
+    const reason = this.#role.reign.proposeMembership(change);
+    if (reason !== null) return { kind: "refused", reason };
+    return { kind: "accepted", index: this.#log.lastIndex, term: this.#term };
+  }
+
+  snapshotInstalled(snapshot: Snapshot): void {
+    invariant(this.#isInstalling, "a snapshot is installed when one was wanted");
+    invariant(this.#role.kind !== "leader", "a leader needs no snapshot");
+    this.#isInstalling = false;
+    this.#log.reset(snapshot);
+    if (this.#leader !== null) this.#acknowledge(this.#leader, snapshot.index);
+  }
+
+  snapshotFailed(): void {
+    invariant(this.#isInstalling, "a snapshot fails when one was wanted");
+    this.#isInstalling = false;
+  }
+
   readIndex(context: number): "accepted" | "notLeader" {
     if (this.#role.kind !== "leader") return "notLeader";
     this.#role.reign.readIndex(context);
@@ -394,7 +493,7 @@ export class RaftCore implements Raft {
     if (this.#role.kind !== "follower" || this.#leader !== peer) return;
     // From here on others may have our vote. If this was a mistake, the next heartbeat mends it.
     this.#leader = null;
-    if (!this.#isVoter()) return;
+    if (!this.#mayCampaign()) return;
     this.#fastCampaignsLeft = FAST_CAMPAIGNS_MAX;
     this.#campaignSoon(0);
     if (this.#electionElapsedTicks >= this.#electionTimeoutTicks) this.#campaign("preVote");
@@ -417,54 +516,33 @@ export class RaftCore implements Raft {
     if (this.#role.kind === "leader") {
       this.#role.reign.flush();
       this.#readStates.push(...this.#role.reign.takeConfirmedReads());
+      // Its followers have heard now that it is out.
+      if (this.#role.reign.isOver) this.#becomeFollower(this.#term, null);
     }
     const { messages, messagesAfterPersist } = this.#outbox.take();
-    const hardState = this.#takeHardState();
     const entries = this.#log.takeTail();
-    const applyThrough = this.#log.takeCommitted();
+    const news = this.#handout.take({
+      soft: this.#softState(),
+      hard: { term: this.#term, vote: this.#vote, commitIndex: this.#log.commitIndex },
+      membership: this.#log.membershipAt,
+    });
     const ready: Ready = {
-      softState: this.#takeSoftState(),
-      hardState: hardState.changed,
-      mustSync: hardState.mustSync || entries.length > 0,
+      softState: news.softState,
+      hardState: news.hardState,
+      membership: news.membership,
+      mustSync: news.mustSync || entries.length > 0,
       entries,
       messages,
       messagesAfterPersist,
-      applyThrough,
+      applyThrough: this.#isInstalling ? null : this.#log.takeCommitted(),
+      snapshotWanted: this.#snapshotWanted,
       readStates: this.#readStates,
       abortedReads: this.#abortedReads,
     };
+    this.#snapshotWanted = null;
     this.#readStates = [];
     this.#abortedReads = [];
     return isEmpty(ready) ? null : ready;
-  }
-
-  #takeSoftState(): SoftState | null {
-    const before = this.#takenSoftState;
-    const now = this.#softState();
-    if (before.role === now.role && before.term === now.term && before.leader === now.leader)
-      return null;
-    this.#takenSoftState = now;
-    return now;
-  }
-
-  #takeHardState(): { changed: HardState | null; mustSync: boolean } {
-    const before = this.#takenHardState;
-    const now: HardState = {
-      term: this.#term,
-      vote: this.#vote,
-      commitIndex: this.#log.commitIndex,
-    };
-    const isPromiseNew = now.term !== before.term || now.vote !== before.vote;
-    if (!isPromiseNew && now.commitIndex === before.commitIndex)
-      return { changed: null, mustSync: false };
-    invariant(now.term >= before.term, "the term never goes back");
-    invariant(now.commitIndex >= before.commitIndex, "the commit index never goes back");
-    invariant(
-      now.term > before.term || before.vote === null || now.vote === before.vote,
-      "a vote is never changed within a term",
-    );
-    this.#takenHardState = now;
-    return { changed: now, mustSync: isPromiseNew };
   }
 
   #softState(): SoftState {
@@ -489,30 +567,16 @@ function isHypothetical(message: Message): boolean {
 }
 
 function isEmpty(ready: Ready): boolean {
-  const lists = [
-    ready.entries,
-    ready.messages,
-    ready.messagesAfterPersist,
-    ready.readStates,
-    ready.abortedReads,
-  ];
-  const news = [ready.softState, ready.hardState, ready.applyThrough];
-  return news.every((each) => each === null) && lists.every((list) => list.length === 0);
-}
-
-/** The shell has checked what users write; this finds mistakes of the shell. */
-function checkConfig(config: RaftConfig): void {
-  invariant(config.appliedIndex >= 0, "the applied index is a log index or 0");
-  invariant(config.heartbeatTicks >= 1, "heartbeats are at least one tick apart");
-  invariant(
-    config.electionTicksMin > 3 * config.heartbeatTicks,
-    "an election time-out is more than three heartbeats",
+  return (
+    ready.softState === null &&
+    ready.hardState === null &&
+    ready.applyThrough === null &&
+    ready.membership === null &&
+    ready.snapshotWanted === null &&
+    ready.entries.length === 0 &&
+    ready.messages.length === 0 &&
+    ready.messagesAfterPersist.length === 0 &&
+    ready.readStates.length === 0 &&
+    ready.abortedReads.length === 0
   );
-  invariant(
-    config.electionTicksMax >= config.electionTicksMin,
-    "the longest election time-out is not below the shortest",
-  );
-  invariant(config.inflightEntriesMax >= 1, "at least one entry may be in flight");
-  invariant(config.inflightBytesMax >= 1, "at least one byte may be in flight");
-  invariant(config.appendBytesMax >= 1, "an append has room for one byte");
 }

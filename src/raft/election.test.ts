@@ -6,6 +6,9 @@ import { Cluster, memberId, TEST_CONFIG } from "./testing.ts";
 
 const { electionTicksMin, electionTicksMax } = TEST_CONFIG;
 
+/** What nodes that have committed nothing tell. */
+const NOTHING = { index: 0, term: 0 };
+
 /** What one message says, without its envelope. */
 function bodies(messages: readonly Message[]): object[] {
   return messages.map(({ from: _from, to: _to, ...rest }) => rest);
@@ -59,12 +62,20 @@ test("3.4: a voter votes once in a term, first come, first served; and again for
   const cluster = new Cluster({ voters: 3 });
   const request = voteRequest({ index: 0, logTerm: 0 });
   const answer = (from: number) => bodies(cluster.ask(from, 1, 1, request));
-  assert.deepEqual(answer(2), [{ kind: "voteResponse", term: 1, isGranted: true }]);
-  assert.deepEqual(answer(3), [{ kind: "voteResponse", term: 1, isGranted: false }]);
-  assert.deepEqual(answer(2), [{ kind: "voteResponse", term: 1, isGranted: true }]);
+  assert.deepEqual(answer(2), [
+    { kind: "voteResponse", term: 1, isGranted: true, committed: NOTHING },
+  ]);
+  assert.deepEqual(answer(3), [
+    { kind: "voteResponse", term: 1, isGranted: false, committed: NOTHING },
+  ]);
+  assert.deepEqual(answer(2), [
+    { kind: "voteResponse", term: 1, isGranted: true, committed: NOTHING },
+  ]);
   cluster.crash(cluster.node(1));
   cluster.restart(cluster.node(1));
-  assert.deepEqual(answer(3), [{ kind: "voteResponse", term: 1, isGranted: false }]);
+  assert.deepEqual(answer(3), [
+    { kind: "voteResponse", term: 1, isGranted: false, committed: NOTHING },
+  ]);
 });
 
 test("3.4: a request of an older term is refused, with the newer term", () => {
@@ -72,10 +83,10 @@ test("3.4: a request of an older term is refused, with the newer term", () => {
   cluster.preset(1, [], { term: 7 });
   const old = { index: 99, logTerm: 6 };
   assert.deepEqual(bodies(cluster.ask(2, 1, 6, voteRequest(old))), [
-    { kind: "voteResponse", term: 7, isGranted: false },
+    { kind: "voteResponse", term: 7, isGranted: false, committed: NOTHING },
   ]);
   assert.deepEqual(bodies(cluster.ask(2, 1, 6, preVoteRequest(old))), [
-    { kind: "preVoteResponse", term: 7, isGranted: false },
+    { kind: "preVoteResponse", term: 7, isGranted: false, committed: NOTHING },
   ]);
 });
 
@@ -151,13 +162,13 @@ test("9.6: a pre-vote changes nothing at the voter, and grants of another round 
   const cluster = new Cluster({ voters: 3 });
   const [answer] = cluster.ask(2, 1, 5, preVoteRequest({ index: 0, logTerm: 0 }));
   assert.deepEqual(bodies(answer === undefined ? [] : [answer]), [
-    { kind: "preVoteResponse", term: 5, isGranted: true },
+    { kind: "preVoteResponse", term: 5, isGranted: true, committed: NOTHING },
   ]);
   assert.deepEqual(cluster.core(1).status().term, 0);
   assert.equal(cluster.node(1).disk.hardState.vote, null);
   cluster.tick(cluster.node(1), electionTicksMax);
   assert.equal(cluster.core(1).status().role, "preCandidate");
-  cluster.ask(2, 1, 5, { kind: "preVoteResponse", isGranted: true });
+  cluster.ask(2, 1, 5, { kind: "preVoteResponse", isGranted: true, committed: NOTHING });
   assert.deepEqual(
     [roles(cluster).split(" ")[0], cluster.core(1).status().term],
     ["preCandidate", 0],
@@ -172,9 +183,9 @@ test("3.4: votes of an earlier term do not count", () => {
     [cluster.core(1).status().role, cluster.core(1).status().term],
     ["candidate", 5],
   );
-  cluster.ask(3, 1, 4, { kind: "voteResponse", isGranted: true });
+  cluster.ask(3, 1, 4, { kind: "voteResponse", isGranted: true, committed: NOTHING });
   assert.equal(cluster.core(1).status().role, "candidate");
-  cluster.ask(3, 1, 5, { kind: "voteResponse", isGranted: true });
+  cluster.ask(3, 1, 5, { kind: "voteResponse", isGranted: true, committed: NOTHING });
   assert.equal(cluster.core(1).status().role, "leader");
 });
 
@@ -184,16 +195,16 @@ test("9.6: a pre-candidate that gives its vote away campaigns no more", () => {
   cluster.tick(cluster.node(1), electionTicksMax);
   assert.equal(cluster.core(1).status().role, "preCandidate");
   cluster.ask(2, 1, 3, voteRequest({ index: 0, logTerm: 0 }));
-  cluster.ask(3, 1, 4, { kind: "preVoteResponse", isGranted: true });
+  cluster.ask(3, 1, 4, { kind: "preVoteResponse", isGranted: true, committed: NOTHING });
   assert.deepEqual([cluster.core(1).status().role, cluster.core(1).status().term], ["follower", 3]);
 });
 
 test("9.6: a pre-candidate that a majority refuses follows again", () => {
   const cluster = new Cluster({ voters: 3 });
   cluster.tick(cluster.node(1), electionTicksMax);
-  cluster.ask(2, 1, 0, { kind: "preVoteResponse", isGranted: false });
+  cluster.ask(2, 1, 0, { kind: "preVoteResponse", isGranted: false, committed: NOTHING });
   assert.equal(cluster.core(1).status().role, "preCandidate");
-  cluster.ask(3, 1, 0, { kind: "preVoteResponse", isGranted: false });
+  cluster.ask(3, 1, 0, { kind: "preVoteResponse", isGranted: false, committed: NOTHING });
   assert.equal(cluster.core(1).status().role, "follower");
 });
 
@@ -211,7 +222,9 @@ test("4.2.3: who heard a leader lately refuses to depose it, unless the leader a
     assert.equal(answers.length, isLoyal ? 0 : 1);
     assert.equal(cluster.core(1).status().term, isLoyal ? 1 : 2);
     const asked = cluster.ask(3, 1, 3, voteRequest({ ...newer, isTransfer: true }));
-    assert.deepEqual(bodies(asked), [{ kind: "voteResponse", term: 3, isGranted: true }]);
+    assert.deepEqual(bodies(asked), [
+      { kind: "voteResponse", term: 3, isGranted: true, committed: NOTHING },
+    ]);
   }
 });
 
@@ -353,7 +366,7 @@ test("resetTimers() begins the wait anew on a follower, and the grace on a leade
   assert.equal(leader.live.status().role, "follower");
 });
 
-test("learners neither campaign nor vote", () => {
+test("learners do not campaign, but vote: the candidate knows best who is a voter", () => {
   const cluster = new Cluster({ voters: 1, learners: 1 });
   cluster.tick(cluster.node(2), 100);
   cluster.ask(1, 2, 1, { kind: "timeoutNow" });
@@ -365,7 +378,7 @@ test("learners neither campaign nor vote", () => {
   ];
   assert.deepEqual(
     answers.map((answer) => "isGranted" in answer && answer.isGranted),
-    [false, false],
+    [true, true],
   );
 });
 

@@ -4,10 +4,10 @@ import fc from "fast-check";
 import type { Term } from "../common/ids.ts";
 import { InvariantError } from "../common/invariant.ts";
 import { RaftLog } from "./log.ts";
+import { NOBODY } from "./membership.ts";
 import type { Entry } from "./messages.ts";
 import { MemoryStorage } from "./testing.ts";
 
-const NOBODY = { voters: [], learners: [] };
 const ALL = { countMax: 1000, bytesMax: 1_000_000 };
 
 function entry(index: number, term: Term, bytes = 1): Entry {

@@ -4,6 +4,10 @@
  *
  *     handed out to apply <= min(commit, durable)      commit <= last      durable <= last
  *
+ * The storage may drop entries from its begin at any time, as far as they were applied here. A snapshot that was installed
+ * replaces the whole log. A log that was damaged on disk (see `RaftStorage.promised`) is shorter than what this node has
+ * acknowledged: until it has grown to that position again, it counts for elections as if it still reached there.
+ *
  * Promises: committed entries are never overwritten; the commit index never goes back; entries are
  * handed out to be applied once, in order, and only when they are durable here, so that a state
  * machine which survives a crash is never ahead of the log beside it.
@@ -11,7 +15,8 @@
  */
 import type { LogIndex, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
-import type { Entry, RaftStorage } from "./messages.ts";
+import { Memberships } from "./memberships.ts";
+import type { Entry, MembershipAt, Position, RaftStorage, Snapshot } from "./messages.ts";
 
 /** Index, term, kind and framing of an entry, about. */
 const ENTRY_OVERHEAD_BYTES = 32;
@@ -21,7 +26,10 @@ export function entryBytes(entry: Entry): number {
   return entry.payload.byteLength + ENTRY_OVERHEAD_BYTES;
 }
 
-type Position = { readonly index: LogIndex; readonly term: Term };
+/** Thesis 3.6.1: a later last term wins, then a longer log. */
+function isAtOrBehind(one: Position, other: Position): boolean {
+  return one.term > other.term || (one.term === other.term && one.index >= other.index);
+}
 
 /** Entries on their way to the disk; `stillValidThrough` sinks when a later batch overwrites them. */
 type Batch = { readonly last: Position; stillValidThrough: LogIndex };
@@ -37,19 +45,32 @@ export class RaftLog {
   #commitIndex: LogIndex;
   #durableIndex: LogIndex;
   #handedOutIndex: LogIndex;
+  #memberships: Memberships;
+  #promised: Position | null;
 
   constructor(storage: RaftStorage, appliedIndex: LogIndex) {
     this.#storage = storage;
     this.#lastIndex = storage.lastIndex();
+    this.#memberships = new Memberships(storage.memberships());
+    this.#promised = storage.promised();
     // What was applied had been committed, though the commit index on disk may lag behind.
-    this.#commitIndex = Math.max(storage.hardState.commitIndex, appliedIndex);
+    const commitIndex = Math.max(
+      storage.hardState.commitIndex,
+      appliedIndex,
+      this.#memberships.provenCommitIndex,
+    );
+    const isWhole = commitIndex <= this.#lastIndex;
+    invariant(isWhole || this.#promised !== null, "the log on disk reaches its commit index");
+    invariant(appliedIndex <= this.#lastIndex, "what was applied is in the log");
+    invariant(appliedIndex >= storage.firstIndex() - 1, "the log begins behind what was applied");
+    this.#commitIndex = Math.min(commitIndex, this.#lastIndex);
+    this.#memberships.committed(this.#commitIndex);
+    this.#memberships.check();
     this.#durableIndex = this.#lastIndex;
     this.#handedOutIndex = appliedIndex;
     const lastTerm = storage.termOf(this.#lastIndex);
     invariant(lastTerm !== undefined, "the storage knows the term of its last entry");
     this.#lastTerm = lastTerm;
-    invariant(this.#commitIndex <= this.#lastIndex, "the log on disk reaches its commit index");
-    invariant(appliedIndex >= storage.firstIndex() - 1, "the log begins behind what was applied");
   }
 
   get lastIndex(): LogIndex {
@@ -61,9 +82,34 @@ export class RaftLog {
   get commitIndex(): LogIndex {
     return this.#commitIndex;
   }
+  get committed(): Position {
+    const term = this.termOf(this.#commitIndex);
+    invariant(term !== undefined, "a log is not trimmed behind what is committed");
+    return { index: this.#commitIndex, term };
+  }
   /** Entries to here survive a crash of this node, and no overwriting of them is under way. */
   get durableIndex(): LogIndex {
     return this.#durableIndex;
+  }
+
+  /** The membership in force. A new object when it changes. */
+  get membershipAt(): MembershipAt {
+    return this.#memberships.inForce;
+  }
+  /** Whether a membership is in the log that is not known to be committed. */
+  get isMembershipPending(): boolean {
+    return this.#memberships.isPending;
+  }
+  /** Whether this node has acknowledged more than it can read now. */
+  get isRepairing(): boolean {
+    return this.#promised !== null && !isAtOrBehind(this.#last(), this.#promised);
+  }
+  snapshot(): Snapshot | null {
+    return this.#storage.snapshot();
+  }
+
+  #last(): Position {
+    return { index: this.#lastIndex, term: this.#lastTerm };
   }
 
   /** Undefined behind the end of the log, and before the entry that precedes its begin. */
@@ -79,16 +125,19 @@ export class RaftLog {
     return this.termOf(index) === term;
   }
 
-  /** Thesis 3.6.1: a later last term wins, then a longer log. */
+  /** Whether a log that ends there has all that this node has acknowledged, so that it may lead. */
   isUpToDate(lastIndex: LogIndex, lastTerm: Term): boolean {
+    const other = { index: lastIndex, term: lastTerm };
     return (
-      lastTerm > this.#lastTerm || (lastTerm === this.#lastTerm && lastIndex >= this.#lastIndex)
+      isAtOrBehind(other, this.#last()) &&
+      (this.#promised === null || isAtOrBehind(other, this.#promised))
     );
   }
 
   /**
    * The last position at or before `index` whose term is at most `term`: nothing behind it can
    * match a log that has `term` at `index`, so a whole conflicting term is skipped in one step.
+   * Where the log was trimmed the search ends, at a position of unknown term.
    */
   lastIndexWithTermUpTo(term: Term, index: LogIndex): LogIndex {
     let at = Math.min(index, this.#lastIndex);
@@ -137,6 +186,7 @@ export class RaftLog {
       invariant(entry?.index === this.#lastIndex + 1, "entries follow one another");
       invariant(entry.term >= this.#lastTerm, "terms never fall within a log");
       this.#tail.push(entry);
+      if (entry.kind === "config") this.#memberships.appended(entry);
       this.#lastIndex = entry.index;
       this.#lastTerm = entry.term;
     }
@@ -151,6 +201,7 @@ export class RaftLog {
     if (tailBegin !== undefined) this.#tail.length = Math.max(0, index - tailBegin);
     for (const batch of this.#batches)
       batch.stillValidThrough = Math.min(batch.stillValidThrough, index - 1);
+    this.#memberships.truncatedFrom(index);
     this.#durableIndex = Math.min(this.#durableIndex, index - 1);
     this.#lastIndex = index - 1;
     this.#lastTerm = lastTerm;
@@ -160,6 +211,26 @@ export class RaftLog {
   commitTo(index: LogIndex): void {
     invariant(index <= this.#lastIndex, "what is committed is in the log");
     this.#commitIndex = Math.max(this.#commitIndex, index);
+    this.#memberships.committed(this.#commitIndex);
+    this.#memberships.check();
+  }
+
+  /** The storage begins behind this snapshot now, and holds nothing else. */
+  reset(snapshot: Snapshot): void {
+    const { index, term, membership } = snapshot;
+    const storage = this.#storage;
+    invariant(this.#tail.length === 0, "all entries were handed out before a log is replaced");
+    invariant(index > this.#commitIndex, "a snapshot never takes a log back");
+    invariant(storage.lastIndex() === index, "a log that was replaced ends at the snapshot");
+    invariant(storage.termOf(index) === term, "a log that was replaced begins at the snapshot");
+    this.#batches = [];
+    this.#lastIndex = index;
+    this.#lastTerm = term;
+    this.#commitIndex = index;
+    this.#durableIndex = index;
+    this.#handedOutIndex = index;
+    this.#memberships = new Memberships([{ index, membership }]);
+    this.#promised = storage.promised();
   }
 
   /** The tail, to be persisted; from now on the storage must have it. */
@@ -180,6 +251,7 @@ export class RaftLog {
    * is not yet one for the last batch (the overwriting may reach the disk without the rest).
    */
   persisted(through: Position): void {
+    this.#promised = this.#storage.promised();
     const at = this.#batches.findIndex(
       ({ last }) => last.index === through.index && last.term === through.term,
     );

@@ -27,7 +27,29 @@ export type HardState = {
 export type Membership = {
   readonly voters: readonly MemberId[];
   readonly learners: readonly MemberId[];
+  /** host:port of each of them. The core only hands it on. */
+  readonly addresses: ReadonlyMap<MemberId, string>;
 };
+
+/** A membership, and the entry that brought it (a config entry's payload is the whole of it, see membership.ts). */
+export type MembershipAt = { readonly index: LogIndex; readonly membership: Membership };
+
+/**
+ * One step (thesis 4.1): two memberships that follow one another share a quorum. `addVoter` makes a voter of a learner
+ * or of a stranger; `addLearner` makes a learner of a stranger.
+ */
+export type MembershipChange =
+  | {
+      readonly kind: "addLearner" | "addVoter";
+      readonly id: MemberId;
+      readonly address: string;
+    }
+  | { readonly kind: "remove"; readonly id: MemberId };
+
+export type Position = { readonly index: LogIndex; readonly term: Term };
+
+/** A state of the log's effects, kept outside of the log: everything through `index` is in it. */
+export type Snapshot = Position & { readonly membership: Membership };
 
 type Envelope = { readonly from: MemberId; readonly to: MemberId; readonly term: Term };
 
@@ -41,7 +63,16 @@ export type Message = Envelope &
         /** True when a leader asked for this election (transfer): stickiness does not apply. */
         readonly isTransfer: boolean;
       }
-    | { readonly kind: "voteResponse" | "preVoteResponse"; readonly isGranted: boolean }
+    | {
+        readonly kind: "voteResponse" | "preVoteResponse";
+        readonly isGranted: boolean;
+        /**
+         * The last position that the voter knows to be committed. A candidate may have the entry of a removal and not know
+         * that it is committed, and those who know may not vote for it, nor campaign: without this they would wait for
+         * ever.
+         */
+        readonly committed: Position;
+      }
     | {
         /** 3.5. No entries: a probe of the position. */
         readonly kind: "appendEntries";
@@ -57,7 +88,14 @@ export type Message = Envelope &
         readonly rejectedIndex: LogIndex;
         readonly hintIndex: LogIndex;
         readonly hintTerm: Term;
+        /**
+         * The follower once held more than it can read now (see {@link RaftStorage.promised}): what the leader knows of
+         * it is void.
+         */
+        readonly isRepairing: boolean;
       }
+    /** 5.1: the follower needs entries that the leader has trimmed. The bytes are fetched by the shells. */
+    | { readonly kind: "snapshot"; readonly snapshot: Snapshot }
     | {
         /** Keeps followers quiet, spreads the commit index, and confirms reads (6.4). */
         readonly kind: "heartbeat";
@@ -89,7 +127,7 @@ export type Ready = {
   /** Null: unchanged. Persist before `messagesAfterPersist`. */
   readonly hardState: HardState | null;
   /**
-   * Whether this batch must be fsynced to count as durable. False when it holds no entries and at
+   * Whether this batch must be fsynced to count as durable. False when it holds no entries, no membership, and at
    * most a higher `commitIndex`, which may be lost: a restarted node learns it again. Such a batch
    * is durable as soon as all earlier ones are.
    */
@@ -110,9 +148,21 @@ export type Ready = {
    * Null: no news. Else everything through this index is committed and durable here: apply it in
    * order, each entry once, from `appliedIndex` on. An index and not the entries, because they stay
    * readable in the storage: after a restart there may be gigabytes of them, which nobody can take
-   * at once.
+   * at once. None comes from when a snapshot is wanted until it is installed or has failed.
    */
   readonly applyThrough: LogIndex | null;
+  /**
+   * Null: unchanged (at the start: what `status` says). Else the membership in force from now on: a config entry is known
+   * to be committed, or a snapshot was installed. The commit index that says so is in this batch, which therefore must be
+   * synced: tell nobody that he was removed before that.
+   */
+  readonly membership: MembershipAt | null;
+  /**
+   * Null: none. Else the shell shall get this snapshot (or a newer one) from `from` or whoever has it, check it, install it,
+   * make the storage begin behind it and hold nothing else (all batches taken before are persisted first), and then call
+   * `snapshotInstalled`; or `snapshotFailed`. One at a time; until then this node takes no entries and does not campaign.
+   */
+  readonly snapshotWanted: { readonly from: MemberId; readonly snapshot: Snapshot } | null;
   readonly readStates: readonly ReadState[];
   /** Reads asked for that this node can't answer any more: it lost its reign. */
   readonly abortedReads: readonly number[];
@@ -121,7 +171,16 @@ export type Ready = {
 /** The durable log as the core reads it. Entries handed out in a Ready must be readable here at once. */
 export interface RaftStorage {
   readonly hardState: HardState;
-  readonly membership: Membership;
+  /** The membership in force where the log begins (at `firstIndex() - 1`), then those of the config entries in it, in order. */
+  memberships(): readonly MembershipAt[];
+  /**
+   * Null, or the last position of a log that was partly damaged: this node has acknowledged everything through it, and no
+   * longer has it. It votes only for candidates that are up to date with it, and does not campaign, until the log has
+   * reached it again.
+   */
+  promised(): Position | null;
+  /** The newest snapshot that can be given to a peer; at or behind `firstIndex() - 1`. Null for none. */
+  snapshot(): Snapshot | null;
   /** First index still in the log (1 when nothing was trimmed). */
   firstIndex(): LogIndex;
   lastIndex(): LogIndex;
@@ -138,6 +197,11 @@ export type RaftConfig = {
   /** An election starts after a random count of ticks in [electionTicksMin, electionTicksMax]. More than 3 heartbeats. */
   readonly electionTicksMin: number;
   readonly electionTicksMax: number;
+  /**
+   * What a leader that was removed has for handing over, before it steps down; by default electionTicksMax. With 0 it steps
+   * down as soon as its removal is committed.
+   */
+  readonly handOverTicksMax?: number;
   /** Ticks between a leader's heartbeats. */
   readonly heartbeatTicks: number;
   /** Bounds of what may be unacknowledged towards one peer. */
@@ -152,6 +216,24 @@ export type ProposeResult =
   | { readonly kind: "accepted"; readonly firstIndex: LogIndex; readonly term: Term }
   | { readonly kind: "notLeader"; readonly leader: MemberId | null };
 
+/**
+ * Why a change of membership is refused. pending: an earlier one is not committed yet. notReady: no entry of this leader's
+ * own term is committed (the known flaw of single steps without it). unknown: no such member. already: nothing would change.
+ * lastVoter: nobody would be left. full: more than `MEMBERS_MAX` of membership.ts.
+ */
+export type MembershipRefusal =
+  | "pending"
+  | "notReady"
+  | "unknown"
+  | "already"
+  | "lastVoter"
+  | "full";
+
+export type ProposeMembershipResult =
+  | ({ readonly kind: "accepted" } & Position)
+  | { readonly kind: "notLeader"; readonly leader: MemberId | null }
+  | { readonly kind: "refused"; readonly reason: MembershipRefusal };
+
 /** The pure core; `core.ts` implements it. Nothing in it waits, reads a clock or does I/O. */
 export interface Raft {
   /** One unit of time has passed (the shell decides how long a tick is). */
@@ -161,6 +243,18 @@ export interface Raft {
   step(message: Message): void;
   /** Appends commands to the leader's log, in order, as one batch. */
   propose(payloads: readonly Uint8Array[]): ProposeResult;
+  /**
+   * Proposes one step. It is in force once committed. A leader that removed itself goes on until that entry is committed,
+   * hands over if it can, and steps down.
+   */
+  proposeMembership(change: MembershipChange): ProposeMembershipResult;
+  /**
+   * The storage begins behind this snapshot now, and the state machine holds it. It may be newer than the one wanted, and
+   * is never called without one.
+   */
+  snapshotInstalled(snapshot: Snapshot): void;
+  /** The snapshot that was wanted can't be had now; the leader will offer one again. */
+  snapshotFailed(): void;
   /** Asks for a linearizable read; `context` is positive and rises with every call of a process. */
   readIndex(context: number): "accepted" | "notLeader";
   /** Thesis 3.10. Refused unless this node leads and `to` is another voter. */
@@ -190,5 +284,6 @@ export type RaftStatus = SoftState & {
     readonly id: MemberId;
     readonly matchIndex: LogIndex;
     readonly isActive: boolean;
+    readonly mode: "probe" | "replicate" | "snapshot";
   }[];
 };

@@ -4,7 +4,12 @@ import type { Entry } from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { memberId } from "./testing.ts";
 
-const WINDOW = { inflightEntriesMax: 4, inflightBytesMax: 1000, heartbeatTicks: 3 };
+const WINDOW = {
+  inflightEntriesMax: 4,
+  inflightBytesMax: 1000,
+  heartbeatTicks: 3,
+  electionTicksMax: 20,
+};
 
 function entries(from: number, count: number, bytes = 1): Entry[] {
   const payload = new Uint8Array(bytes);
@@ -77,13 +82,13 @@ test("a rejected probe moves to the hint, never up and never below the match", (
   }
 });
 
-test("heartbeatAnswered() asks again, with an empty append, after a heartbeat's silence only", () => {
+test("heartbeatAnswered() asks again after a heartbeat's silence only: by the probe, or an empty append", () => {
   const probe = new Progress(memberId(2), 5, WINDOW);
   probe.sent(entries(5, 1), 10);
   probe.heartbeatAnswered(12);
   assert.equal(probe.isEmptyAppendDue, false);
   probe.heartbeatAnswered(13);
-  assert.deepEqual([probe.isEmptyAppendDue, probe.room().entries], [true, 0]);
+  assert.deepEqual([probe.isEmptyAppendDue, probe.room().entries], [true, 4]);
   probe.sent([], 13);
   assert.equal(probe.isEmptyAppendDue, false);
 

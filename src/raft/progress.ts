@@ -5,19 +5,26 @@
  *   answer.
  * - replicate: it is known; appends follow one another unanswered, within a window of entries and
  *   bytes. A refusal, or the death of the peer, leads back to probe.
+ * - snapshot: the peer needs entries that were trimmed here, and was offered a snapshot; it gets nothing but heartbeats
+ *   until it acknowledges something, or its process dies. The offer is repeated, since it may be lost.
  *
  * When nothing was sent for a heartbeat's time and an answer is still missing, it may be lost, or
- * the peer's disk slow. Then an empty append asks again: it tells which, and costs next to nothing.
+ * the peer's disk slow. Then a probe is repeated; while replicating an empty append asks again: it tells which, and costs
+ * next to nothing.
  *
- * Invariant: matchIndex < nextIndex.
+ * Invariant: matchIndex < nextIndex. Within a reign matchIndex goes back only when the peer says that it lost its log.
  * @module
  */
 import type { LogIndex, MemberId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { entryBytes } from "./log.ts";
-import type { Entry, RaftConfig } from "./messages.ts";
+import type { Entry, RaftConfig, RaftStatus } from "./messages.ts";
 
-type Window = Pick<RaftConfig, "inflightEntriesMax" | "inflightBytesMax" | "heartbeatTicks">;
+type Window = Pick<
+  RaftConfig,
+  "inflightEntriesMax" | "inflightBytesMax" | "heartbeatTicks" | "electionTicksMax"
+>;
+type Mode = RaftStatus["progress"][number]["mode"];
 type InFlight = { readonly lastIndex: LogIndex; readonly entries: number; readonly bytes: number };
 
 export class Progress {
@@ -32,7 +39,7 @@ export class Progress {
   readonly #window: Window;
   #matchIndex: LogIndex = 0;
   #nextIndex: LogIndex;
-  #mode: "probe" | "replicate" = "probe";
+  #mode: Mode = "probe";
   /** probe: whether an append is on its way. */
   #isProbeOut = false;
   /** What was sent may be lost; an empty append will tell. */
@@ -54,6 +61,9 @@ export class Progress {
   get nextIndex(): LogIndex {
     return this.#nextIndex;
   }
+  get mode(): Mode {
+    return this.#mode;
+  }
   get isReplicating(): boolean {
     return this.#mode === "replicate";
   }
@@ -65,6 +75,7 @@ export class Progress {
   /** How much may be sent now: 0 entries while a probe or a full window waits for an answer. */
   room(): { readonly entries: number; readonly bytes: number } {
     const { inflightEntriesMax: entriesMax, inflightBytesMax: bytesMax } = this.#window;
+    if (this.#mode === "snapshot") return { entries: 0, bytes: 0 };
     if (this.#mode === "probe")
       return { entries: this.#isProbeOut ? 0 : entriesMax, bytes: bytesMax };
     const bytes = bytesMax - this.#inflightBytes;
@@ -94,7 +105,7 @@ export class Progress {
     if (matchIndex < this.#matchIndex) return;
     this.#matchIndex = matchIndex;
     this.#nextIndex = Math.max(this.#nextIndex, matchIndex + 1);
-    if (this.#mode === "probe") {
+    if (this.#mode !== "replicate") {
       this.#mode = "replicate";
       this.#nextIndex = matchIndex + 1;
       this.#forgetSent();
@@ -112,7 +123,7 @@ export class Progress {
 
   /** False for an answer to something older than what is known or asked now. */
   isRejectionCurrent(rejectedIndex: LogIndex): boolean {
-    if (rejectedIndex <= this.#matchIndex) return false;
+    if (rejectedIndex <= this.#matchIndex || this.#mode === "snapshot") return false;
     return this.#mode === "replicate" || rejectedIndex === this.#nextIndex - 1;
   }
 
@@ -124,10 +135,30 @@ export class Progress {
     this.#probeFrom(Math.max(known, this.#matchIndex) + 1);
   }
 
+  /** Notes the offer of a snapshot. */
+  offered(tick: number): void {
+    this.#probeFrom(this.#matchIndex + 1);
+    this.#mode = "snapshot";
+    this.#lastSentTick = tick;
+  }
+
+  /** Whether the offer may be lost, or what was offered gone by now. */
+  isOfferDue(tick: number): boolean {
+    return this.#mode === "snapshot" && tick - this.#lastSentTick >= this.#window.electionTicksMax;
+  }
+
+  /** The peer's log was damaged, and now ends before what it had acknowledged. */
+  damaged(candidateIndex: LogIndex): void {
+    this.#matchIndex = 0;
+    this.toldCommitIndex = 0;
+    this.#probeFrom(candidateIndex + 1);
+  }
+
   /** A heartbeat came back: the peer lives, and what was sent long before has arrived or is lost. */
   heartbeatAnswered(tick: number): void {
     if (tick - this.#lastSentTick < this.#window.heartbeatTicks) return;
-    this.#isCheckDue = this.#isProbeOut || this.#inflight.length > 0;
+    this.#isProbeOut = false;
+    this.#isCheckDue = this.#inflight.length > 0;
   }
 
   /** The peer's process is gone, and with it what was on its way. */

@@ -4,24 +4,34 @@
  * or term, so nothing of one reign can leak into another (etcd's stale read after a pause, #20418).
  *
  * Sources: thesis 3.5, 3.6.2 (commit only entries of the own term by counting), 3.10 (transfer),
- * 6.2 (a leader without a quorum steps down), 6.4 (reads), 10.2.1 (own disk in parallel).
+ * 4.1 to 4.3 (membership), 5 (snapshots), 6.2 (a leader without a quorum steps down), 6.4 (reads), 10.2.1 (own disk in
+ * parallel).
  * @module
  */
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import type { RaftLog } from "./log.ts";
-import type { Membership, RaftConfig, RaftStatus, ReadState } from "./messages.ts";
-import type { Outbox } from "./outbox.ts";
+import { changeMembership, encodeMembership } from "./membership.ts";
+import type {
+  Membership,
+  MembershipChange,
+  MembershipRefusal,
+  Message,
+  RaftConfig,
+  RaftStatus,
+  ReadState,
+} from "./messages.ts";
+import type { MessageBody, Outbox } from "./outbox.ts";
 import { Progress } from "./progress.ts";
 import { majorityValue } from "./quorum.ts";
 import { ReadQueue } from "./read_index.ts";
 
 type Transfer = { readonly to: MemberId; elapsedTicks: number };
+type Rejection = Extract<Message, { readonly kind: "appendRejected" }>;
 
 export type ReignOptions = {
   readonly config: RaftConfig;
   readonly term: Term;
-  readonly membership: Membership;
   readonly log: RaftLog;
   readonly outbox: Outbox;
   /** Who granted a vote: they have just been heard. */
@@ -31,13 +41,15 @@ export type ReignOptions = {
 export class Reign {
   readonly #config: RaftConfig;
   readonly #term: Term;
-  readonly #membership: Membership;
   readonly #log: RaftLog;
   readonly #outbox: Outbox;
   readonly #peers = new Map<MemberId, Progress>();
   readonly #reads = new ReadQueue();
   #confirmedReads: ReadState[] = [];
   #transfer: Transfer | null = null;
+  #isTimeoutNowDue = false;
+  /** Since this leader is no voter any more; null while it is one. */
+  #retiredTick: number | null = null;
   /** Ticks of this reign. */
   #now = 0;
   /** Nobody is blamed for silence before a whole election time-out from here. */
@@ -49,25 +61,31 @@ export class Reign {
   constructor(options: ReignOptions) {
     this.#config = options.config;
     this.#term = options.term;
-    this.#membership = options.membership;
     this.#log = options.log;
     this.#outbox = options.outbox;
-    const { voters, learners } = options.membership;
     const index = this.#log.lastIndex + 1;
-    for (const id of [...voters, ...learners]) {
-      if (id === this.#config.id) continue;
-      const progress = new Progress(id, index, this.#config);
-      if (options.supporters.has(id)) progress.heardTick = 0;
-      this.#peers.set(id, progress);
-    }
+    this.#meetPeers(index);
+    for (const id of options.supporters) this.#heard(id);
     this.#log.append([{ index, term: this.#term, kind: "noop", payload: new Uint8Array(0) }]);
   }
 
-  get isTransferring(): boolean {
-    return this.#transfer !== null;
+  get #membership(): Membership {
+    return this.#log.membershipAt.membership;
   }
 
-  /** @returns false when this leader must step down, because it heard no quorum for too long */
+  /** Whether leadership is being handed over; no proposals are taken then. */
+  get isTransferring(): boolean {
+    return this.#transfer !== null || this.#retiredTick !== null;
+  }
+
+  /** Whether this leader was removed, and has had its time to hand over. */
+  get isOver(): boolean {
+    const { handOverTicksMax, electionTicksMax } = this.#config;
+    const ticksMax = handOverTicksMax ?? electionTicksMax;
+    return this.#retiredTick !== null && this.#now - this.#retiredTick >= ticksMax;
+  }
+
+  /** @returns false when this leader must step down: it heard no quorum for too long, or is no member any more */
   tick(): boolean {
     this.#now += 1;
     this.#heartbeatElapsedTicks += 1;
@@ -77,6 +95,7 @@ export class Reign {
       if (this.#transfer.elapsedTicks >= this.#config.electionTicksMax) this.#transfer = null;
     }
     const timeoutTicks = this.#config.electionTicksMax;
+    if (this.isOver) return false;
     if (this.#now - this.#graceBegin < timeoutTicks) return true;
     const heardQuorumAt = majorityValue(this.#membership.voters, (voter) =>
       voter === this.#config.id ? this.#now : this.#heardTick(voter),
@@ -105,15 +124,14 @@ export class Reign {
     this.#finishTransfer(from);
   }
 
-  appendRejected(
-    from: MemberId,
-    answer: { rejectedIndex: LogIndex; hintIndex: LogIndex; hintTerm: Term },
-  ): void {
+  appendRejected(from: MemberId, answer: Rejection): void {
     const peer = this.#heard(from);
-    if (peer === undefined || !peer.isRejectionCurrent(answer.rejectedIndex)) return;
+    if (peer === undefined) return;
+    const { rejectedIndex, hintIndex, hintTerm } = answer;
     // The peer has skipped its terms that can't match; here those that can't match its hint go.
-    const candidate = this.#log.lastIndexWithTermUpTo(answer.hintTerm, answer.hintIndex);
-    peer.rejected(answer.rejectedIndex, candidate);
+    const candidate = this.#log.lastIndexWithTermUpTo(hintTerm, hintIndex);
+    if (answer.isRepairing && peer.matchIndex > hintIndex) peer.damaged(candidate);
+    else if (peer.isRejectionCurrent(rejectedIndex)) peer.rejected(rejectedIndex, candidate);
   }
 
   heartbeatAnswered(from: MemberId, readContext: number): void {
@@ -140,20 +158,60 @@ export class Reign {
 
   /** Call when this node's durable index, or a peer's match index, has risen. */
   advanceCommit(): void {
-    const index = majorityValue(this.#membership.voters, (voter) =>
-      voter === this.#config.id
-        ? this.#log.durableIndex
-        : (this.#peers.get(voter)?.matchIndex ?? 0),
-    );
-    // Figure 3.7: an entry of an earlier term may be on a majority and yet be overwritten.
-    if (index <= this.#log.commitIndex || !this.#log.has(index, this.#term)) return;
-    this.#log.commitTo(index);
-    this.#reads.termCommitted(index);
-    if (this.#reads.pendingContext > 0) this.#askQuorum();
+    for (;;) {
+      const index = majorityValue(this.#membership.voters, (voter) =>
+        voter === this.#config.id
+          ? this.#log.durableIndex
+          : (this.#peers.get(voter)?.matchIndex ?? 0),
+      );
+      // Figure 3.7: an entry of an earlier term may be on a majority and yet be overwritten.
+      if (index <= this.#log.commitIndex || !this.#log.has(index, this.#term)) return;
+      const before = this.#log.membershipAt;
+      this.#log.commitTo(index);
+      this.#reads.termCommitted(index);
+      if (this.#reads.pendingContext > 0) this.#askQuorum();
+      if (this.#log.membershipAt === before) return;
+      // Of fewer voters a majority may hold more.
+      this.#adoptMembership();
+    }
   }
 
   #isTermCommitted(): boolean {
     return this.#log.has(this.#log.commitIndex, this.#term);
+  }
+
+  // — membership —
+
+  /** Appends the next membership. @returns why not, or null */
+  proposeMembership(change: MembershipChange): MembershipRefusal | null {
+    if (!this.#isTermCommitted()) return "notReady";
+    if (this.#log.isMembershipPending) return "pending";
+    const next = changeMembership(this.#membership, change);
+    if (typeof next === "string") return next;
+    const index = this.#log.lastIndex + 1;
+    const payload = encodeMembership(next);
+    this.#log.append([{ index, term: this.#term, kind: "config", payload }]);
+    return null;
+  }
+
+  #adoptMembership(): void {
+    // Whoever has all but the last entry, or nothing, needs one probe.
+    this.#meetPeers(this.#log.lastIndex);
+    // New voters had no time to be heard.
+    this.#graceBegin = this.#now;
+    const { voters } = this.#membership;
+    if (this.#transfer !== null && !voters.includes(this.#transfer.to)) this.#transfer = null;
+    if (!voters.includes(this.#config.id)) this.#retiredTick ??= this.#now;
+    this.#releaseReads();
+  }
+
+  #meetPeers(nextIndex: LogIndex): void {
+    const { voters, learners } = this.#membership;
+    const ids = new Set([...voters, ...learners]);
+    for (const id of this.#peers.keys()) if (!ids.has(id)) this.#peers.delete(id);
+    for (const id of ids)
+      if (id !== this.#config.id && !this.#peers.has(id))
+        this.#peers.set(id, new Progress(id, nextIndex, this.#config));
   }
 
   // — reads —
@@ -200,21 +258,45 @@ export class Reign {
 
   /** Repeated at each sign of life: a second copy comes in an old term and is dropped there. */
   #finishTransfer(peer: MemberId): void {
-    if (this.#transfer?.to !== peer) return;
-    if (this.#peers.get(peer)?.matchIndex !== this.#log.lastIndex) return;
-    this.#outbox.send(peer, this.#term, { kind: "timeoutNow" });
+    if (this.#transfer?.to === peer) this.#isTimeoutNowDue = true;
+  }
+
+  /** 4.2.2: a leader that was removed is the one to see to a successor. */
+  #handOverIfRetired(): void {
+    if (this.#retiredTick === null || this.#transfer !== null) return;
+    let best: Progress | null = null;
+    for (const voter of this.#membership.voters) {
+      const peer = this.#peers.get(voter);
+      if (!peer?.isReplicating || !this.#isActive(peer)) continue;
+      if (best === null || peer.matchIndex > best.matchIndex) best = peer;
+    }
+    if (best !== null) this.transferTo(best.id);
   }
 
   // — sending —
 
   /** Puts everything that is due into the outbox; called once for each Ready, so work is batched. */
   flush(): void {
+    this.#handOverIfRetired();
     if (this.#isHeartbeatDue) {
       this.#isHeartbeatDue = false;
       this.#heartbeatElapsedTicks = 0;
       for (const peer of this.#peers.values()) this.#sendHeartbeat(peer);
     }
-    for (const peer of this.#peers.values()) this.#replicate(peer);
+    for (const peer of this.#peers.values()) {
+      if (peer.isOfferDue(this.#now)) this.#offerSnapshot(peer);
+      this.#replicate(peer);
+    }
+    this.#sendTimeoutNow();
+  }
+
+  /** Last, so that the successor has heard what is committed: with it may go a membership. */
+  #sendTimeoutNow(): void {
+    if (!this.#isTimeoutNowDue) return;
+    this.#isTimeoutNowDue = false;
+    const to = this.#transfer?.to;
+    if (to === undefined || this.#peers.get(to)?.matchIndex !== this.#log.lastIndex) return;
+    this.#outbox.send(to, this.#term, { kind: "timeoutNow" });
   }
 
   #sendHeartbeat(peer: Progress): void {
@@ -233,15 +315,20 @@ export class Reign {
       if (countMax === 0 || peer.nextIndex > this.#log.lastIndex) break;
       if (!this.#append(peer, countMax, Math.min(bytes, this.#config.appendBytesMax))) return;
     }
-    const isCommitNews = peer.isReplicating && peer.toldCommitIndex < this.#log.commitIndex;
+    // Who is behind by a whole window hears of it with the next entries.
+    const isCommitNews =
+      peer.isReplicating && peer.toldCommitIndex < this.#log.commitIndex && peer.room().entries > 0;
     if (isCommitNews || peer.isEmptyAppendDue) this.#append(peer, 0, 0);
   }
 
-  /** @returns false when the log was trimmed behind what the peer needs: only heartbeats go there */
+  /** @returns false when the log was trimmed behind what the peer needs */
   #append(peer: Progress, countMax: number, bytesMax: number): boolean {
     const prevLogIndex = peer.nextIndex - 1;
     const prevLogTerm = this.#log.termOf(prevLogIndex);
-    if (prevLogTerm === undefined) return false;
+    if (prevLogTerm === undefined) {
+      this.#offerSnapshot(peer);
+      return false;
+    }
     const entries = this.#log.entries(peer.nextIndex, { countMax, bytesMax });
     const leaderCommit = this.#log.commitIndex;
     const body = {
@@ -251,22 +338,48 @@ export class Reign {
       entries,
       leaderCommit,
     } as const;
-    // Others' votes prove that our term is durable. A sole voter has none: before its disk answers,
-    // a crash could make it use the same term again for other entries, which learners would hold.
-    if (this.#membership.voters.length === 1)
-      this.#outbox.sendAfterPersist(peer.id, this.#term, body);
-    else this.#outbox.send(peer.id, this.#term, body);
+    this.#send(peer, body);
     peer.sent(entries, this.#now);
     peer.toldCommitIndex = leaderCommit;
     return true;
   }
 
+  /** Without one (it is being made) the peer gets heartbeats only. */
+  #offerSnapshot(peer: Progress): void {
+    const snapshot = this.#log.snapshot();
+    if (snapshot === null) return;
+    this.#send(peer, { kind: "snapshot", snapshot });
+    peer.offered(this.#now);
+    // Whoever installs it knows so much.
+    peer.toldCommitIndex = snapshot.index;
+  }
+
+  /**
+   * Others' votes prove that our term is durable. A sole voter has none: before its disk answers,
+   * a crash could make it use the same term again for other entries, which learners would hold.
+   */
+  #send(peer: Progress, body: MessageBody): void {
+    if (this.#membership.voters.length === 1)
+      this.#outbox.sendAfterPersist(peer.id, this.#term, body);
+    else this.#outbox.send(peer.id, this.#term, body);
+  }
+
+  #isActive({ heardTick }: Progress): boolean {
+    return this.#now - heardTick < this.#config.electionTicksMax;
+  }
+
   status(): RaftStatus["progress"] {
-    const self = { id: this.#config.id, matchIndex: this.#log.durableIndex, isActive: true };
-    const peers = [...this.#peers.values()].map(({ id, matchIndex, heardTick }) => ({
-      id,
-      matchIndex,
-      isActive: this.#now - heardTick < this.#config.electionTicksMax,
+    const self = {
+      id: this.#config.id,
+      matchIndex: this.#log.durableIndex,
+      isActive: true,
+      mode: "replicate" as const,
+    };
+    const peers = [...this.#peers.values()].map((peer) => ({
+      id: peer.id,
+      matchIndex: peer.matchIndex,
+      isActive: this.#isActive(peer),
+      mode: peer.mode,
     }));
     return [self, ...peers];
   }

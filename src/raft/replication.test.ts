@@ -167,6 +167,9 @@ test("figure 3.7: an entry of an earlier term on a majority is not committed by 
       message.kind !== "appendEntries" || message.entries.every(({ term }) => term < 4);
     for (let at = 0; at < 20; at += 1) {
       cluster.tick(s1);
+      // Without the no-op a probe still asks for the position.
+      for (const message of cluster.take((each) => !isOld(each)))
+        if (message.kind === "appendEntries") cluster.network.push({ ...message, entries: [] });
       cluster.settleOnly(isOld);
     }
     return cluster;
@@ -285,6 +288,23 @@ test("appends follow one another unanswered, within the window of entries", () =
   );
   cluster.settle();
   assert.equal(leader.live.status().commitIndex, 7);
+});
+
+test("a peer whose window is full hears of commits with the next entries", () => {
+  const cluster = new Cluster({ voters: 3, config: { inflightEntriesMax: 2 } });
+  cluster.elect(1);
+  const leader = cluster.node(1);
+  cluster.cut(1, 3);
+  for (const command of ["a", "b"]) cluster.propose(leader, command);
+  const late = cluster.take(isAppendTo(3));
+  assert.equal(late.length, 2);
+  cluster.settle();
+  assert.deepEqual(leader.applied, ["a", "b"]);
+  assert.equal(cluster.take(isAppendTo(3)).length, 0);
+  cluster.heal();
+  for (const message of late) cluster.deliver(message);
+  cluster.settle();
+  assert.deepEqual(cluster.node(3).applied, ["a", "b"]);
 });
 
 test("the window of bytes bounds what is in flight, and one large entry still passes", () => {

@@ -11,15 +11,21 @@ import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import type { Random } from "../world/ports.ts";
 import { RaftCore } from "./core.ts";
+import { decodeMembership, NOBODY } from "./membership.ts";
 import type {
   Entry,
   HardState,
   Membership,
+  MembershipAt,
+  MembershipChange,
   Message,
+  Position,
+  ProposeMembershipResult,
   ProposeResult,
   RaftConfig,
   RaftStorage,
   Ready,
+  Snapshot,
 } from "./messages.ts";
 import type { MessageBody } from "./outbox.ts";
 import { Checker, entriesToApply } from "./testing_checker.ts";
@@ -53,17 +59,41 @@ export class SeededRandom implements Random {
   }
 }
 
+/** Addresses as members have them. */
+export function membershipOf(
+  voters: readonly number[],
+  learners: readonly number[] = [],
+): Membership {
+  const addresses = new Map(
+    [...voters, ...learners].map((id) => [memberId(id), `host${id}:19200`]),
+  );
+  return { voters: voters.map(memberId), learners: learners.map(memberId), addresses };
+}
+
 /** A log in memory. */
 export class MemoryStorage implements RaftStorage {
   hardState: HardState = { term: 0, vote: null, commitIndex: 0 };
-  readonly membership: Membership;
+  /** What can be given to peers. */
+  newestSnapshot: Snapshot | null = null;
+  promise: Position | null = null;
   #entries: Entry[] = [];
-  #before: { index: LogIndex; term: Term } = { index: 0, term: 0 };
+  #before: Position = { index: 0, term: 0 };
+  /** In force before the first entry, then those of config entries. */
+  #memberships: MembershipAt[];
 
   constructor(membership: Membership) {
-    this.membership = membership;
+    this.#memberships = [{ index: 0, membership }];
   }
 
+  memberships(): readonly MembershipAt[] {
+    return this.#memberships;
+  }
+  promised(): Position | null {
+    return this.promise;
+  }
+  snapshot(): Snapshot | null {
+    return this.newestSnapshot;
+  }
   firstIndex(): LogIndex {
     return this.#before.index + 1;
   }
@@ -97,8 +127,12 @@ export class MemoryStorage implements RaftStorage {
     const first = entries[0];
     if (first === undefined) return;
     invariant(first.index <= this.lastIndex() + 1, "a batch leaves no gap");
-    this.#entries.length = first.index - this.firstIndex();
+    this.#dropFrom(first.index);
     for (const entry of entries) this.#entries.push(entry);
+    this.#memberships.push(...entries.flatMap(membershipAt));
+    const { promise } = this;
+    const last = { index: this.lastIndex(), term: this.termOf(this.lastIndex()) ?? 0 };
+    if (promise !== null && isAtOrBehind(last, promise)) this.promise = null;
   }
 
   /** Drops entries through `index`. */
@@ -106,16 +140,50 @@ export class MemoryStorage implements RaftStorage {
     const term = this.termOf(index);
     invariant(term !== undefined, "a log is trimmed at one of its entries");
     this.#entries.splice(0, index - this.#before.index);
+    this.#memberships = this.#memberships.filter(
+      (_, at, all) => (all[at + 1]?.index ?? index + 1) > index,
+    );
     this.#before = { index, term };
   }
 
+  /** Makes the log begin behind a snapshot, with nothing in it. */
+  resetTo({ index, term, membership }: Snapshot): void {
+    this.#entries = [];
+    this.#before = { index, term };
+    this.#memberships = [{ index, membership }];
+    if (this.promise !== null && isAtOrBehind({ index, term }, this.promise)) this.promise = null;
+  }
+
+  /** Entries behind `index` can't be read any more. */
+  damage(index: LogIndex): void {
+    const last = { index: this.lastIndex(), term: this.termOf(this.lastIndex()) ?? 0 };
+    if (this.promise === null || !isAtOrBehind(this.promise, last)) this.promise = last;
+    this.#dropFrom(index + 1);
+  }
+
+  #dropFrom(index: LogIndex): void {
+    this.#entries.length = index - this.firstIndex();
+    this.#memberships = this.#memberships.filter((each, at) => at === 0 || each.index < index);
+  }
+
   clone(): MemoryStorage {
-    const copy = new MemoryStorage(this.membership);
+    const copy = new MemoryStorage(NOBODY);
     copy.hardState = this.hardState;
+    copy.newestSnapshot = this.newestSnapshot;
+    copy.promise = this.promise;
     copy.#entries = [...this.#entries];
     copy.#before = this.#before;
+    copy.#memberships = [...this.#memberships];
     return copy;
   }
+}
+
+function membershipAt({ kind, index, payload }: Entry): MembershipAt[] {
+  return kind === "config" ? [{ index, membership: decodeMembership(payload) }] : [];
+}
+
+function isAtOrBehind(one: Position, other: Position): boolean {
+  return one.term > other.term || (one.term === other.term && one.index >= other.index);
 }
 
 const encoder = new TextEncoder();
@@ -126,6 +194,7 @@ type Batch = Pick<Ready, "hardState" | "mustSync" | "entries" | "messagesAfterPe
 /** One node and its disk; dead while `core` is null. */
 export class TestNode {
   readonly id: MemberId;
+  readonly founders: Membership;
   core: RaftCore | null = null;
   /** What the core reads: everything it has handed out. */
   written: MemoryStorage;
@@ -136,12 +205,15 @@ export class TestNode {
   syncedCommitIndex: LogIndex = 0;
   /** The state machine: what was applied since index 1. */
   appliedEntries: Entry[] = [];
+  /** A snapshot that the core asked for. */
+  wanted: Snapshot | null = null;
   readContext = 0;
   /** Reads by context: waiting, released at an index, or aborted. */
   reads = new Map<number, "waiting" | "aborted" | LogIndex>();
 
   constructor(id: MemberId, membership: Membership) {
     this.id = id;
+    this.founders = membership;
     this.disk = new MemoryStorage(membership);
     this.written = this.disk.clone();
   }
@@ -155,6 +227,12 @@ export class TestNode {
     return this.appliedEntries
       .filter((entry) => entry.kind === "command")
       .map((entry) => decoder.decode(entry.payload));
+  }
+
+  /** The membership in force where the state machine stands. */
+  get appliedMembership(): MembershipAt {
+    const first = { index: 0, membership: this.founders };
+    return this.appliedEntries.flatMap(membershipAt).at(-1) ?? first;
   }
 
   get live(): RaftCore {
@@ -196,12 +274,12 @@ export class Cluster {
   readonly #presets = new Map<string, Entry>();
 
   constructor(options: ClusterOptions) {
-    const ids = (from: number, count: number) =>
-      Array.from({ length: count }, (_, at) => memberId(from + at));
-    this.membership = {
-      voters: ids(1, options.voters),
-      learners: ids(options.voters + 1, options.learners ?? 0),
-    };
+    const numbers = (from: number, count: number) =>
+      Array.from({ length: count }, (_, at) => from + at);
+    this.membership = membershipOf(
+      numbers(1, options.voters),
+      numbers(options.voters + 1, options.learners ?? 0),
+    );
     this.random = new SeededRandom(options.seed ?? 1);
     this.#config = options.config ?? {};
     this.isDiskInstant = options.isDiskInstant ?? true;
@@ -210,6 +288,14 @@ export class Cluster {
     );
     this.checker = new Checker(this.nodes, this.membership, options.isChecked ?? true);
     for (const node of this.nodes) this.restart(node);
+  }
+
+  /** A new node with an empty disk that knows of no membership. Nobody knows of it either. */
+  join(): TestNode {
+    const node = new TestNode(memberId(this.nodes.length + 1), NOBODY);
+    this.nodes.push(node);
+    this.restart(node);
+    return node;
   }
 
   /** Node number 1, 2, … */
@@ -253,6 +339,7 @@ export class Cluster {
     for (const batch of node.pending.slice(0, survivingBatches)) this.#write(node, batch);
     node.core = null;
     node.pending = [];
+    node.wanted = null;
     node.disk.hardState = { ...node.disk.hardState, commitIndex: node.syncedCommitIndex };
   }
 
@@ -266,6 +353,50 @@ export class Cluster {
     const config = { ...TEST_CONFIG, ...this.#config, id: node.id, appliedIndex };
     node.core = new RaftCore(config, node.written, this.random);
     this.checker.restarted(node);
+  }
+
+  /** The disk of a dead node loses all entries behind `index`, which were not applied. */
+  damage(node: TestNode, index: LogIndex): void {
+    invariant(node.core === null, "damage is found at a start");
+    node.disk.damage(index);
+  }
+
+  /** Makes a snapshot of what is applied, and drops the log through `index`. */
+  trim(node: TestNode, index = node.appliedIndex): void {
+    const term = node.written.termOf(node.appliedIndex);
+    invariant(term !== undefined, "what was applied last is in the log");
+    const { membership } = node.appliedMembership;
+    for (const storage of [node.disk, node.written]) {
+      storage.newestSnapshot = { index: node.appliedIndex, term, membership };
+      storage.trim(index);
+    }
+  }
+
+  /** Gives the node the snapshot that it wants, if somebody has applied that much. */
+  install(node: TestNode): void {
+    const { wanted } = node;
+    invariant(wanted !== null, "a snapshot is installed when it is wanted");
+    this.persist(node);
+    node.wanted = null;
+    node.appliedEntries = [...this.#stateAt(wanted.index)];
+    for (const storage of [node.disk, node.written]) {
+      storage.resetTo(wanted);
+      storage.newestSnapshot = wanted;
+    }
+    node.live.snapshotInstalled(wanted);
+    this.pump(node);
+  }
+
+  #stateAt(index: LogIndex): readonly Entry[] {
+    const donor = this.nodes.find(({ appliedIndex }) => appliedIndex >= index);
+    if (donor !== undefined) return donor.appliedEntries.slice(0, index);
+    return this.checker.committedThrough(index);
+  }
+
+  failSnapshot(node: TestNode): void {
+    node.wanted = null;
+    node.live.snapshotFailed();
+    this.pump(node);
   }
 
   /** Starts a node anew with a log of these terms, and a hard state that fits. */
@@ -304,6 +435,7 @@ export class Cluster {
         node.appliedEntries.push(...entriesToApply(node, ready.applyThrough));
       for (const { context, index } of ready.readStates) node.reads.set(context, index);
       for (const context of ready.abortedReads) node.reads.set(context, "aborted");
+      if (ready.snapshotWanted !== null) node.wanted = ready.snapshotWanted.snapshot;
       if (this.isDiskInstant) this.#persistPending(node, node.pending.length);
     }
   }
@@ -317,8 +449,9 @@ export class Cluster {
   #persistPending(node: TestNode, count: number): void {
     for (const batch of node.pending.splice(0, count)) {
       this.#write(node, batch);
+      node.written.promise = node.disk.promise;
       for (const message of batch.messagesAfterPersist) {
-        this.checker.sent(message);
+        this.checker.sent(node, message);
         this.network.push(message);
       }
       const last = batch.entries.at(-1);
@@ -335,8 +468,9 @@ export class Cluster {
 
   deliver(message: Message): void {
     if (this.#cutLinks.has(`${message.from}>${message.to}`)) return;
-    const node = this.node(Number(message.to));
-    if (node.core === null) return;
+    const node = this.nodes[Number(message.to) - 1];
+    // A member may be named before there is one.
+    if (!node || node.core === null) return;
     node.core.step(message);
     this.pump(node);
   }
@@ -398,14 +532,21 @@ export class Cluster {
     return result;
   }
 
+  change(node: TestNode, change: MembershipChange): ProposeMembershipResult {
+    const result = node.live.proposeMembership(change);
+    this.pump(node);
+    return result;
+  }
+
   /** @returns the read's context, or null when the node does not lead */
   read(node: TestNode): number | null {
     const context = node.readContext + 1;
     node.readContext = context;
-    this.checker.readAsked(node, context);
-    node.reads.set(context, "waiting");
     const isAccepted = node.live.readIndex(context) === "accepted";
-    if (!isAccepted) node.reads.delete(context);
+    if (isAccepted) {
+      this.checker.readAsked(node, context);
+      node.reads.set(context, "waiting");
+    }
     this.pump(node);
     return isAccepted ? context : null;
   }

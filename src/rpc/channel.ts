@@ -42,6 +42,8 @@ export type CallOptions = {
   readonly signal?: AbortSignal | undefined;
   /** False for services that are served without login; saves the handshake. */
   readonly isAuthenticated?: boolean | undefined;
+  /** Called right before the request is given to a connection: from then on the server may act on it. */
+  readonly onSend?: (() => void) | undefined;
 };
 
 /** A stream in both directions. `responses` must be read, or the call cancelled. */
@@ -177,6 +179,8 @@ class GrpcChannel implements RpcChannel {
     return new Promise((resolve, reject) => {
       this.#throwIfClosed();
       const { signal } = options;
+      throwIfAborted(signal);
+      options.onSend?.();
       const call = this.#client.makeUnaryRequest(
         path,
         identity,

@@ -153,6 +153,16 @@ test("calls outlive the death of the leader", async () => {
   assert.equal((await channel.unary(fs.Exists, { path: "/b" })).exists, true);
 });
 
+test("a call whose leader died is sent to the next one without a pause", async () => {
+  const masters = await cluster(true, true);
+  const retry = { baseMs: 1e8, maxMs: 1e8, budgetMs: 1e9 };
+  const channel = channelTo(masters, { retry });
+  await channel.unary(fs.Exists, { path: "/a" });
+  const leader = masters.find(({ calls }) => calls.length === 1);
+  await leader?.close();
+  assert.equal((await channel.unary(fs.Exists, { path: "/b" })).exists, true);
+});
+
 test("a single master is called without being asked whether it leads", async () => {
   const masters = await cluster(true);
   await channelTo(masters).unary(fs.Exists, { path: "/" });
@@ -210,6 +220,30 @@ test("server streams are retried before their first message only", async () => {
     for await (const _ of channel.serverStream(fs.ListStatus, { path: "/breaks" }));
   }, withStatus("UNAVAILABLE"));
   assert.equal(master.streamsStarted, before + 1);
+});
+
+test("a call with time to settle is cancelled at once before it is sent, and later only without an answer", async () => {
+  const [master] = (await cluster(false)) as [FakeMaster];
+  const aborter = new AbortController();
+  const { signal } = aborter;
+  const nowhere = channelTo([{ port: 1 }, { port: 2 }]);
+  const unsent = nowhere.unary(fs.Exists, {}, { signal, settleMs: 1e9 });
+  setImmediate(() => aborter.abort());
+  await assert.rejects(unsent, withStatus("CANCELLED"));
+
+  for (const isAnswered of [true, false]) {
+    const channel = channelTo([master]);
+    const later = new AbortController();
+    master.isLeading = false;
+    master.calls.length = 0;
+    const settleMs = isAnswered ? 1e9 : 5;
+    const sent = channel.unary(fs.Exists, { path: "/" }, { signal: later.signal, settleMs });
+    await until(() => master.calls.length > 0);
+    later.abort();
+    master.isLeading = isAnswered;
+    if (isAnswered) assert.equal((await sent).exists, true);
+    else await assert.rejects(sent, withStatus("UNKNOWN"));
+  }
 });
 
 /** Passes bytes between clients and a port, until it is told to cut or to hold them back. */
@@ -295,4 +329,19 @@ test("find() asks the last leader first and hangs with no master that hangs", as
   leader = 0;
   finder.forget(1);
   assert.equal(await finder.find(10_000), 0);
+});
+
+test("find() asks the others as soon as the one that led last refuses", async () => {
+  let leader = 0;
+  const finder = new PrimaryFinder({
+    addresses: ["a:1", "b:1"],
+    probe: async (index) => {
+      if (index !== leader) throw new RockpoolError("UNAVAILABLE", "standby");
+    },
+    headStartMs: 1e9,
+  });
+  assert.equal(await finder.find(1e9), 0);
+  leader = 1;
+  finder.forget(0);
+  assert.equal(await finder.find(1e9), 1);
 });

@@ -28,6 +28,14 @@ export type MasterChannelOptions = {
   readonly keepalive?: NonNullable<ChannelOptions["keepalive"]>;
 };
 
+export type MasterCallOptions = CallOptions & {
+  /**
+   * Once a master may have the request, the signal ends the call only after this time: what the master did with it
+   * is what counts. Without it the signal ends the call at once, and the request may have been carried out.
+   */
+  readonly settleMs?: number | undefined;
+};
+
 /** A master that hangs is given up by pings after three seconds, not by the call. */
 const KEEPALIVE = { timeMs: 2000, timeoutMs: 1000 };
 const PROBE_TIMEOUT_MS = 2000;
@@ -58,11 +66,35 @@ export class MasterChannel {
     return this.#answeredLast === null ? null : this.#channelAt(this.#answeredLast).address;
   }
 
-  /** @param options `deadlineMs` bounds each try; the retry policy bounds the call */
+  /**
+   * @param options `deadlineMs` bounds each try; the retry policy bounds the call
+   * @throws RockpoolError CANCELLED when the signal ended it; UNKNOWN when `settleMs` was not enough for an answer
+   */
   async unary<Q, S, QInit, SInit>(
     shape: MethodShape<Q, S, QInit, SInit>,
     request: NoInfer<QInit>,
-    options: CallOptions = {},
+    options: MasterCallOptions = {},
+  ): Promise<S> {
+    const { signal, settleMs } = options;
+    if (signal === undefined || settleMs === undefined) return this.#unary(shape, request, options);
+    const settling = new Settling(signal, settleMs);
+    try {
+      return await this.#unary(shape, request, {
+        ...options,
+        signal: settling.signal,
+        onSend: settling.onSend,
+      });
+    } catch (error) {
+      throw settling.isInVain ? unknownOutcome(shape.path, settleMs, error) : error;
+    } finally {
+      settling.end();
+    }
+  }
+
+  async #unary<Q, S, QInit, SInit>(
+    shape: MethodShape<Q, S, QInit, SInit>,
+    request: NoInfer<QInit>,
+    options: CallOptions,
   ): Promise<S> {
     const encoded = { ...shape, request: ENCODED };
     const bytes = shape.request.encode(request);
@@ -131,6 +163,8 @@ export class MasterChannel {
     if (pauseMs === null) throw error;
     // What is worth a retry is what a leader does not say.
     this.#finder.forget(index);
+    // Looking for the leader has pauses of its own; only a master that says it leads and fails again must be spared.
+    if (this.#channels.length > 1 && retries.failures === 1) return;
     await pause(pauseMs, signal, this.#closed.signal);
     if (this.#closed.signal.aborted) throw error;
   }
@@ -143,4 +177,54 @@ export class MasterChannel {
       { signal, deadlineMs: PROBE_TIMEOUT_MS, isAuthenticated: false },
     );
   }
+}
+
+/** A signal that fires with the caller's, or, once the request is on its way, some time after it. */
+class Settling {
+  readonly #caller: AbortSignal;
+  readonly #settleMs: number;
+  readonly #controller = new AbortController();
+  #isSent = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(caller: AbortSignal, settleMs: number) {
+    this.#caller = caller;
+    this.#settleMs = settleMs;
+    caller.addEventListener("abort", this.#onAbort);
+    if (caller.aborted) this.#onAbort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Whether an answer was waited for until the end of the time. */
+  get isInVain(): boolean {
+    return this.#isSent && this.#controller.signal.aborted;
+  }
+
+  readonly onSend = (): void => {
+    this.#isSent = true;
+  };
+
+  readonly #onAbort = (): void => {
+    const abort = () => this.#controller.abort(this.#caller.reason);
+    if (this.#isSent) this.#timer = setTimeout(abort, this.#settleMs);
+    else abort();
+  };
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#caller.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+function unknownOutcome(path: string, settleMs: number, cause: unknown): RockpoolError {
+  const method = path.slice(path.lastIndexOf("/") + 1);
+  return new RockpoolError(
+    "UNKNOWN",
+    `No master answered ${method} within ${settleMs} ms after it was cancelled: it may have been done`,
+    "Look at the path before you try again",
+    { cause },
+  );
 }

@@ -2,8 +2,8 @@
  * Which of the masters leads.
  *
  * The leader answers a question that standbys refuse (see `master_channel.ts`), so finding it means asking them all:
- * the one that led last gets a head start, the others follow in parallel, and each is asked again with growing pauses
- * until one says yes. A master that hangs delays nobody, since none waits for another. All callers share one search,
+ * the one that led last gets a head start, which ends when it refuses; the others follow in parallel, and each is asked
+ * again with growing pauses until one says yes. A master that hangs delays nobody, since none waits for another. All callers share one search,
  * which ends with its last caller.
  * @module
  */
@@ -15,18 +15,28 @@ export type PrimaryFinderOptions = {
   readonly addresses: readonly string[];
   /** Resolves when the master at that index leads, rejects when it does not or cannot be asked. */
   readonly probe: (index: number, signal: AbortSignal) => Promise<void>;
+  /** How long the others wait at most for the answer of the one that led last. 30 when left out. */
+  readonly headStartMs?: number;
 };
 
 /** Most failures leave the last leader in place: one question instead of one to each. */
 const HEAD_START_MS = 30;
-/** Pauses between questions to one master: an election takes about a second. */
-const PROBE_PAUSE_MIN_MS = 50;
+/**
+ * Pauses between questions to one master. A leader that died is followed within 20 to 60 ms: half a pause of that age is
+ * what a client loses on average. One that is only slow to be elected must not be buried under questions.
+ */
+const PROBE_PAUSE_MIN_MS = 15;
 const PROBE_PAUSE_MAX_MS = 500;
+const PROBE_PAUSE_GROWTH = 1.5;
+/** Up to this share of a pause is added at random, so that clients which lost a leader together ask one by one. */
+const PROBE_JITTER = 0.3;
 
 type Search = {
   readonly found: Promise<number>;
   readonly fail: (error: RockpoolError) => void;
   readonly stop: AbortController;
+  /** Fires when the one that led last has refused. */
+  readonly headStartOver: AbortController;
   callerCount: number;
   lastError: unknown;
 };
@@ -99,7 +109,9 @@ export class PrimaryFinder {
       fail = reject;
     });
     found.catch(() => undefined); // whoever waits for it hears of it
-    const search: Search = { found, fail, stop, callerCount: 0, lastError: "nobody answered" };
+    const headStartOver = new AbortController();
+    const lastError = "nobody answered";
+    const search: Search = { found, fail, stop, headStartOver, callerCount: 0, lastError };
     for (const index of this.#options.addresses.keys())
       void this.#ask(index, search, (winner) => {
         this.#leader = winner;
@@ -112,13 +124,16 @@ export class PrimaryFinder {
 
   #end(search: Search): void {
     search.stop.abort();
+    search.headStartOver.abort();
     if (this.#search === search) this.#search = null;
   }
 
   /** Asks one master until it says yes or the search is over. Never rejects. */
   async #ask(index: number, search: Search, onYes: (index: number) => void): Promise<void> {
     const { signal } = search.stop;
-    if (index !== this.#lastLeader) await pause(HEAD_START_MS, undefined, signal);
+    const { headStartMs = HEAD_START_MS } = this.#options;
+    const isFirst = index === this.#lastLeader;
+    if (!isFirst) await pause(headStartMs, undefined, search.headStartOver.signal);
     for (let pauseMs = PROBE_PAUSE_MIN_MS; !signal.aborted; ) {
       try {
         await this.#options.probe(index, signal);
@@ -126,9 +141,10 @@ export class PrimaryFinder {
         return;
       } catch (error) {
         if (!signal.aborted) search.lastError = error;
+        if (isFirst) search.headStartOver.abort();
       }
-      await pause(pauseMs, undefined, signal);
-      pauseMs = Math.min(PROBE_PAUSE_MAX_MS, pauseMs * 2);
+      await pause(pauseMs * (1 + PROBE_JITTER * Math.random()), undefined, signal);
+      pauseMs = Math.min(PROBE_PAUSE_MAX_MS, pauseMs * PROBE_PAUSE_GROWTH);
     }
   }
 }

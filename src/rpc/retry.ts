@@ -43,6 +43,11 @@ export class Retries {
     this.#startedMs = nowMs;
   }
 
+  /** How often the call has failed. */
+  get failures(): number {
+    return this.#failures;
+  }
+
   remainingMs(nowMs: number): number {
     return Math.max(0, this.#startedMs + this.#policy.budgetMs - nowMs);
   }

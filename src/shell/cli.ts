@@ -3,9 +3,12 @@
  *
  * Groups as Alluxio 3.x has them (`fs`, `info`, `conf`, `exec`, `process`, `init`, `cache`, `journal`,
  * `local`), with the 2.9 spellings beside them (`fsadmin report`, `getConf`, `runTests`, `format`, …).
- * Exit codes: 0; 255 for any failed command; `fs test` 0, 1 and 3; `conf get` 1 for an unknown key.
+ * Exit codes: 0; 255 for any failed command; `fs test` 0, 1 and 3; `conf get` 1 for an unknown key. 130 when Ctrl-C came
+ * before the command was done: then no half of a file is left; what was done by then prints its outcome and ends with 0.
  * @module
  */
+
+import { RockpoolError } from "../common/errors.ts";
 import {
   type CommandSpec,
   helpText,
@@ -13,8 +16,21 @@ import {
   splitProperties,
   UsageError,
 } from "./arguments.ts";
-import { type Command, type CommandTable, errorText, notSupported } from "./command.ts";
-import { type Console, EXIT_FAILED, EXIT_OK, say } from "./console.ts";
+import {
+  type Command,
+  type CommandTable,
+  errorText,
+  isLeftBehind,
+  notSupported,
+} from "./command.ts";
+import {
+  type Console,
+  EXIT_FAILED,
+  EXIT_INTERRUPTED,
+  EXIT_OK,
+  isInterrupted,
+  say,
+} from "./console.ts";
 import { notHere } from "./not_here.ts";
 import { Session } from "./session.ts";
 
@@ -25,6 +41,8 @@ export type ShellParts = {
   readonly runLocal: (words: readonly string[], console: Console) => Promise<number>;
   /** `init format`, `journal format`, `cache format`, `process …`. */
   readonly processes: import("./process_commands.ts").ProcessParts;
+  /** `journal read|verify|repair`. */
+  readonly journalTools: () => Promise<import("./journal_tools.ts").JournalToolParts>;
 };
 
 type Loader = () => Promise<CommandTable>;
@@ -54,12 +72,26 @@ function groups(
       [["version"], version],
       [["master"], async () => ({ master: pick(await fsList(), "masterInfo") })],
     ],
-    fsadmin: [[["report", "getBlockInfo"], report]],
+    fsadmin: [
+      [["report", "getBlockInfo"], report],
+      [["backup"], async () => ({ backup: (await import("./backup.ts")).backup })],
+    ],
     conf: [[["get"], conf]],
     exec: [[["basicIOTest"], basicIOTest]],
     process: [[["start", "stop"], processes]],
     init: [[["format"], async () => ({ format: pick(await formats(), "format") })]],
-    journal: [[["format"], async () => ({ format: pick(await formats(), "journal") })]],
+    journal: [
+      [["format"], async () => ({ format: pick(await formats(), "journal") })],
+      [["checkpoint", "backup"], async () => (await import("./backup.ts")).JOURNAL_COMMANDS],
+      [
+        ["read", "verify", "repair"],
+        async () =>
+          (await import("./journal_tools.ts")).journalToolCommands(await parts.journalTools()),
+      ],
+    ],
+    quorum: [
+      [["info", "elect", "remove", "add"], async () => (await import("./quorum.ts")).COMMANDS],
+    ],
     cache: [[["format"], async () => ({ format: pick(await formats(), "cache") })]],
   };
 }
@@ -109,13 +141,31 @@ const OLD_WORDS: Readonly<Record<string, readonly string[]>> = {
   formatMasters: ["journal", "format"],
   formatWorker: ["cache", "format"],
   formatWorkers: ["cache", "format"],
+  readJournal: ["journal", "read"],
 };
+
+/** Groups within groups: `fsadmin journal …` is `journal …`, and `journal quorum …` is `quorum …`. */
+const INNER_GROUPS: readonly (readonly [string, string])[] = [
+  ["fsadmin", "journal"],
+  ["journal", "quorum"],
+];
+
+function regroup(words: readonly string[]): readonly string[] {
+  let found = words;
+  for (const [outer, inner] of INNER_GROUPS) {
+    if (found[0] !== outer) continue;
+    const at = found.findIndex((word, place) => place > 0 && !word.startsWith("-D"));
+    if (found[at] === inner) found = [inner, ...found.slice(1, at), ...found.slice(at + 1)];
+  }
+  return found;
+}
 
 const USAGE = `Usage: rockpool COMMAND [-Dkey=value ...] [arguments]
 
   fs COMMAND         files and directories: ls, mkdir, cat, cp, copyFromLocal, copyToLocal, mv, rm, …
   info COMMAND       the cluster: report, nodes, cache, version
   conf get           properties and where they were set
+  journal COMMAND    the journal: quorum info|elect|remove|add, checkpoint, backup, read, verify, repair
   init format        formats the journal and the workers' storage
   process COMMAND    start and stop master or worker on this host
   local COMMAND      a whole cluster on this machine: run, start, stop, status
@@ -189,7 +239,7 @@ export async function runCli(
     return EXIT_OK;
   }
   if (first === "local") return runSafely(console, () => parts.runLocal(rest, console));
-  const expanded = [...(OLD_WORDS[first] ?? [first]), ...rest];
+  const expanded = regroup([...(OLD_WORDS[first] ?? [first]), ...rest]);
   const isHelp = (word: string) => word === "help" || word === "--help" || word === "-h";
   const [group = "", ...others] = expanded;
   const table = groups(parts);
@@ -232,12 +282,11 @@ async function runCommand(
   try {
     return await Promise.race([
       command.run(session, parseArguments(name, given, command)),
-      givenUp(console),
+      givenUp(console, command.makesFiles === true),
     ]);
   } catch (error) {
     const isUsage = error instanceof UsageError;
-    if (!isUsage && command.isOutputData !== true) throw error;
-    if (console.signal.aborted) return EXIT_FAILED;
+    if (console.signal.aborted || (!isUsage && command.isOutputData !== true)) throw error;
     const text = isUsage
       ? `${error.message}\nUsage: ${usageLine(name, command)}\n${command.summary}`
       : errorText(error);
@@ -249,13 +298,25 @@ async function runCommand(
   }
 }
 
-/** After Ctrl-C a command may clean up; one that waits for a master that never answers must not hold us. */
-const CLEANUP_MS = 1000;
+/** After Ctrl-C: one that waits for a master that never answers must not hold us. */
+const PATIENCE_MS = 1000;
+/** Longer than the client takes at most to find out what became of a file. */
+const CLEANUP_MS = 20_000;
+const LOOK_REMEDY = "Look for files that are not whole with fs ls, and remove them";
 
-/** Resolves some time after Ctrl-C, never without. */
-function givenUp({ signal }: Console): Promise<number> {
-  return new Promise((resolve) => {
-    const wait = () => setTimeout(() => resolve(EXIT_FAILED), CLEANUP_MS).unref();
+/** Settles some time after Ctrl-C, or after the reader of our output went away; never without. */
+function givenUp(console: Console, makesFiles: boolean): Promise<number> {
+  const { signal } = console;
+  return new Promise((resolve, reject) => {
+    const giveUp = () =>
+      makesFiles
+        ? reject(new RockpoolError("UNKNOWN", "The clean-up took too long", LOOK_REMEDY))
+        : resolve(isInterrupted(console) ? EXIT_INTERRUPTED : EXIT_FAILED);
+    const wait = () => {
+      setTimeout(giveUp, makesFiles ? CLEANUP_MS : PATIENCE_MS).unref();
+      const text = "Removing files that are not whole; Ctrl-C again leaves them there\n";
+      if (makesFiles) setTimeout(() => console.err(text), PATIENCE_MS).unref();
+    };
     if (signal.aborted) wait();
     else signal.addEventListener("abort", wait, { once: true });
   });
@@ -270,7 +331,7 @@ async function help(
   table: ReturnType<typeof groups>,
   console: Console,
 ): Promise<number> {
-  const [group, word] = words;
+  const [group, word] = regroup(words);
   if (group === undefined) {
     await say(console, USAGE);
     return EXIT_OK;
@@ -301,7 +362,9 @@ async function runSafely(console: Console, act: () => Promise<number>): Promise<
   try {
     return await act();
   } catch (error) {
-    if (console.signal.aborted) return EXIT_FAILED;
+    // That a command which was to end has failed says nothing, but for what it left.
+    const isSilent = console.signal.aborted && !isLeftBehind(error);
+    if (isSilent) return isInterrupted(console) ? EXIT_INTERRUPTED : EXIT_FAILED;
     await say(console, errorText(error));
     return EXIT_FAILED;
   }

@@ -2,14 +2,16 @@
  * A command: what it takes, what it says of itself, and what it does.
  * @module
  */
-import { messageOf, RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import type { CommandSpec, FlagSpec, ParsedArguments } from "./arguments.ts";
 import type { Session } from "./session.ts";
 
 export type Command = CommandSpec & {
   /** Its standard output is the bytes of a file, which errors must not mix with. */
   readonly isOutputData?: boolean;
-  /** Resolves to the exit code; a throw is printed as one line and ends with 255. */
+  /** It makes files, and after Ctrl-C removes those that are not whole: this is waited for. */
+  readonly makesFiles?: boolean;
+  /** Resolves to the exit code; a throw is printed as one line and ends with 255, after Ctrl-C with 130. */
   readonly run: (session: Session, given: ParsedArguments) => Promise<number>;
 };
 
@@ -37,6 +39,14 @@ export class PartialFailure extends Error {
   override readonly name = "PartialFailure";
 }
 
+/**
+ * Whether an error says that nobody knows what was left behind. After Ctrl-C it is the only one that is shown, and the
+ * exit code is 255: after 130 no half of a file is there.
+ */
+export function isLeftBehind(error: unknown): error is RockpoolError {
+  return isRockpoolError(error, "UNKNOWN");
+}
+
 /** Does one thing after the other, all of them even when some fail. */
 export async function forEachOf<T>(
   items: readonly T[],
@@ -47,7 +57,7 @@ export async function forEachOf<T>(
     try {
       await act(item);
     } catch (error) {
-      if (items.length === 1) throw error;
+      if (items.length === 1 || isLeftBehind(error)) throw error;
       failures.push(errorText(error));
     }
   if (failures.length > 0) throw new PartialFailure(failures.join("\n"));

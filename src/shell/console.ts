@@ -15,7 +15,7 @@ export type Console = {
   readonly cwd: string;
   /** Where the package lies: bin/, conf/, dist/. */
   readonly home: string;
-  /** Aborted by Ctrl-C and by a reader of our output that went away. */
+  /** Aborted by Ctrl-C, with an {@link Interrupted}, and by a reader of our output that went away. */
   readonly signal: AbortSignal;
 };
 
@@ -27,6 +27,21 @@ export async function say(console: Console, line: string): Promise<void> {
 /** Exit codes of commands. A failed command is -1 to Alluxio, which a shell sees as 255. */
 export const EXIT_FAILED = 255;
 export const EXIT_OK = 0;
+/** Ctrl-C came before it was done. */
+export const EXIT_INTERRUPTED = 130;
+
+/** Why a command ends: Ctrl-C. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  constructor() {
+    super("interrupted");
+  }
+}
+
+export function isInterrupted({ signal }: Console): boolean {
+  return signal.reason instanceof Interrupted;
+}
 
 export function green(console: Console, text: string): string {
   return console.isTerminal ? `\u001b[32m${text}\u001b[0m` : text;

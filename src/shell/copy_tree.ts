@@ -3,19 +3,22 @@
  *
  * A tree is walked while it is copied: at most WALK_AHEAD_MAX files wait, and `threads` are under way.
  * A file appears under its name when it is whole. One that failed does not stop the others: the failures come
- * back together. A file whose worker was lost in the middle is copied anew.
+ * back together. A file whose worker was lost in the middle is copied anew. After Ctrl-C nothing new begins, and of a file
+ * that was begun nothing stays, unless it was whole by then: that one counts as copied.
  * @module
  */
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
 import { readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import type { FileOutStream } from "../client/file_out_stream.ts";
 import type { FileSystem } from "../client/file_system.ts";
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import { makeFolder } from "../world/folders.ts";
-import { errorText } from "./command.ts";
+import { errorText, isLeftBehind, PartialFailure } from "./command.ts";
 import { type Console, say } from "./console.ts";
 import type { Progress } from "./progress.ts";
 
@@ -56,7 +59,7 @@ function localFailure(error: unknown, path: string): unknown {
 }
 
 /** Null when nothing is there. */
-export async function entryOf(place: Place): Promise<Entry | null> {
+export async function entryOf(place: Place, signal?: AbortSignal): Promise<Entry | null> {
   if (place.kind === "local") {
     try {
       const found = await stat(place.path);
@@ -68,7 +71,7 @@ export async function entryOf(place: Place): Promise<Entry | null> {
     }
   }
   try {
-    const status = await place.files.getStatus(place.path);
+    const status = await place.files.getStatus(place.path, signal === undefined ? {} : { signal });
     return { isDirectory: status.isDirectory, sizeBytes: status.lengthBytes, mode: status.mode };
   } catch (error) {
     if (isRockpoolError(error, "NOT_FOUND")) return null;
@@ -79,9 +82,10 @@ export async function entryOf(place: Place): Promise<Entry | null> {
 /** @returns entries of a directory; null for a file that went away meanwhile, or a link to nowhere */
 async function* childrenOf(
   place: Place,
+  signal: AbortSignal,
 ): AsyncGenerator<{ readonly name: string; readonly entry: Entry | null }> {
   if (place.kind === "cluster") {
-    for await (const status of place.files.listStatus(place.path)) {
+    for await (const status of place.files.listStatus(place.path, { signal })) {
       const { isDirectory, lengthBytes: sizeBytes, mode } = status;
       yield { name: status.name, entry: { isDirectory, sizeBytes, mode } };
     }
@@ -106,6 +110,7 @@ type Job = { readonly from: Place; readonly to: Place; readonly entry: Entry };
 class JobQueue {
   readonly #jobs: Job[] = [];
   readonly #failures: string[] = [];
+  readonly #leftBehind: string[] = [];
   readonly #run: (job: Job) => Promise<void>;
   readonly #threads: number;
   #running = 0;
@@ -119,6 +124,11 @@ class JobQueue {
 
   get failures(): readonly string[] {
     return this.#failures;
+  }
+
+  /** Files that an interrupted copy could not take back. */
+  get leftBehind(): readonly string[] {
+    return this.#leftBehind;
   }
 
   get copied(): number {
@@ -159,6 +169,7 @@ class JobQueue {
       await this.#run(job);
       this.#copied += 1;
     } catch (error) {
+      if (isLeftBehind(error)) this.#leftBehind.push(error.message);
       this.#failures.push(
         `Failed to copy ${shown(job.from)} to ${shown(job.to)}: ${errorText(error)}`,
       );
@@ -182,10 +193,11 @@ export class TreeCopy {
 
   /**
    * Copies a file, or a tree when asked to.
-   * @throws RockpoolError when nothing could be copied, or, after all others were, for those that were not
+   * @throws RockpoolError when nothing could be copied; PartialFailure, after all others were, for those that were not
    */
   async copy(from: Place, to: Place): Promise<void> {
-    const entry = await entryOf(from);
+    this.#console.signal.throwIfAborted();
+    const entry = await this.#entryOf(from);
     if (entry === null)
       throw new RockpoolError("NOT_FOUND", `Path "${shown(from)}" does not exist.`);
     if (!entry.isDirectory) {
@@ -206,23 +218,27 @@ export class TreeCopy {
     await this.#copyTree(from, await this.#treeTarget(from, to), entry);
   }
 
+  #entryOf(place: Place): Promise<Entry | null> {
+    return entryOf(place, this.#console.signal);
+  }
+
   /** A target that is a directory takes the file under its own name. */
   async #fileTarget(from: Place, to: Place): Promise<Place> {
-    const found = await entryOf(to);
+    const found = await this.#entryOf(to);
     if (found === null) return to;
     const target = found.isDirectory ? child(to, nameOf(from)) : to;
-    const inTheWay = found.isDirectory ? await entryOf(target) : found;
+    const inTheWay = found.isDirectory ? await this.#entryOf(target) : found;
     const mayReplace = target.kind === "local" && inTheWay?.isDirectory === false;
     if (inTheWay !== null && !mayReplace) throw alreadyExists(target);
     return target;
   }
 
   async #treeTarget(from: Place, to: Place): Promise<Place> {
-    const found = await entryOf(to);
+    const found = await this.#entryOf(to);
     if (found === null) return to;
     if (!found.isDirectory) throw alreadyExists(to);
     const target = child(to, nameOf(from));
-    const inTheWay = await entryOf(target);
+    const inTheWay = await this.#entryOf(target);
     if (inTheWay !== null && !(inTheWay.isDirectory && target.kind === "local"))
       throw alreadyExists(target);
     return target;
@@ -237,19 +253,21 @@ export class TreeCopy {
     } finally {
       this.#progress.clear();
     }
+    if (this.#console.signal.aborted && queue.leftBehind.length > 0)
+      throw new RockpoolError("UNKNOWN", queue.leftBehind.join("\n"), LOOK_REMEDY);
     if (queue.failures.length === 0) return;
     const shownFailures = queue.failures.slice(0, 20).join("\n");
     const more = queue.failures.length > 20 ? `\n… and ${queue.failures.length - 20} more` : "";
-    throw new RockpoolError(
-      "UNKNOWN",
+    throw new PartialFailure(
       `${shownFailures}${more}\n${queue.failures.length} not copied, ${queue.copied} copied`,
     );
   }
 
   async #walk(from: Place, to: Place, queue: JobQueue): Promise<void> {
-    this.#console.signal.throwIfAborted();
+    const { signal } = this.#console;
     try {
-      for await (const { name, entry } of childrenOf(from)) {
+      for await (const { name, entry } of childrenOf(from, signal)) {
+        signal.throwIfAborted();
         const [source, target] = [child(from, name), child(to, name)];
         if (entry === null) {
           queue.fail(`Failed to copy ${shown(source)}: Path "${shown(source)}" does not exist.`);
@@ -274,7 +292,8 @@ export class TreeCopy {
       return;
     }
     const mode = this.#options.isPreserving ? { mode: entry.mode } : {};
-    await place.files.createDirectory(place.path, { allowExists: true, ...mode });
+    const { signal } = this.#console;
+    await place.files.createDirectory(place.path, { allowExists: true, signal, ...mode });
   }
 
   async #copyFile(job: Job): Promise<void> {
@@ -292,17 +311,25 @@ export class TreeCopy {
 
   async #copyOnce({ from, to, entry }: Job): Promise<void> {
     const { signal } = this.#console;
+    signal.throwIfAborted();
     const source = await this.#source(from);
     if (to.kind === "local") return this.#download(source, to.path);
-    let sink: Writable;
+    let sink: FileOutStream;
     try {
       const mode = this.#options.isPreserving ? { mode: entry.mode } : {};
       sink = await to.files.createFile(to.path, { signal, ...mode });
     } catch (error) {
       source.destroy();
+      if (signal.aborted && isLeftBehind(error)) throw leftBehind(to, error);
       throw error;
     }
-    await pipeline(source, this.#counted(), sink, { signal });
+    try {
+      await pipeline(source, this.#counted(), sink, { signal });
+    } catch (error) {
+      if (!sink.closed) await once(sink, "close");
+      if (signal.aborted && sink.fate === "unknown") throw leftBehind(to, error);
+      if (sink.fate !== "complete") throw error;
+    }
     if (this.#options.isPreserving && from.kind === "cluster") await this.#preserveOwner(from, to);
   }
 
@@ -344,6 +371,17 @@ export class TreeCopy {
     const { owner, group } = await from.files.getStatus(from.path);
     await to.files.setAttribute(to.path, { owner, group });
   }
+}
+
+const LOOK_REMEDY = "Look with fs ls, and remove what is not whole";
+
+function leftBehind(place: Place, cause: unknown): RockpoolError {
+  return new RockpoolError(
+    "UNKNOWN",
+    `${shown(place)} may have been left there, not whole: no master said what became of it`,
+    LOOK_REMEDY,
+    { cause },
+  );
 }
 
 export function alreadyExists(place: Place): RockpoolError {

@@ -45,6 +45,7 @@ const mkdir: Command = {
 const touch: Command = {
   usage: "<path>",
   summary: "Creates a 0 byte file.",
+  makesFiles: true,
   flags: [],
   argumentsMin: 1,
   argumentsMax: 1,

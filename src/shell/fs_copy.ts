@@ -136,13 +136,23 @@ async function clusterPlace(session: Session, argument: string): Promise<Place> 
 /** `cp` takes `file://…` for local paths. */
 async function places(session: Session, argument: string): Promise<readonly Place[]> {
   if (parseUri(argument).scheme === "file") return [localPlace(session, argument)];
+  return clusterPlaces(session, argument);
+}
+
+async function clusterPlaces(session: Session, argument: string): Promise<readonly Place[]> {
   const targets = await expand(session, argument);
-  return targets.map(({ files, path }) => ({ kind: "cluster" as const, files, path }));
+  return targets.map(({ files, path }) => ({ kind: "cluster", files, path }));
 }
 
 /** Several sources need a directory to go to. */
-async function copyAll(copy: TreeCopy, sources: readonly Place[], to: Place): Promise<number> {
-  if (sources.length > 1 && (await entryOf(to))?.isDirectory === false) throw alreadyExists(to);
+async function copyAll(
+  { console }: Session,
+  copy: TreeCopy,
+  sources: readonly Place[],
+  to: Place,
+): Promise<number> {
+  const isMany = sources.length > 1;
+  if (isMany && (await entryOf(to, console.signal))?.isDirectory === false) throw alreadyExists(to);
   await forEachOf(sources, (from) => copy.copy(from, to));
   return EXIT_OK;
 }
@@ -151,6 +161,7 @@ const cp: Command = {
   usage: "[-R/-r/--recursive] [-p] [--thread <num>] [--buffersize <bytes>] <src> <dst>",
   summary:
     "Copies a file or a directory in the Alluxio filesystem or between local filesystem and Alluxio filesystem.",
+  makesFiles: true,
   flags: [
     RECURSIVE,
     ...COPY_FLAGS,
@@ -165,7 +176,7 @@ const cp: Command = {
       throw new RockpoolError("INVALID_ARGUMENT", "Both paths are local", "Use the system's cp");
     const target = isLocal(to) ? localPlace(session, to) : await clusterPlace(session, to);
     const copy = copyOf(session, given, given.has("R"));
-    return copyAll(copy, await places(session, from), target);
+    return copyAll(session, copy, await places(session, from), target);
   },
 };
 
@@ -173,6 +184,7 @@ const copyFromLocal: Command = {
   usage: "[--thread <num>] [--buffersize <bytes>] <src> <remoteDst>",
   summary:
     "Copies a file or a directory from local filesystem to Alluxio filesystem in parallel at file level.",
+  makesFiles: true,
   flags: COPY_FLAGS,
   argumentsMin: 2,
   argumentsMax: 2,
@@ -180,24 +192,22 @@ const copyFromLocal: Command = {
     const [from = "", to = ""] = given.positional;
     const copy = copyOf(session, given, true);
     const target = await clusterPlace(session, to);
-    return copyAll(copy, [localPlace(session, from)], target);
+    return copyAll(session, copy, [localPlace(session, from)], target);
   },
 };
 
 const copyToLocal: Command = {
   usage: "[--buffersize <bytes>]  <src> <localDst>",
   summary: "Copies a file or a directory from the Alluxio filesystem to the local filesystem.",
+  makesFiles: true,
   flags: COPY_FLAGS,
   argumentsMin: 2,
   argumentsMax: 2,
   async run(session, given) {
     const [from = "", to = ""] = given.positional;
     const copy = copyOf(session, given, true);
-    const targets = await expand(session, from);
-    const sources = targets.map(
-      ({ files, path }): Place => ({ kind: "cluster" as const, files, path }),
-    );
-    return copyAll(copy, sources, localPlace(session, to));
+    const sources = await clusterPlaces(session, from);
+    return copyAll(session, copy, sources, localPlace(session, to));
   },
 };
 

@@ -301,6 +301,13 @@ function unresolved(address: string): string {
   return address.replace(/:(\d+)$/, "/<unresolved>:$1");
 }
 
+/** Of the one that answers. @throws RockpoolError UNAVAILABLE when none does */
+async function leaderAddress(session: Session): Promise<string> {
+  const files = await session.files();
+  await files.exists("/", { signal: session.console.signal });
+  return files.leaderAddress() ?? "";
+}
+
 const masterInfo: Command = {
   usage: "",
   summary:
@@ -309,9 +316,7 @@ const masterInfo: Command = {
   argumentsMin: 0,
   argumentsMax: 0,
   async run(session) {
-    const files = await session.files();
-    await files.exists("/");
-    const leader = files.leaderAddress() ?? "";
+    const leader = await leaderAddress(session);
     await say(session.console, `Current leader master: ${unresolved(leader)}`);
     const all = session.masters().map(unresolved).join(", ");
     await say(session.console, `All masters: [${all}]`);
@@ -326,11 +331,10 @@ const leader: Command = {
   argumentsMin: 0,
   argumentsMax: 0,
   async run(session) {
-    const files = await session.files();
-    await files.exists("/");
+    const address = await leaderAddress(session);
     const { console } = session;
     await say(console, "This command will be deprecated as of v3.0, please use masterInfo command");
-    await say(console, (files.leaderAddress() ?? "").replace(/:\d+$/, ""));
+    await say(console, address.replace(/:\d+$/, ""));
     return EXIT_OK;
   },
 };

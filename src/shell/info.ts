@@ -97,6 +97,21 @@ async function summary(session: Session, given: ParsedArguments): Promise<void> 
   );
 }
 
+/** Answered by every master in every role: it is what is asked when nobody leads. */
+async function raft(session: Session, given: ParsedArguments): Promise<number> {
+  const { requireAnswer } = await import("./quorum.ts");
+  const { raftJson, raftLines } = await import("./raft_report.ts");
+  const view = await (await session.admin()).look();
+  requireAnswer(view);
+  await print(
+    session,
+    given,
+    () => raftLines(view, Date.now()),
+    () => raftJson(view),
+  );
+  return EXIT_OK;
+}
+
 const WORKER_FLAGS: readonly FlagSpec[] = [
   { names: ["live"], help: "live workers alone" },
   { names: ["lost"], help: "lost workers alone" },
@@ -104,7 +119,7 @@ const WORKER_FLAGS: readonly FlagSpec[] = [
 ];
 
 const report: Command = {
-  usage: "[summary|capacity|ufs] [--format text|json|yaml]",
+  usage: "[summary|capacity|ufs|raft] [--format text|json|yaml]",
   summary: "Reports Alluxio running cluster information.",
   flags: [FORMAT, ...WORKER_FLAGS],
   argumentsMin: 0,
@@ -121,6 +136,8 @@ const report: Command = {
           const { mountLines } = await import("./fs_list.ts");
           for (const line of await mountLines(session)) await say(session.console, line);
         });
+      case "raft":
+        return raft(session, given);
       case "metrics":
       case "jobservice":
       case "proxy":
@@ -129,7 +146,7 @@ const report: Command = {
         throw new RockpoolError(
           "INVALID_ARGUMENT",
           `Report category "${category}" is unknown`,
-          "summary, capacity or ufs",
+          "summary, capacity, ufs or raft",
         );
     }
   },

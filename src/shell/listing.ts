@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { FileBlock, FileStatus, WorkerAddress } from "../client/file_status.ts";
+import type { FileBlock, FileStatus } from "../client/file_status.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { formatSize } from "../common/units.ts";
 
 /** A time as `alluxio.user.date.format.pattern` has it by default: MM-dd-yyyy HH:mm:ss:SSS, local time. */
@@ -174,7 +175,7 @@ export function countLine(count: {
   return `${String(count.files).padEnd(25)}${String(count.folders).padEnd(25)}${count.size}`;
 }
 
-function addressText(address: WorkerAddress): string {
+function addressText(address: WorkerNetAddress): string {
   const tiers = address.tiers.map((tier) => `${tier.name}=${tier.value}`).join(", ");
   return (
     `WorkerNetAddress{host=${address.host}, containerHost=${address.containerHost}, ` +

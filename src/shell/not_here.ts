@@ -9,7 +9,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     ..."job table extensions clearCache collectInfo copyDir docGen confDocGen bootstrapConf killAll logLevel".split(
       " ",
     ),
-    ..."readJournal upgradeJournal runClass runHdfsMountTests runHmsTests runJournalCrashTest runUfsIOTest".split(
+    ..."upgradeJournal runClass runHdfsMountTests runHmsTests runJournalCrashTest runUfsIOTest".split(
       " ",
     ),
     ..."runUfsTests runOperation validateConf validateEnv".split(" "),
@@ -23,9 +23,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     ),
   ],
   fsadmin: [
-    ..."backup decommissionWorker doctor enableWorker journal metrics pathConf statelock ufs".split(
-      " ",
-    ),
+    ..."decommissionWorker doctor enableWorker metrics pathConf statelock ufs".split(" "),
     "updateConf",
   ],
 };

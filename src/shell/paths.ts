@@ -3,7 +3,7 @@
  * @module
  */
 import type { FileStatus } from "../client/file_status.ts";
-import type { FileSystem } from "../client/file_system.ts";
+import type { CallOptions, FileSystem } from "../client/file_system.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { parsePath } from "../common/path.ts";
 import type { Session } from "./session.ts";
@@ -22,13 +22,18 @@ export function missing(path: string): RockpoolError {
 }
 
 /** Names in a directory that match; none when there is no such directory. */
-async function matches(files: FileSystem, directory: string, pattern: string): Promise<string[]> {
+async function matches(
+  files: FileSystem,
+  directory: string,
+  pattern: string,
+  options: CallOptions,
+): Promise<string[]> {
   const fits = matcher(pattern);
   const found: string[] = [];
   try {
-    const status = await files.getStatus(directory);
+    const status = await files.getStatus(directory, options);
     if (!status.isDirectory) return [];
-    for await (const child of files.listStatus(directory))
+    for await (const child of files.listStatus(directory, options))
       if (fits(child.name)) found.push(child.path);
   } catch (error) {
     if (!isRockpoolError(error, "NOT_FOUND")) throw error;
@@ -42,24 +47,31 @@ async function matches(files: FileSystem, directory: string, pattern: string): P
  */
 export async function expand(session: Session, argument: string): Promise<readonly Target[]> {
   const { files, path } = await session.open(argument);
+  const { signal } = session.console;
   if (!path.includes("*")) return [{ files, path: parsePath(path) }];
   let found = ["/"];
   for (const component of path.split("/").filter((name) => name !== "")) {
     const below = (parent: string) => (parent === "/" ? `/${component}` : `${parent}/${component}`);
     if (!component.includes("*")) found = found.map(below);
     else
-      found = (await Promise.all(found.map((parent) => matches(files, parent, component)))).flat();
+      found = (
+        await Promise.all(found.map((parent) => matches(files, parent, component, { signal })))
+      ).flat();
   }
   // A plain component behind a wildcard may be missing in some of the matches.
   const last = path.slice(path.lastIndexOf("/") + 1);
-  if (!last.includes("*")) found = await existing(files, found);
+  if (!last.includes("*")) found = await existing(files, found, { signal });
   if (found.length === 0) throw missing(path);
   return found.map((one) => ({ files, path: one }));
 }
 
-async function existing(files: FileSystem, paths: readonly string[]): Promise<string[]> {
+async function existing(
+  files: FileSystem,
+  paths: readonly string[],
+  options: CallOptions,
+): Promise<string[]> {
   const found: string[] = [];
-  for (const path of paths) if (await files.exists(path)) found.push(path);
+  for (const path of paths) if (await files.exists(path, options)) found.push(path);
   return found;
 }
 

@@ -7,15 +7,17 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, RockpoolError } from "../common/errors.ts";
+import { masterRpcAddresses } from "../conf/cluster.ts";
 import { CommonKeys } from "../conf/common_keys.ts";
 import type { Configuration } from "../conf/configuration.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { WorkerKeys } from "../conf/worker_keys.ts";
 import { lastLines, logEnd, REFUSAL_AFTER_MS, requireNotKeptOut } from "../local/daemon_log.ts";
 import type { LocalNode, NamedPort } from "../local/plan.ts";
+import { prepareStop } from "../local/planned_stop.ts";
 import { askHealth, takenPorts } from "../local/probe.ts";
 import {
   isRunning,
@@ -25,7 +27,7 @@ import {
 } from "../local/process_table.ts";
 import { describeTaken, FILE_THREADS } from "../local/processes.ts";
 import { makeFolder } from "../world/folders.ts";
-import type { ParsedArguments } from "./arguments.ts";
+import type { FlagSpec, ParsedArguments } from "./arguments.ts";
 import { type Command, type CommandTable, forEachOf } from "./command.ts";
 import { type Console, EXIT_FAILED, EXIT_OK, green, red, say } from "./console.ts";
 import type { Session } from "./session.ts";
@@ -39,6 +41,18 @@ export type ProcessParts = {
 };
 
 type Kind = "master" | "worker";
+
+type StopOptions = {
+  /** Never kill. */
+  readonly isSoft: boolean;
+  /** Even when the other masters cannot go on without it. */
+  readonly isForced: boolean;
+};
+
+const FORCE: FlagSpec = {
+  names: ["force"],
+  help: "stop a master even if the others then have no quorum",
+};
 
 /** A master may have to read its journal first. */
 const HEALTHY_WITHIN_MS = 60_000;
@@ -95,14 +109,16 @@ class Daemon {
     return Number.isInteger(pid) && isRunning(identity) ? identity : null;
   }
 
-  async start(mainScript: string): Promise<void> {
+  /** @param backup what fills a fresh cluster; null for nothing */
+  async start(mainScript: string, backup: string | null): Promise<void> {
     await say(this.#console, `Starting ${this.kind}`);
     await this.#requireFreePorts();
     const { key } = CommonKeys.logsDir;
     makeFolder(this.#logs, `logs (${key})`, `Set ${key} to a folder that this user may make`);
     const logFromByte = logEnd(this.logFile);
     const log = openSync(this.logFile, "a");
-    const definitions = this.#session.definitions.map((one) => `-D${one}`);
+    const restore = backup === null ? [] : [`${MasterKeys.initFromBackup.key}=${backup}`];
+    const definitions = [...this.#session.definitions, ...restore].map((one) => `-D${one}`);
     const words = [mainScript, this.kind, "--conf-dir", this.#confDir, ...definitions];
     const child = spawn(process.execPath, ["--enable-source-maps", ...words], {
       detached: true,
@@ -121,6 +137,26 @@ class Daemon {
     if (found !== null) writeFileSync(this.#pidFile, `${found.pid} ${found.startTicks}\n`);
     child.unref();
     await this.#awaitHealth(() => ended, logFromByte);
+    if (backup !== null) await this.#awaitRestore(() => ended, logFromByte);
+  }
+
+  /** Follows what the log says of the restore. */
+  async #awaitRestore(ended: () => string | null, logFromByte: number): Promise<void> {
+    for (let told = ""; ; await sleep(ASK_EVERY_MS)) {
+      const text = readFileSync(this.logFile).subarray(logFromByte).toString("utf8");
+      const done = /Restored \d+ entries from backup/.exec(text)?.[0];
+      if (done !== undefined) return say(this.#console, done);
+      const failed = /backup is not restored: .*/.exec(text)?.[0];
+      const why = failed ?? ended();
+      if (why !== null && why !== undefined)
+        throw new RockpoolError("FAILED_PRECONDITION", `The ${why}`);
+      const progress = [...text.matchAll(/restoring from backup.*?progress="?([^"\n]*)/g)].at(
+        -1,
+      )?.[1];
+      if (progress !== undefined && progress !== told)
+        await say(this.#console, `Restoring: ${progress}`);
+      told = progress ?? told;
+    }
   }
 
   /** Another program on the web port might even answer that it is healthy. */
@@ -172,9 +208,38 @@ class Daemon {
     return { kind: this.kind, number: 1, name: this.kind, rpcPort: 0, webPort, journalPort: null };
   }
 
+  /** A leading master hands over first; one without which no quorum is left stays up unless forced. */
+  async #prepareStop(isForced: boolean): Promise<void> {
+    const configuration = this.#configuration;
+    const { credentialsOf, JournalAdminClient } = await import("../client/journal_admin.ts");
+    const auth = credentialsOf(
+      configuration.get(CommonKeys.authenticationType),
+      configuration.get(CommonKeys.loginUsername),
+    );
+    const bound = configuration.get(MasterKeys.bindHost);
+    const self = {
+      host: bound === "0.0.0.0" ? "localhost" : bound,
+      port: configuration.get(MasterKeys.rpcPort),
+    };
+    const patienceMs = ASK_TIMEOUT_MS;
+    const admin = new JournalAdminClient({
+      masters: masterRpcAddresses(configuration),
+      auth,
+      patienceMs,
+    });
+    const own = new JournalAdminClient({ masters: [self], auth, patienceMs });
+    try {
+      await prepareStop({ admin, own, isForced, say: (line) => say(this.#console, line) });
+    } finally {
+      admin.close();
+      own.close();
+    }
+  }
+
   /** @returns how many processes were ended */
-  async stop(isSoft: boolean): Promise<number> {
+  async stop({ isSoft, isForced }: StopOptions): Promise<number> {
     const identity = this.running();
+    if (identity !== null && this.kind === "master") await this.#prepareStop(isForced);
     if (identity === null || !signalProcess(identity, "SIGTERM")) {
       rmSync(this.#pidFile, { force: true });
       return 0;
@@ -197,15 +262,22 @@ class Daemon {
   }
 }
 
+/** The backup of a command line, as the daemon finds it from wherever it runs. */
+function backupOf(session: Session, given: ParsedArguments): string | null {
+  const file = given.value("i");
+  if (file === undefined) return null;
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(file) ? file : resolve(session.console.cwd, file);
+}
+
 async function startOne(session: Session, kind: Kind, given: ParsedArguments, script: string) {
   const { console } = session;
   const daemon = new Daemon(session, kind);
   if (daemon.running() !== null) {
     if (given.has("N")) return say(console, `The ${kind} process runs already`);
-    await daemon.stop(false);
+    await daemon.stop({ isSoft: false, isForced: given.has("force") });
   }
   try {
-    await daemon.start(script);
+    await daemon.start(script, kind === "master" ? backupOf(session, given) : null);
     await say(console, `${green(console, "[ OK ]")} The ${kind} process is in a healthy state`);
   } catch (error) {
     const remedy = error instanceof RockpoolError ? `\n${error.remedy}` : "";
@@ -221,11 +293,17 @@ async function startOne(session: Session, kind: Kind, given: ParsedArguments, sc
 export function processCommands(parts: ProcessParts): CommandTable {
   return {
     start: {
-      usage: "<master|worker|local> [-a] [-N]",
+      usage: "<master|worker|local> [-a] [-N] [--journal-backup-file <file>]",
       summary: "Starts daemons on this host and waits until they are healthy.",
       flags: [
         { names: ["a", "async"], help: "accepted; starting waits in any case" },
         { names: ["N", "skip-kill-prev"], help: "leave a daemon that runs already" },
+        {
+          names: ["i", "journal-backup-file"],
+          value: "file",
+          help: "fill a freshly formatted cluster from a backup",
+        },
+        FORCE,
       ],
       argumentsMin: 1,
       argumentsMax: 1,
@@ -236,9 +314,10 @@ export function processCommands(parts: ProcessParts): CommandTable {
       },
     },
     stop: {
-      usage: "<master|worker|local> [-s]",
-      summary: "Stops daemons that `process start` started on this host.",
-      flags: [{ names: ["s", "soft"], help: "never kill, only ask" }],
+      usage: "<master|worker|local> [-s] [--force]",
+      summary:
+        "Stops daemons that `process start` started on this host. A leading master hands leadership over first; one without which the others have no quorum is left running.",
+      flags: [{ names: ["s", "soft"], help: "never kill, only ask" }, FORCE],
       argumentsMin: 1,
       argumentsMax: 1,
       async run(session, given) {
@@ -247,7 +326,10 @@ export function processCommands(parts: ProcessParts): CommandTable {
           const daemon = new Daemon(session, kind);
           const count = daemon.running() === null ? 0 : 1;
           await say(session.console, `Found ${count} running process(es) matching ${kind}`);
-          const ended = await daemon.stop(given.has("s"));
+          const ended = await daemon.stop({
+            isSoft: given.has("s"),
+            isForced: given.has("force"),
+          });
           await say(session.console, `Successfully killed ${ended} process(es)`);
         });
         return EXIT_OK;

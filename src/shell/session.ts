@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseUri, resolveMasters } from "../client/authority.ts";
 import { READ_TYPES, type ReadType, WRITE_TYPES, type WriteType } from "../client/file_status.ts";
 import type { FileSystem } from "../client/file_system.ts";
+import type { JournalAdminClient } from "../client/journal_admin.ts";
 import { RockpoolError } from "../common/errors.ts";
 import { masterRpcAddresses } from "../conf/cluster.ts";
 import { CommonKeys } from "../conf/common_keys.ts";
@@ -31,11 +32,15 @@ function localConfDirs(folders: readonly string[]): string[] {
 /** An election takes less. */
 const NOTICE_AFTER_MS = 2000;
 
+/** Who changes the journal wants to know soon that nobody leads. */
+const ADMIN_PATIENCE_MS = 10_000;
+
 export class Session {
   readonly console: Console;
   readonly #definitions: readonly string[];
   readonly #clients = new Map<string, Promise<FileSystem>>();
   #loaded: Loaded | null = null;
+  #admin: Promise<JournalAdminClient> | null = null;
   readonly #notices: NodeJS.Timeout[] = [];
   readonly #closed = new AbortController();
   #patienceMs: number | null = null;
@@ -148,6 +153,25 @@ export class Session {
     this.#notices.push(notice);
   }
 
+  /** For commands about the journal. */
+  admin(): Promise<JournalAdminClient> {
+    this.#admin ??= this.#openAdmin();
+    return this.#admin;
+  }
+
+  async #openAdmin(): Promise<JournalAdminClient> {
+    const { credentialsOf, JournalAdminClient } = await import("../client/journal_admin.ts");
+    const { configuration } = this;
+    return new JournalAdminClient({
+      masters: masterRpcAddresses(configuration),
+      auth: credentialsOf(
+        configuration.get(CommonKeys.authenticationType),
+        configuration.get(CommonKeys.loginUsername),
+      ),
+      patienceMs: Math.min(ADMIN_PATIENCE_MS, configuration.get(UserKeys.rpcRetryMaxDuration)),
+    });
+  }
+
   writeType(): WriteType {
     const wanted = this.configuration.get(UserKeys.writeType);
     return WRITE_TYPES.find((type) => type === wanted) ?? "ASYNC_THROUGH";
@@ -160,6 +184,7 @@ export class Session {
 
   async close(): Promise<void> {
     this.#closed.abort();
+    if (this.#admin !== null) (await this.#admin).close();
     for (const notice of this.#notices) clearTimeout(notice);
     for (const client of this.#clients.values()) await (await client).close();
     this.#clients.clear();

@@ -67,3 +67,19 @@ test("local: names of the greatest length and modes are kept", async () => {
   assert.equal((await ufs.status(`${root}/${name}`))?.mode, 0o400);
   assert.ok(((await ufs.space())?.capacityBytes ?? 0) > 0);
 });
+
+test("local: folders that cannot be made fail in bounded time, and keep their reasons", async () => {
+  const inProc = new LocalUnderFileSystem("/proc/rockpool-nothing");
+  const options = { owner: "", group: "", mode: 0o644 };
+  await assert.rejects(inProc.create("/proc/rockpool-nothing/a/b", options), (error) =>
+    isRockpoolError(error),
+  );
+  const { ufs, root } = createStore();
+  await (await ufs.create(`${root}/file`, options)).commit();
+  await assert.rejects(ufs.create(`${root}/file/below/it`, options), (error) =>
+    isRockpoolError(error, "FAILED_PRECONDITION"),
+  );
+  await assert.rejects(ufs.createDirectory(`${root}/file`, options), (error) =>
+    isRockpoolError(error, "ALREADY_EXISTS"),
+  );
+});

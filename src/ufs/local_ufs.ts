@@ -2,7 +2,8 @@
  * An under store in a local folder (or one that a network file system shows as such).
  *
  * - A file is written as `.rockpool.tmp.<random>.<name>` beside its place, synced, renamed, and its folder is synced:
- *   after `commit` it outlives a crash of the machine, before it nobody sees it. Such names are never listed.
+ *   after `commit` it outlives a crash of the machine, before it nobody sees it. Such names are never listed. Those at
+ *   work are noted in `temporary_files.ts`, so that what a killed process left is removed.
  * - Nothing outside the root is reached: paths have no ".." and no symbolic link is followed on the way that leads
  *   out of the root; a link itself is shown as what it points to only when that is inside.
  * - Whoever is not the system's root cannot give files away: setOwner is then ignored, modes are kept.
@@ -29,6 +30,7 @@ import {
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RockpoolError, type StatusName } from "../common/errors.ts";
+import type { TemporaryNotes } from "./temporary_files.ts";
 import {
   TEMPORARY_PREFIX,
   type UfsCreateOptions,
@@ -101,6 +103,15 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
+async function kindOf(path: string): Promise<"folder" | "other" | "nothing"> {
+  try {
+    return (await stat(path)).isDirectory() ? "folder" : "other";
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return "nothing";
+    throw error;
+  }
+}
+
 function isInside(root: string, path: string): boolean {
   return root === "/" || path === root || path.startsWith(`${root}/`);
 }
@@ -143,13 +154,18 @@ export class LocalUnderFileSystem implements UnderFileSystem {
   readonly type = "local";
   readonly #root: string;
   readonly #accounts: Accounts;
+  readonly #notes: TemporaryNotes | null;
 
   /**
    * @param root absolute path of the folder; made when missing, with the first file
-   * @param accounts may be shared by stores of one machine
+   * @param options `accounts` may be shared by stores of one machine
    */
-  constructor(root: string, accounts = new Accounts()) {
-    this.#accounts = accounts;
+  constructor(
+    root: string,
+    options: { readonly accounts?: Accounts; readonly notes?: TemporaryNotes | null } = {},
+  ) {
+    this.#accounts = options.accounts ?? new Accounts();
+    this.#notes = options.notes ?? null;
     this.#root = root.length > 1 ? root.replace(/\/+$/, "") || "/" : root;
     this.#check(this.#root);
   }
@@ -275,13 +291,27 @@ export class LocalUnderFileSystem implements UnderFileSystem {
     return found;
   }
 
-  /** Makes a folder and those above it; the new ones are durable on return. */
+  /**
+   * Makes a folder and those above it, each level once (world/folders.ts tells why); the new ones are durable on return.
+   * Not by that module's function: a store may hang for a while, and nobody else may wait for it.
+   */
   async #makeFolders(path: string): Promise<void> {
-    const first = await mkdir(path, { recursive: true });
-    if (first === undefined) return;
-    for (let at = path; ; at = dirname(at)) {
-      await syncFolder(dirname(at));
-      if (at === first || at === "/") return;
+    const missing: string[] = [];
+    let at = path;
+    let kind = await kindOf(at);
+    // A file in the way is what making the folder in it fails with.
+    for (; kind === "nothing" || (kind === "other" && at === path); kind = await kindOf(at)) {
+      missing.push(at);
+      at = dirname(at);
+    }
+    for (const folder of missing.toReversed()) {
+      try {
+        await mkdir(folder);
+      } catch (error) {
+        // Somebody else may make it at the same moment.
+        if (codeOf(error) !== "EEXIST" || (await kindOf(folder)) !== "folder") throw error;
+      }
+      await syncFolder(dirname(folder));
     }
   }
 
@@ -300,19 +330,25 @@ export class LocalUnderFileSystem implements UnderFileSystem {
     return told("create", path, async () => {
       const clean = await this.#locate(path);
       await this.#makeFolders(dirname(clean));
-      const random = randomBytes(6).toString("hex");
+      const key = randomBytes(6).toString("hex");
       const suffix =
         Buffer.from(basename(clean)).length > NAME_BYTES_MAX - 32 ? "long" : basename(clean);
-      const temporary = join(dirname(clean), `${TEMPORARY_PREFIX}${random}.${suffix}`);
+      const temporary = join(dirname(clean), `${TEMPORARY_PREFIX}${key}.${suffix}`);
       const flags =
         constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-      const handle = await open(temporary, flags, 0o600);
-      return new LocalWriter(handle, temporary, clean, async () => {
+      const forget = async () => this.#notes?.forget(key);
+      await this.#notes?.note(key, temporary);
+      const handle = await open(temporary, flags, 0o600).catch(async (error: unknown) => {
+        await forget();
+        throw error;
+      });
+      return new LocalWriter({ handle, temporary, path: clean, forget }, async () => {
         await handle.chmod(options.mode);
         await this.#give(temporary, options.owner, options.group);
         await handle.sync();
         await handle.close();
         await rename(temporary, clean);
+        await forget();
         await syncFolder(dirname(clean));
         const status = await this.status(clean);
         if (status !== null) return status;
@@ -410,36 +446,36 @@ export class LocalUnderFileSystem implements UnderFileSystem {
   }
 }
 
+type Unfinished = {
+  readonly handle: FileHandle;
+  readonly temporary: string;
+  /** As which it will be seen. */
+  readonly path: string;
+  readonly forget: () => Promise<void>;
+};
+
 class LocalWriter implements UfsWriter {
-  readonly #handle: FileHandle;
-  readonly #temporary: string;
-  readonly #path: string;
+  readonly #file: Unfinished;
   readonly #finish: () => Promise<UfsStatus>;
   #isOpen = true;
 
-  constructor(
-    handle: FileHandle,
-    temporary: string,
-    path: string,
-    finish: () => Promise<UfsStatus>,
-  ) {
-    this.#handle = handle;
-    this.#temporary = temporary;
-    this.#path = path;
+  constructor(file: Unfinished, finish: () => Promise<UfsStatus>) {
+    this.#file = file;
     this.#finish = finish;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    await told("write", this.#path, async () => {
+    const { handle, path } = this.#file;
+    await told("write", path, async () => {
       for (let at = 0; at < bytes.length; )
-        at += (await this.#handle.write(bytes, at, bytes.length - at)).bytesWritten;
+        at += (await handle.write(bytes, at, bytes.length - at)).bytesWritten;
     });
   }
 
   async commit(): Promise<UfsStatus> {
     this.#isOpen = false;
     try {
-      return await told("write", this.#path, this.#finish);
+      return await told("write", this.#file.path, this.#finish);
     } catch (error) {
       await this.#discard();
       throw error;
@@ -449,12 +485,13 @@ class LocalWriter implements UfsWriter {
   async abort(): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    await told("abandon", this.#path, () => this.#discard());
+    await told("abandon", this.#file.path, () => this.#discard());
   }
 
   async #discard(): Promise<void> {
-    await this.#handle.close(); // a second close of a FileHandle does nothing
-    await rm(this.#temporary, { force: true });
+    await this.#file.handle.close(); // a second close of a FileHandle does nothing
+    await rm(this.#file.temporary, { force: true });
+    await this.#file.forget();
   }
 }
 

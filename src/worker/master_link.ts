@@ -12,7 +12,7 @@ import { BlockMasterWorkerService } from "../proto/gen/block_master.ts";
 import type { Command, WorkerNetAddress } from "../proto/gen/common.ts";
 import { CommandType } from "../proto/gen/common.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
-import type { Timer, World } from "../world/ports.ts";
+import type { World } from "../world/ports.ts";
 import type { BlockStore } from "./block_store.ts";
 import { Pause } from "./pause.ts";
 import type { BlockChange, MasterEvent, MasterState } from "./worker_api.ts";
@@ -65,9 +65,8 @@ export class MasterLink {
   /** Blocks that the master told to remove: one at a time, behind the heartbeats. */
   #removing: Promise<void> = Promise.resolve();
   readonly #unsubscribe: () => void;
-  /** Set while a change waits to be told ahead of the next heartbeat. */
-  #soon: Timer | null = null;
-  #isBackingOff = false;
+  /** When the oldest unsent change was recorded. */
+  #changedMs = 0;
 
   constructor(deps: {
     readonly channel: RpcChannel;
@@ -126,7 +125,6 @@ export class MasterLink {
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#unsubscribe();
-    this.#soon?.cancel();
     this.#pause.end();
     this.#channel.close();
     await this.#loop;
@@ -135,23 +133,21 @@ export class MasterLink {
 
   #record({ kind, blockId }: BlockChange): void {
     if (!this.#hasSnapshot) return; // The registration to come tells all.
+    if (this.#changeCount() === 0) {
+      this.#changedMs = this.#world.clock.monotonicMs();
+      this.#pause.wake(); // The loop looks again when it is due.
+    }
     const [from, to] =
       kind === "added" ? [this.#removed, this.#added] : [this.#added, this.#removed];
     from.delete(blockId);
     to.add(blockId);
-    this.#tellSoon();
-    if (this.#added.size + this.#removed.size <= CHANGES_MAX) return;
+    if (this.#changeCount() <= CHANGES_MAX) return;
     this.#forgetChanges();
     this.#mustRegister = true;
   }
 
-  /** A master that takes over must know the newest blocks; a dead one is not bothered ahead of its time. */
-  #tellSoon(): void {
-    if (this.#soon !== null || this.#isBackingOff || this.#isStopped) return;
-    this.#soon = this.#world.timers.after(CHANGE_DELAY_MS, () => {
-      this.#soon = null;
-      if (!this.#isBackingOff) this.#pause.wake();
-    });
+  #changeCount(): number {
+    return this.#added.size + this.#removed.size;
   }
 
   #forgetChanges(): void {
@@ -164,32 +160,48 @@ export class MasterLink {
     let failures = 0;
     while (!this.#isStopped) {
       const turn = ++this.#turn;
-      let waitMs = this.#options.heartbeatIntervalMs;
+      let backoffMs: number | null = null;
       try {
-        const isMoreToSend = await this.#exchange();
+        await this.#exchange();
         failures = 0;
-        if (this.#added.size + this.#removed.size > 0) waitMs = Math.min(waitMs, CHANGE_DELAY_MS);
-        if (this.#mustRegister || isMoreToSend) waitMs = 0;
       } catch (error) {
         if (!isRockpoolError(error)) throw error;
         if (error.status === "NOT_FOUND" || error.status === "FAILED_PRECONDITION")
           this.#mustRegister = true; // Alluxio's words for a worker that the master does not know.
         if (!this.#isStopped) this.#lose(error.message);
         failures++;
-        waitMs = this.#backoffMs(failures);
+        backoffMs = this.#backoffMs(failures);
       }
-      this.#isBackingOff = failures > 0;
       this.#endTurn(turn);
-      if (waitMs > 0 && this.#waiters.length === 0) await this.#pause.wait(waitMs);
+      await this.#rest(backoffMs);
     }
     this.#endTurn(Infinity);
   }
 
-  async #exchange(): Promise<boolean> {
+  /** Until the next turn is due or somebody waits for one. What happens meanwhile wakes the pause, and may make it due earlier. */
+  async #rest(backoffMs: number | null): Promise<void> {
+    const { clock } = this.#world;
+    const endedMs = clock.monotonicMs();
+    while (!this.#isStopped && this.#waiters.length === 0) {
+      const leftMs = this.#dueMs(endedMs, backoffMs) - clock.monotonicMs();
+      if (leftMs <= 0) return;
+      await this.#pause.wait(leftMs);
+    }
+  }
+
+  /** A master that takes over must know the newest blocks; a dead one is not bothered ahead of its time. */
+  #dueMs(endedMs: number, backoffMs: number | null): number {
+    if (backoffMs !== null) return endedMs + backoffMs;
+    if (this.#mustRegister || this.#changeCount() >= CHANGES_PER_HEARTBEAT) return endedMs;
+    const heartbeatMs = endedMs + this.#options.heartbeatIntervalMs;
+    if (this.#changeCount() === 0) return heartbeatMs;
+    return Math.min(heartbeatMs, this.#changedMs + CHANGE_DELAY_MS);
+  }
+
+  async #exchange(): Promise<void> {
     if (this.#mustRegister) await this.#register();
-    const isMoreToSend = await this.#heartbeat();
+    await this.#heartbeat();
     this.#lastContactMs = this.#world.clock.monotonicMs();
-    return isMoreToSend;
   }
 
   #endTurn(turn: number): void {
@@ -295,8 +307,7 @@ export class MasterLink {
     return [{ key: { tierAlias, mediumType }, value: { blockId: blockIds } }];
   }
 
-  /** @returns whether changes are left to be sent */
-  async #heartbeat(): Promise<boolean> {
+  async #heartbeat(): Promise<void> {
     const added = take(this.#added, CHANGES_PER_HEARTBEAT);
     const removed = take(this.#removed, CHANGES_PER_HEARTBEAT);
     const { tierAlias, capacityBytes, usedBytes } = this.#store;
@@ -319,7 +330,6 @@ export class MasterLink {
       this.#putBack(added, removed);
       throw error;
     }
-    return this.#added.size + this.#removed.size >= CHANGES_PER_HEARTBEAT;
   }
 
   /** What changed meanwhile is newer than what could not be sent. */

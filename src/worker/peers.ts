@@ -3,13 +3,12 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
-import type { BlockId } from "../common/ids.ts";
 import { SLOT_BYTES } from "../common/limits.ts";
 import { BlockWorker } from "../proto/gen/block_worker.ts";
 import type { Credentials, RpcChannel } from "../rpc/channel.ts";
 import { openChannel } from "../rpc/channel.ts";
 import type { Timers } from "../world/ports.ts";
-import type { BlockAddress, PeerPort } from "./worker_api.ts";
+import type { BlockAddress, PeerPort, RestOfBlock } from "./worker_api.ts";
 
 /** A worker that is silent for so long is given up; the block is taken from elsewhere. */
 const SILENCE_MS = 30_000;
@@ -35,11 +34,7 @@ export class Peers implements PeerPort {
 
   async readBlock(
     source: BlockAddress,
-    block: {
-      readonly blockId: BlockId;
-      readonly offsetBytes: number;
-      readonly lengthBytes: number;
-    },
+    block: RestOfBlock,
     onPiece: (bytes: Uint8Array) => Promise<void>,
   ): Promise<void> {
     const entry = this.#channelTo(source);
@@ -71,11 +66,7 @@ export class Peers implements PeerPort {
 
   async #read(
     channel: RpcChannel,
-    block: {
-      readonly blockId: BlockId;
-      readonly offsetBytes: number;
-      readonly lengthBytes: number;
-    },
+    block: RestOfBlock,
     onPiece: (bytes: Uint8Array) => Promise<void>,
   ): Promise<void> {
     const { blockId, offsetBytes, lengthBytes } = block;

@@ -36,16 +36,19 @@ export type MountFacts = {
   readonly properties: ReadonlyMap<string, string>;
 };
 
+/** A block of `lengthBytes` from `offsetBytes` on. */
+export type RestOfBlock = {
+  readonly blockId: BlockId;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+};
+
 /** Other workers. */
 export interface PeerPort {
   /** Streams a block from `offsetBytes` to its end, in order; each piece is valid only during its call. */
   readBlock(
     source: BlockAddress,
-    block: {
-      readonly blockId: BlockId;
-      readonly offsetBytes: number;
-      readonly lengthBytes: number;
-    },
+    block: RestOfBlock,
     onPiece: (bytes: Uint8Array) => Promise<void>,
   ): Promise<void>;
 }

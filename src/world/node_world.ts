@@ -14,6 +14,7 @@ export function nodeWorld(): World {
         const timer = setTimeout(callback, delayMs);
         return { cancel: () => clearTimeout(timer) };
       },
+      soon: (callback) => void setImmediate(callback),
     },
   };
 }

@@ -23,6 +23,8 @@ export interface Timer {
 export interface Timers {
   /** Calls back once, no earlier than `delayMs` from now. */
   after(delayMs: number, callback: () => void): Timer;
+  /** Calls back once in a later turn of the loop, after what has arrived until now. */
+  soon(callback: () => void): void;
 }
 
 export type World = { readonly clock: Clock; readonly random: Random; readonly timers: Timers };

@@ -12,7 +12,9 @@ import type {
   HeartbeatReply,
   WorkerInfo,
 } from "../../src/master/api.ts";
+import { BackupJobs } from "../../src/master/backup_jobs.ts";
 import { masterServices } from "../../src/master/services.ts";
+import type { JournalPort, QuorumMember } from "../../src/master/services_journal.ts";
 import type { MasterServicePorts } from "../../src/master/services_ports.ts";
 import { openChannel, type RpcChannel } from "../../src/rpc/channel.ts";
 import { GrpcServer } from "../../src/rpc/grpc_server.ts";
@@ -101,7 +103,49 @@ export type Fake = {
   isServing: boolean;
   reply: HeartbeatReply;
   listed: { batches: FileInfo[][]; hasReturned: boolean };
+  /** A backup ends with it. */
+  backup: Promise<void>;
 };
+
+/** Two voters, of which this one leads, and a learner. */
+function fakeJournal({ calls }: Pick<Fake, "calls">): JournalPort {
+  const member = (address: string, about: Partial<QuorumMember> = {}): QuorumMember => ({
+    address,
+    isSelf: false,
+    isLeader: false,
+    isVoter: true,
+    isAvailable: true,
+    ...about,
+  });
+  const members = [
+    member("m1:19200", { isSelf: true, isLeader: true }),
+    member("m2:19200"),
+    member("m3:19200", { isVoter: false, isAvailable: false }),
+  ];
+  return {
+    members: () => members,
+    report: async () => ({
+      address: "m1:19200",
+      role: "leader",
+      isServing: true,
+      term: 2,
+      lastIndex: 9,
+      commitIndex: 9,
+      appliedIndex: 9,
+      diskFreeBytes: 1,
+      diskTotalBytes: 2,
+      isReadOnly: false,
+      repairCount: 0,
+    }),
+    transferTo: async (address) => {
+      calls.push(["transferTo", address]);
+      throw new RockpoolError("DEADLINE_EXCEEDED", "it did not catch up");
+    },
+    addMember: async (...given) => void calls.push(["addMember", ...given]),
+    removeMember: async (address) => void calls.push(["removeMember", address]),
+    checkpoint: async () => "m1",
+  };
+}
 
 /** Masters that write down what they are asked, and answer with what the tests set. */
 function fakeMasters(
@@ -184,12 +228,14 @@ function fakeMasters(
 export async function startMaster(
   isServing = true,
   own: Partial<FileSystemMaster> = {},
+  user = "alice",
 ): Promise<Fake> {
-  const fake = {
+  const fake: Omit<Fake, "channel"> = {
     calls: [],
     isServing,
-    reply: { kind: "nothing" } as HeartbeatReply,
+    reply: { kind: "nothing" },
     listed: { batches: [], hasReturned: false },
+    backup: Promise.resolve(),
   };
   const sasl = new SaslAuthentication({
     impersonation: new Map(),
@@ -223,7 +269,16 @@ export async function startMaster(
       raftAddresses: ["m1:19200", "m2:19200"],
       zookeeperAddresses: [],
     }),
-    checkpoint: async () => "m1",
+    journal: fakeJournal(fake),
+    backups: new BackupJobs({
+      host: "m1",
+      write: async (request, onProgress) => {
+        fake.calls.push(["backup", request]);
+        onProgress(3);
+        await fake.backup;
+        return { uri: "file:///backups/b", entryCount: 7 };
+      },
+    }),
     metrics: () =>
       new Map([
         ["Cluster.Workers", { kind: "gauge", value: 1 }],
@@ -235,7 +290,7 @@ export async function startMaster(
   for (const table of masterServices(ports)) server.addService(table);
   server.addService(sasl.table());
   const port = await server.listen("127.0.0.1", 0);
-  const channel = openChannel({ host: "127.0.0.1", port, auth: { kind: "simple", user: "alice" } });
+  const channel = openChannel({ host: "127.0.0.1", port, auth: { kind: "simple", user } });
   cleanups.push(() => channel.close());
   return Object.assign(fake, { channel });
 }

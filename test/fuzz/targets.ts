@@ -3,8 +3,14 @@
  * @module
  */
 import type { FuzzTarget } from "./fuzzer.ts";
+import { JOURNAL_TARGETS } from "./journal_targets.ts";
 import { ROW_TARGETS } from "./row_targets.ts";
 import { TEXT_TARGETS } from "./text_targets.ts";
 import { WIRE_TARGETS } from "./wire_targets.ts";
 
-export const TARGETS: readonly FuzzTarget[] = [...TEXT_TARGETS, ...ROW_TARGETS, ...WIRE_TARGETS];
+export const TARGETS: readonly FuzzTarget[] = [
+  ...TEXT_TARGETS,
+  ...JOURNAL_TARGETS,
+  ...ROW_TARGETS,
+  ...WIRE_TARGETS,
+];

@@ -2,7 +2,6 @@
  * Decoders of text: paths, configuration files and values, logins.
  * @module
  */
-import { isDeepStrictEqual } from "node:util";
 import { parsePath } from "../../src/common/path.ts";
 import { formatSize, parseDurationMs, parseSizeBytes } from "../../src/common/units.ts";
 import { createConfiguration } from "../../src/conf/configuration.ts";
@@ -12,17 +11,13 @@ import { ALL_KEYS } from "../../src/conf/keys.ts";
 import { formatProperty, parseProperties } from "../../src/conf/properties_file.ts";
 import { parsePlain } from "../../src/rpc/sasl.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
+import { mustEqual } from "./round_trip.ts";
 
 const utf8 = new TextEncoder();
 /** A reference to another property; written so, it is not taken for a template. */
 const HOME = "$".concat("{alluxio.home}");
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("utf8");
 const seeds = (...texts: string[]) => texts.map((each) => utf8.encode(each));
-
-/** A value that is written and read again must be the same. */
-function mustEqual(again: unknown, value: unknown, what: string): void {
-  if (!isDeepStrictEqual(again, value)) throw new Error(`${what} does not survive a round trip`);
-}
 
 const paths: FuzzTarget = {
   name: "path",

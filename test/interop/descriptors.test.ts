@@ -24,6 +24,7 @@ const FILES = [
   "file_system_master",
   "fscommon",
   "journal_file",
+  "journal_master",
   "meta_master",
   "metric_master",
   "protocol",

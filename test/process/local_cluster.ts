@@ -5,12 +5,17 @@
  */
 import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { existingCluster, waitUntilServing } from "../../src/local/cluster.ts";
+import { loadConfiguration } from "../../src/conf/load.ts";
+import { formatMaster, formatWorker } from "../../src/format.ts";
+import { prepareMaster } from "../../src/local/add_master.ts";
+import { existingCluster, type LocalParts, waitUntilServing } from "../../src/local/cluster.ts";
+import { logFile, nodeConfDir, nodeDir } from "../../src/local/cluster_files.ts";
 import { type LocalNode, type NodeKind, planNodes, portsOf } from "../../src/local/plan.ts";
 import { askHealth, findLeader, takenPorts } from "../../src/local/probe.ts";
 import { signalProcess } from "../../src/local/process_table.ts";
@@ -27,12 +32,34 @@ const ASK_TIMEOUT_MS = 500;
 /** Long enough for a machine that runs other tests too; a condition that takes longer never comes. */
 const CONDITION_TIMEOUT_MS = 120_000;
 
+const PARTS: LocalParts = {
+  mainScript: MAIN,
+  async format({ kind, home, confDir }) {
+    const variables = {};
+    const { configuration } = loadConfiguration({
+      kind,
+      definitions: [],
+      variables,
+      home,
+      confDir,
+    });
+    if (kind === "master") await formatMaster(configuration, Date.now());
+    else formatWorker(configuration);
+  },
+};
+
 export type ClusterOptions = {
   readonly masters: number;
   readonly workers: number;
   readonly workerBytes?: number;
   /** `key=value` for every process. */
   readonly definitions?: readonly string[];
+};
+
+export type CommandResult = {
+  readonly exit: number;
+  readonly stdout: string;
+  readonly stderr: string;
 };
 
 /** A shift that leaves all ports of such a cluster free. Ports of the defaults stay with the user's own cluster. */
@@ -48,15 +75,21 @@ export async function freePortOffset(masterCount: number, workerCount: number): 
 
 export class LocalCluster {
   readonly dir: string;
-  /** RPC addresses of the masters. */
-  readonly masters: readonly string[];
   readonly user = userInfo().username;
-  readonly processes: Processes;
+  #processes: Processes;
 
   private constructor(dir: string) {
     this.dir = dir;
-    this.processes = existingCluster({ mainScript: MAIN, format: async () => {} }, dir);
-    this.masters = this.#nodes("master").map(({ rpcPort }) => `localhost:${rpcPort}`);
+    this.#processes = existingCluster(PARTS, dir);
+  }
+
+  get processes(): Processes {
+    return this.#processes;
+  }
+
+  /** RPC addresses of the masters. */
+  get masters(): readonly string[] {
+    return this.#nodes("master").map(({ rpcPort }) => `localhost:${rpcPort}`);
   }
 
   static async start(options: ClusterOptions): Promise<LocalCluster> {
@@ -85,6 +118,42 @@ export class LocalCluster {
     return this.processes.nodes.filter((node) => node.kind === kind);
   }
 
+  /** Makes one more master ready; `startProcess` starts it, and the others know it when it asks to join. */
+  async addMaster(): Promise<LocalNode> {
+    const { node } = await prepareMaster(PARTS, this.dir);
+    this.#processes = existingCluster(PARTS, this.dir);
+    return node;
+  }
+
+  /** Empties the journal and the metadata of a master that is down, as a new disk does. */
+  async wipe(number: number): Promise<void> {
+    const home = nodeDir(this.dir, this.node("master", number));
+    for (const folder of ["journal", "metastore"])
+      await rm(join(home, folder), { recursive: true, force: true });
+    await this.format(number);
+  }
+
+  async format(number: number): Promise<void> {
+    const node = this.node("master", number);
+    const confDir = nodeConfDir(this.dir, node);
+    await PARTS.format({ kind: "master", home: nodeDir(this.dir, node), confDir });
+  }
+
+  /** The journal's folder of a master. */
+  journalOf(number: number): string {
+    return join(nodeDir(this.dir, this.node("master", number)), "journal");
+  }
+
+  /** What a process has written to its log. */
+  log(kind: NodeKind, number: number): string {
+    return readFileSync(logFile(this.dir, this.node(kind, number)), "utf8");
+  }
+
+  /** Address of a master's journal. */
+  journalAddress(number: number): string {
+    return `localhost:${this.node("master", number).journalPort}`;
+  }
+
   node(kind: NodeKind, number: number): LocalNode {
     const found = this.#nodes(kind).find((node) => node.number === number);
     if (found === undefined) throw new Error(`There is no ${kind} ${number}`);
@@ -92,10 +161,25 @@ export class LocalCluster {
   }
 
   /** Runs a command of bin/rockpool against this cluster. */
-  async cli(
-    ...words: readonly string[]
-  ): Promise<{ exit: number; stdout: string; stderr: string }> {
-    const env = { ...process.env, ALLUXIO_CONF_DIR: join(this.dir, "conf") };
+  cli(...words: readonly string[]): Promise<CommandResult> {
+    return this.#run({ ALLUXIO_CONF_DIR: join(this.dir, "conf") }, words);
+  }
+
+  /** Runs a command as if on the host of a master, with its configuration. */
+  masterCli(number: number, ...words: readonly string[]): Promise<CommandResult> {
+    const node = this.node("master", number);
+    const variables = {
+      ALLUXIO_HOME: nodeDir(this.dir, node),
+      ALLUXIO_CONF_DIR: nodeConfDir(this.dir, node),
+    };
+    return this.#run(variables, words);
+  }
+
+  async #run(
+    variables: Readonly<Record<string, string>>,
+    words: readonly string[],
+  ): Promise<CommandResult> {
+    const env = { ...process.env, ...variables };
     try {
       const { stdout, stderr } = await run(process.execPath, [CLI, ...words], {
         env,
@@ -138,6 +222,10 @@ export class LocalCluster {
     return `localhost:${this.node("master", await this.leader()).rpcPort}`;
   }
 
+  isRunning(kind: NodeKind, number: number): boolean {
+    return runningIdentity(this.processes, this.node(kind, number)) !== null;
+  }
+
   pid(kind: NodeKind, number: number): number {
     const identity = runningIdentity(this.processes, this.node(kind, number));
     if (identity === null) throw new Error(`${kind} ${number} does not run`);
@@ -155,7 +243,9 @@ export class LocalCluster {
   }
 
   async startProcess(kind: NodeKind, number: number): Promise<void> {
-    await run(process.execPath, [CLI, "local", "start", kind, String(number), "--dir", this.dir]);
+    const words = ["local", "start", kind, String(number), "--dir", this.dir];
+    const { exit, stdout, stderr } = await this.cli(...words);
+    if (exit !== 0) throw new Error(`${kind} ${number} did not start: ${stdout}${stderr}`);
   }
 
   /** Every process does its duty and somebody leads. */

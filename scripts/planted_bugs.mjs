@@ -1,0 +1,207 @@
+/**
+ * Bugs for the simulator to find: each replaces one piece of one source of the product, which must be there exactly once.
+ * `npm run sim -- --planted` looks for the seed that finds each. They are the proof that the checkers can fail.
+ */
+const core = "src/raft/core.ts";
+const reign = "src/raft/reign.ts";
+const log = "src/raft/log.ts";
+const wal = "src/journal/wal.ts";
+
+export const PLANTED_BUGS = [
+  {
+    name: "skipFsync",
+    file: wal,
+    find: "      await segment.file.datasync();\n",
+    replace: "      await segment.file.sizeSync();\n",
+  },
+  {
+    name: "forgetVote",
+    file: wal,
+    find: "return { ...this.#hardState, commitIndex };",
+    replace: "return { ...this.#hardState, vote: null, commitIndex };",
+  },
+  {
+    name: "voteBeforeDurable",
+    file: core,
+    find: "    this.#outbox.sendAfterPersist(candidate, this.#term, body);",
+    replace: "    this.#outbox.send(candidate, this.#term, body);",
+  },
+  {
+    name: "voteTwice",
+    file: core,
+    find: "return this.#vote === candidate || (this.#vote === null && this.#leaderOfTerm === null);",
+    replace: "void candidate; return true;",
+  },
+  {
+    name: "ackBeforeDurable",
+    file: core,
+    find: 'this.#outbox.sendAfterPersist(leader, this.#term, { kind: "appendAccepted", matchIndex });',
+    replace: 'this.#outbox.send(leader, this.#term, { kind: "appendAccepted", matchIndex });',
+  },
+  {
+    name: "appendWithoutPrevCheck",
+    file: core,
+    find: "if (known === 0 && !log.has(prevLogIndex, prevLogTerm)) {",
+    replace: "if (known === 0 && prevLogIndex > log.lastIndex) {",
+  },
+  {
+    name: "commitOldTerm",
+    file: reign,
+    find: "if (index <= this.#log.commitIndex || !this.#log.has(index, this.#term)) return;",
+    replace: "if (index <= this.#log.commitIndex) return;",
+  },
+  {
+    name: "commitBehindMatch",
+    file: reign,
+    find: "commitIndex: Math.min(peer.matchIndex, this.#log.commitIndex),",
+    replace: "commitIndex: this.#log.commitIndex,",
+  },
+  {
+    name: "commitByOneLess",
+    file: "src/raft/quorum.ts",
+    find: "return Math.floor(voterCount / 2) + 1;",
+    replace: "return Math.ceil(voterCount / 2) - (voterCount === 5 ? 1 : 0);",
+  },
+  {
+    name: "learnerCountsForCommit",
+    file: reign,
+    find: "      const index = majorityValue(this.#membership.voters, (voter) =>\n",
+    replace:
+      "      const index = majorityValue([...this.#membership.voters.slice(this.#membership.learners.length), ...this.#membership.learners], (voter) =>\n",
+  },
+  {
+    name: "voteForOlderLog",
+    file: log,
+    find: "return one.term > other.term || (one.term === other.term && one.index >= other.index);",
+    replace: "return one.index >= other.index;",
+  },
+  {
+    name: "ignorePromised",
+    file: log,
+    find: "(this.#promised === null || isAtOrBehind(other, this.#promised))",
+    replace: "true",
+  },
+  {
+    name: "truncateOnMatch",
+    file: log,
+    find: "      if (this.termOf(entry.index) !== entry.term) break;\n",
+    replace: "      if (entry.index > this.#commitIndex) break;\n",
+  },
+  {
+    name: "leaderForEver",
+    file: reign,
+    find: "return this.#now - heardQuorumAt < timeoutTicks;",
+    replace: "return this.#now - heardQuorumAt < timeoutTicks || true;",
+  },
+  {
+    name: "readWithoutQuorum",
+    file: reign,
+    find: "        ? Number.POSITIVE_INFINITY\n        : (this.#peers.get(voter)?.readContext ?? 0),",
+    replace: "        ? Number.POSITIVE_INFINITY\n        : Number.POSITIVE_INFINITY,",
+  },
+  {
+    name: "readByOlderHeartbeat",
+    file: reign,
+    find: "peer.readContext = Math.max(peer.readContext, readContext);",
+    replace: "peer.readContext = this.#reads.pendingContext; void readContext;",
+  },
+  {
+    name: "readBeforeOwnTerm",
+    file: reign,
+    find: "this.#reads.ask(context, this.#isTermCommitted() ? this.#log.commitIndex : null);",
+    replace: "this.#reads.ask(context, Math.max(0, this.#log.commitIndex - 1));",
+  },
+  {
+    name: "reusedReadId",
+    file: "src/journal/waiting.ts",
+    find: "    this.#context += 1;\n    this.#asked.set(this.#context, this.#queued);",
+    replace:
+      "    this.#context = Math.max(1, this.#context);\n    this.#asked.set(this.#context, this.#queued);",
+  },
+  {
+    name: "readWithoutBarrier",
+    file: "src/master/file_system_master.ts",
+    find: "    await this.#begin();\n    await this.#journal.readBarrier();\n  }",
+    replace: "    await this.#begin();\n  }",
+  },
+  {
+    name: "answerForAnotherEntry",
+    file: "src/journal/waiting.ts",
+    find: "if (accepted.term !== term) {",
+    replace: "if (accepted.term > term) {",
+  },
+  {
+    name: "skipDedupe",
+    file: "src/master/apply.ts",
+    find: "if (first !== null) return { isOk: true, ...first };",
+    replace: "if (first !== null && key === null) return { isOk: true, ...first };",
+  },
+  {
+    name: "dedupeNotReplicated",
+    file: "src/master/proposer.ts",
+    find: "      operationId,\n      principal: { user, groups, isSuperuser },",
+    replace: "      operationId: null,\n      principal: { user, groups, isSuperuser },",
+  },
+  {
+    name: "positionAfterTheRows",
+    file: "src/master/state_machine.ts",
+    find: "      transaction.put(POSITION_KEY, positionRow.encode(row));\n      return editor.flush();\n    });",
+    replace:
+      "      void row;\n      return editor.flush();\n    });\n    store.transact((transaction) => transaction.put(POSITION_KEY, positionRow.encode({ schemaVersion: STORE_SCHEMA_VERSION, ...reached })));",
+  },
+  {
+    name: "durableBeforeSync",
+    file: wal,
+    find: "    await this.#datasync(segment);\n    this.#noteDurable(segment, bytes.length);",
+    replace: "    this.#noteDurable(segment, bytes.length);\n    void this.#datasync(segment);",
+  },
+  {
+    name: "truncateDamaged",
+    file: "src/journal/wal_recovery.ts",
+    find: "  const hole = log.hole ?? holeAtEnd(walk, log, survey);\n  if (hole !== null)",
+    replace:
+      "  const hole = log.hole ?? holeAtEnd(walk, log, survey);\n  if (hole !== null && log.hole !== null)",
+  },
+  {
+    name: "promiseTooLittle",
+    file: "src/journal/wal_recovery.ts",
+    find: "const promised = mark.promised !== null && isAtLeast(mark.promised, last) ? mark.promised : last;",
+    replace: "const promised = prefix; void isAtLeast;",
+  },
+  {
+    name: "snapshotTakesBack",
+    file: "src/journal/session_loop.ts",
+    find: "const isNews = checkpoint.snapshot.index > delivery.deliveredIndex;",
+    replace: "const isNews = checkpoint.snapshot.index > 0;",
+  },
+  {
+    name: "checkpointNotSynced",
+    file: "src/journal/checkpoint_file.ts",
+    find: "  await writeFully(file, encodeSeal(manifest, crc32c), imageBytes);\n  await file.datasync();",
+    replace: "  await writeFully(file, encodeSeal(manifest, crc32c), imageBytes);",
+  },
+  {
+    name: "membershipBeforeOwnTerm",
+    file: reign,
+    find: 'if (!this.#isTermCommitted()) return "notReady";',
+    replace: 'if (!this.#log.has(0, 0)) return "notReady";',
+  },
+  {
+    name: "twoMembershipsAtOnce",
+    file: reign,
+    find: 'if (this.#log.isMembershipPending) return "pending";',
+    replace: 'if (this.#log.lastIndex < 0) return "pending";',
+  },
+  {
+    name: "wipedDiskKeepsItsId",
+    file: "src/journal/founding.ts",
+    find: 'knownAs === "same" && isSameGroup',
+    replace: "isSameGroup",
+  },
+  {
+    name: "orphansWithoutGrace",
+    file: "src/master/block_master.ts",
+    find: "if (now - sinceMs < this.#options.orphanGraceMs || looked === FREES_PER_REPLY) break;",
+    replace: "if (sinceMs > now || looked === FREES_PER_REPLY) break;",
+  },
+];

@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import { nodeWorld } from "../world/node_world.ts";
+import { indexOfName } from "./checkpoint_file.ts";
+import { Cluster, crc32c, Memory, type Node, rest, until } from "./journal_fixture.ts";
+import type { JournalEvent } from "./journal_protocol.ts";
+import type { CreateTransport, PeerTransport } from "./peer_transport.ts";
+import { tcpTransport } from "./raft_transport.ts";
+import { inProcess } from "./thread_port.ts";
+
+const EVERY = { checkpointEntries: 100 };
+
+function checkpointsOf({ folder }: Node): string[] {
+  return readdirSync(folder).filter((name) => indexOfName(name) !== null);
+}
+
+function countOf({ events }: Node, kind: JournalEvent["kind"]): number {
+  return events.filter((event) => event.kind === kind).length;
+}
+
+async function started(size: number): Promise<Cluster> {
+  const cluster = await Cluster.make(size);
+  await Promise.all(cluster.nodes.map((node) => cluster.start(node, undefined, undefined, EVERY)));
+  return cluster;
+}
+
+let wordCount = 0;
+
+/** Enough for some segments to be full, so that the log can be trimmed. */
+async function fill(cluster: Cluster, count: number, bytes = 2000): Promise<string[]> {
+  const words = Array.from({ length: count }, () => `${wordCount++} ${"x".repeat(bytes)}`);
+  for (let at = 0; at < count; at += 50)
+    await Promise.all(words.slice(at, at + 50).map((word) => cluster.propose(word)));
+  return words;
+}
+
+test("each master makes checkpoints, keeps two, and trims its log", async () => {
+  const cluster = await started(3);
+  const words = await fill(cluster, 600);
+  await until("all have made some", () =>
+    cluster.nodes.every((node) => countOf(node, "checkpointMade") >= 3) ? true : undefined,
+  );
+  for (const node of cluster.nodes) {
+    await until("two are left", () => checkpointsOf(node).length === 2 || undefined);
+    await until("its log is trimmed", () => countOf(node, "trimmed") > 0 || undefined);
+    assert.ok(!existsSync(join(node.folder, "wal-0000000000000001")));
+  }
+  await cluster.settled(words);
+  await cluster.stop();
+});
+
+test("a state that was lost is put back from a checkpoint and the log behind it", async () => {
+  const cluster = await started(1);
+  const [node] = cluster.nodes;
+  assert.ok(node);
+  const words = await fill(cluster, 500);
+  await until("the log is trimmed", () => countOf(node, "trimmed") > 0 || undefined);
+  await cluster.kill(node);
+  node.machine = new Memory();
+  await cluster.start(node);
+  await cluster.settled(words);
+  assert.equal(node.machine.installCount, 1);
+  assert.deepEqual([...node.machine.words()].sort(), [...words].sort());
+  // The newest one is damaged: the one before it does, too.
+  await cluster.kill(node);
+  node.machine = new Memory();
+  const newest = join(node.folder, checkpointsOf(node).sort().at(-1) ?? "");
+  const bytes = readFileSync(newest);
+  bytes[100] = (bytes[100] ?? 0) ^ 1;
+  writeFileSync(newest, bytes);
+  await cluster.start(node);
+  await cluster.settled(words);
+  assert.equal(countOf(node, "checkpointDamaged"), 1);
+  assert.ok(existsSync(`${newest}.damaged`));
+  // Both are: then it says so, and what to do.
+  await cluster.kill(node);
+  node.machine = new Memory();
+  for (const name of checkpointsOf(node)) writeFileSync(join(node.folder, name), "");
+  await assert.rejects(cluster.start(node), (error) => {
+    assert.ok(isRockpoolError(error, "DATA_LOSS"), String(error));
+    assert.match(error.remedy, /backup/);
+    return true;
+  });
+  await cluster.kill(node);
+  await cluster.stop();
+});
+
+test("a peer that lags behind the trimmed log gets a checkpoint while writes go on", async () => {
+  const cluster = await started(3);
+  const leader = await cluster.leader();
+  const [lagging] = rest(cluster, leader);
+  assert.ok(lagging);
+  const words = await fill(cluster, 50);
+  await cluster.kill(lagging);
+  words.push(...(await fill(cluster, 600)));
+  await until("the leader's log is trimmed", () => countOf(leader, "trimmed") > 0 || undefined);
+  let isOver = false;
+  const writer = (async () => {
+    while (!isOver) words.push(...(await fill(cluster, 10)));
+  })();
+  await cluster.start(lagging);
+  await until(
+    "it has installed one",
+    () => countOf(lagging, "checkpointInstalled") > 0 || undefined,
+  );
+  isOver = true;
+  await writer;
+  await cluster.settled(words);
+  assert.deepEqual(lagging.machine.words(), leader.machine.words());
+  assert.ok(countOf(lagging, "checkpointFetched") > 0);
+  // It counts, and its own checkpoint serves it at the next start.
+  await cluster.kill(lagging);
+  lagging.machine = new Memory();
+  await cluster.start(lagging);
+  await cluster.settled(words);
+  await cluster.stop();
+});
+
+/** The product's transport, but for what its fetches give. */
+function fetching(
+  change: (fetch: PeerTransport["fetchCheckpoint"]) => PeerTransport["fetchCheckpoint"],
+) {
+  const real = tcpTransport(crc32c, nodeWorld());
+  const create: CreateTransport = (options, handlers) => {
+    const transport = real(options, handlers);
+    const fetch = change((...args) => transport.fetchCheckpoint(...args));
+    return {
+      start: () => transport.start(),
+      setMembership: (membership) => transport.setMembership(membership),
+      send: (message) => transport.send(message),
+      isConnected: (peer) => transport.isConnected(peer),
+      silenceMs: (peer) => transport.silenceMs(peer),
+      close: () => transport.close(),
+      fetchCheckpoint: fetch,
+    };
+  };
+  return inProcess({ crc32c, createTransport: create });
+}
+
+async function withLaggard() {
+  const cluster = await started(3);
+  const leader = await cluster.leader();
+  const [lagging] = rest(cluster, leader);
+  assert.ok(lagging);
+  await cluster.kill(lagging);
+  // Some parts of 1 MiB.
+  for (const node of cluster.running) node.machine.imagePaddingBytes = 3 * 1024 * 1024;
+  const words = await fill(cluster, 600);
+  // No newer one comes while a test looks at the transfer.
+  await until("the leader's newest checkpoint is the last for now", () => {
+    const newest = Math.max(0, ...checkpointsOf(leader).map((name) => indexOfName(name) ?? 0));
+    const isTrimmed = countOf(leader, "trimmed") > 0;
+    return (isTrimmed && newest + 130 > (leader.journal?.status().appliedIndex ?? 0)) || undefined;
+  });
+  return { cluster, leader, lagging, words };
+}
+
+test("a transfer that is cut in the middle goes on from there, also after a restart", async () => {
+  const { cluster, lagging, words } = await withLaggard();
+  const offsets: number[] = [];
+  let partsLeft = 2;
+  const cut = fetching((fetch) => async (peer, position, offsetBytes, lengthBytes) => {
+    offsets.push(offsetBytes);
+    if (partsLeft === 0) throw new RockpoolError("UNAVAILABLE", "cut");
+    partsLeft -= 1;
+    return await fetch(peer, position, offsetBytes, lengthBytes);
+  });
+  await cluster.start(lagging, cut);
+  await until("it was cut", () => countOf(lagging, "fetchFailed") > 0 || undefined);
+  await cluster.kill(lagging);
+  assert.deepEqual(offsets.slice(0, 2), [0, 1024 * 1024]);
+  offsets.length = 0;
+  partsLeft = 100;
+  await cluster.start(lagging, cut);
+  await cluster.settled(words);
+  assert.equal(offsets[0], 2 * 1024 * 1024);
+  await cluster.stop();
+});
+
+test("a checkpoint that arrives damaged is refused and fetched again", async () => {
+  const { cluster, lagging, words } = await withLaggard();
+  let count = 0;
+  const damaging = fetching((fetch) => async (peer, position, offsetBytes, lengthBytes) => {
+    const chunk = await fetch(peer, position, offsetBytes, lengthBytes);
+    count += 1;
+    if (count === 2) chunk.bytes[7] = (chunk.bytes[7] ?? 0) ^ 1;
+    return chunk;
+  });
+  await cluster.start(lagging, damaging);
+  await cluster.settled(words);
+  assert.equal(countOf(lagging, "checkpointDamaged"), 1);
+  assert.equal(lagging.machine.installCount, 1);
+  await cluster.stop();
+});
+
+test("a checkpoint without room on the disk is told, and is made later", async () => {
+  const cluster = await Cluster.started(1);
+  const node = await cluster.leader();
+  await cluster.propose("one");
+  node.machine.imageFault = "ENOSPC";
+  const refused = node.journal?.checkpoint() ?? Promise.reject(new Error("no journal"));
+  await assert.rejects(refused, (error) => isRockpoolError(error, "RESOURCE_EXHAUSTED"));
+  assert.equal(countOf(node, "checkpointFailed"), 1);
+  assert.equal(await cluster.propose("two"), "done two");
+  node.machine.imageFault = null;
+  const position = await node.journal?.checkpoint();
+  assert.equal(position?.index, node.journal?.status().appliedIndex);
+  assert.equal(checkpointsOf(node).length, 1);
+  await cluster.stop();
+});

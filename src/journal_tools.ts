@@ -1,0 +1,127 @@
+/**
+ * Looks at and repairs the journal of a master that is down, for the command line.
+ *
+ * Joins what the parts can check: segments and mark, checkpoints, and the rows of the metadata store.
+ * @module
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf, RockpoolError } from "./common/errors.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import { MasterKeys } from "./conf/master_keys.ts";
+import { indexOfName, verifyCheckpoint } from "./journal/checkpoint_file.ts";
+import { nodeFileSystem } from "./journal/file_system.ts";
+import { readJournal } from "./journal/inspect_journal.ts";
+import { repairJournal } from "./journal/repair_journal.ts";
+import { verifyJournal } from "./journal/verify_journal.ts";
+import { crc32c } from "./kernels/fallback.ts";
+import { decodeEntry } from "./master/command.ts";
+import { decodeMembership } from "./raft/membership.ts";
+import type { Entry } from "./raft/messages.ts";
+import type { JournalToolParts, VerifyOutcome } from "./shell/journal_tools.ts";
+import { nodeWorld } from "./world/node_world.ts";
+
+function folderOf(configuration: Configuration, given: string | null): string {
+  const folder = given ?? configuration.get(MasterKeys.journalFolder);
+  if (existsSync(folder)) return folder;
+  throw new RockpoolError(
+    "NOT_FOUND",
+    `The journal folder ${folder} does not exist`,
+    `Set ${MasterKeys.journalFolder.key}, or name another one with --input-dir`,
+  );
+}
+
+function plainValue(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
+  if (value instanceof Map)
+    return Object.fromEntries([...value].map(([key, item]) => [String(key), item]));
+  return value;
+}
+
+function bodyOf(entry: Entry): unknown {
+  if (entry.kind === "noop") return {};
+  if (entry.kind === "config") return decodeMembership(entry.payload);
+  return decodeEntry(entry.payload);
+}
+
+/** An entry for people: unreadable ones show their bytes. */
+function textOf(entry: Entry): string {
+  let body: unknown;
+  try {
+    body = bodyOf(entry);
+  } catch (error) {
+    body = { unreadable: messageOf(error), bytes: Buffer.from(entry.payload).toString("hex") };
+  }
+  return JSON.stringify(body, plainValue, 2);
+}
+
+async function checkpointLines(folder: string): Promise<VerifyOutcome> {
+  const lines: string[] = [];
+  let isDamaged = false;
+  for (const name of readdirSync(folder).sort()) {
+    if (indexOfName(name) === null) continue;
+    const path = join(folder, name);
+    const file = nodeFileSystem().openSync(path, "read");
+    try {
+      const { imageBytes, snapshot } = await verifyCheckpoint(file, path, crc32c);
+      lines.push(
+        `Checkpoint ${path}: sound, ${imageBytes} B, everything through entry ${snapshot.index}`,
+      );
+    } catch (error) {
+      if (!(error instanceof RockpoolError)) throw error;
+      isDamaged = true;
+      lines.push(`damaged: ${error.message}`, `    ${error.remedy}`.trimEnd());
+    } finally {
+      file.close();
+    }
+  }
+  return { lines: lines.filter((line) => line.trim() !== ""), isDamaged };
+}
+
+async function verify(
+  configuration: Configuration,
+  given: string | null,
+  isDeep: boolean,
+): Promise<VerifyOutcome> {
+  const folder = folderOf(configuration, given);
+  const report = verifyJournal(folder, crc32c);
+  const { segmentCount, batchCount, checkedBytes, firstIndex, lastIndex, promised } = report;
+  const range =
+    lastIndex < firstIndex ? "no entries" : `entries ${firstIndex} to ${lastIndex} can be read`;
+  const lines = [
+    `Journal ${folder}: ${segmentCount} segments, ${batchCount} batches, ${checkedBytes} B checked; ${range}`,
+    ...report.problems.flatMap(({ severity, text, remedy }) => [
+      `${severity}: ${text}`,
+      `    ${remedy}`,
+    ]),
+    ...(promised === null
+      ? []
+      : [
+          `Entries through ${promised.index} were acknowledged and are to be fetched from the other masters`,
+        ]),
+  ];
+  const isDamaged = report.problems.some(({ severity }) => severity === "damaged");
+  if (!isDeep) return { lines, isDamaged };
+  const checkpoints = await checkpointLines(folder);
+  return {
+    lines: [...lines, ...checkpoints.lines],
+    isDamaged: isDamaged || checkpoints.isDamaged,
+  };
+}
+
+export const journalTools: JournalToolParts = {
+  verify,
+  *read(configuration, given, from) {
+    for (const entry of readJournal(folderOf(configuration, given), crc32c, from))
+      yield { index: entry.index, term: entry.term, kind: entry.kind, text: textOf(entry) };
+  },
+  repair: (configuration, given, acceptLossAfter) =>
+    repairJournal({
+      folder: folderOf(configuration, given),
+      crc32c,
+      fileSystem: nodeFileSystem(),
+      timers: nodeWorld().timers,
+      acceptLossAfter,
+    }),
+};

@@ -1,0 +1,397 @@
+import assert from "node:assert/strict";
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import { isRockpoolError } from "../common/errors.ts";
+import type { KeyValueReader, KeyValueStore } from "./kv.ts";
+import { type ImageDisk, type ImageFile, nodeImageDisk } from "./lmdb_image.ts";
+import { openLmdb } from "./lmdb_kv.ts";
+import { MemoryKeyValueStore } from "./memory_kv.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "rockpool-image-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+let opened = 0;
+const fresh = (name: string) => join(folder, `${name}-${opened++}`);
+
+const images = {
+  write: async (path: string, image: Uint8Array) => writeFileSync(path, image, { flag: "wx" }),
+  read: async (path: string, lengthBytes: number) =>
+    new Uint8Array(readFileSync(path)).slice(0, lengthBytes),
+};
+const implementations: Readonly<Record<string, () => KeyValueStore>> = {
+  memory: () => new MemoryKeyValueStore(images),
+  lmdb: () => openLmdb(fresh("store")).store,
+};
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const ALL = { start: bytes(0), end: bytes(255, 255, 255) };
+const rowsOf = (reader: KeyValueReader) =>
+  [...reader.range(ALL)].map(
+    ({ key, value }) => `${Buffer.from(key).toString("hex")}=${Buffer.from(value).toString("hex")}`,
+  );
+const keyOf = (number: number) => bytes(number >>> 16, number >>> 8, number);
+
+/** Some thousand rows, of which the values say in which round they were written. */
+function fill(store: KeyValueStore, round: number, count = 5000): void {
+  store.transact((t) => {
+    for (let i = 0; i < count; i++) {
+      const value = new Uint8Array(40 + (i % 90)).fill(round);
+      if ((i + round) % 7 === 0) t.remove(keyOf(i));
+      else t.put(keyOf(i), value);
+    }
+  });
+}
+
+async function install(store: KeyValueStore, path: string, sizeBytes = statSync(path).size) {
+  await store.installImage(path, sizeBytes, () => {});
+}
+
+for (const [name, create] of Object.entries(implementations)) {
+  test(`${name}: a snapshot shows one moment, whatever is committed after it`, async () => {
+    const store = create();
+    fill(store, 1);
+    const before = rowsOf(store);
+    const snapshot = store.snapshot();
+    for (let round = 2; round < 6; round++) {
+      fill(store, round);
+      await new Promise(setImmediate);
+      assert.deepEqual(rowsOf(snapshot), before);
+      assert.deepEqual(snapshot.get(keyOf(0)), new Uint8Array(40).fill(1));
+      assert.deepEqual(
+        [...snapshot.range({ ...ALL, limit: 2, reverse: true })].map(({ key }) => [...key]),
+        [
+          [0, 19, 135],
+          [0, 19, 134],
+        ],
+      );
+    }
+    snapshot.close();
+    snapshot.close();
+    await store.close();
+  });
+
+  test(`${name}: a snapshot shows what was committed in the same turn, and before it was read`, async () => {
+    const store = create();
+    store.transact((t) => t.put(keyOf(1), bytes(1)));
+    assert.deepEqual(store.get(keyOf(1)), bytes(1));
+    const first = store.snapshot();
+    store.transact((t) => t.put(keyOf(1), bytes(2)));
+    const second = store.snapshot();
+    assert.deepEqual(first.get(keyOf(1)), bytes(1));
+    assert.deepEqual(second.get(keyOf(1)), bytes(2));
+    assert.deepEqual(store.get(keyOf(1)), bytes(2));
+    first.close();
+    assert.deepEqual(second.get(keyOf(1)), bytes(2));
+    second.close();
+    await store.close();
+  });
+
+  test(`${name}: an image is of the moment of the call, with bytes behind it too`, async () => {
+    const store = create();
+    fill(store, 1);
+    const before = rowsOf(store);
+    const path = fresh("image");
+    const writing = store.writeImage(path);
+    for (let round = 2; round < 12; round++) {
+      fill(store, round);
+      await new Promise(setImmediate);
+    }
+    await writing;
+    const sizeBytes = statSync(path).size;
+    writeFileSync(path, "what a checkpoint adds", { flag: "a" });
+
+    const other = create();
+    fill(other, 100, 9000);
+    let shown: string[] = [];
+    await other.installImage(path, sizeBytes, (rows) => {
+      shown = rowsOf(rows);
+    });
+    assert.deepEqual(shown, before);
+    assert.deepEqual(rowsOf(other), before);
+    fill(other, 3);
+    fill(store, 3);
+    // The store that gave the image goes its own way.
+    assert.deepEqual(rowsOf(other), rowsOf(store));
+    await store.close();
+    await other.close();
+  });
+
+  test(`${name}: an image that is not accepted, or is none, changes nothing`, async () => {
+    const store = create();
+    fill(store, 1);
+    const path = fresh("image");
+    await store.writeImage(path);
+    fill(store, 2);
+    const before = rowsOf(store);
+    await assert.rejects(
+      store.installImage(path, statSync(path).size, () => {
+        throw new RangeError("no");
+      }),
+      /no/,
+    );
+    const garbage = fresh("garbage");
+    writeFileSync(garbage, new Uint8Array(20_000).fill(0xa5));
+    await assert.rejects(install(store, garbage), (error) =>
+      isRockpoolError(error, "FAILED_PRECONDITION"),
+    );
+    await assert.rejects(install(store, fresh("missing"), 10), { code: "ENOENT" });
+    assert.deepEqual(rowsOf(store), before);
+    await assert.rejects(store.writeImage(path), { code: "EEXIST" });
+    await store.close();
+  });
+
+  test(`${name}: random rows survive an image`, async () => {
+    const row = fc.record({
+      key: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+      value: fc.oneof(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.uint8Array({ minLength: 9000, maxLength: 20_000 }),
+      ),
+    });
+    const store = create();
+    const other = create();
+    await fc.assert(
+      fc.asyncProperty(fc.array(row, { maxLength: 20 }), async (rows) => {
+        store.transact((t) => {
+          for (const { key } of store.range(ALL)) t.remove(key);
+          for (const { key, value } of rows) t.put(key, value);
+        });
+        const path = fresh("image");
+        await store.writeImage(path);
+        await install(other, path);
+        rmSync(path);
+        assert.deepEqual(rowsOf(other), rowsOf(store));
+      }),
+      { numRuns: 25 },
+    );
+    await store.close();
+    await other.close();
+  });
+}
+
+/** Counts the calls, and lets one of them fail, or everything from it on, as after a crash. */
+class FailingDisk implements ImageDisk {
+  calls = 0;
+  failAt = Infinity;
+  kind: "EIO" | "ENOSPC" | "short" | "crash" = "EIO";
+
+  #meet(what: string): void {
+    const at = this.calls++;
+    const isHit = this.kind === "crash" ? at >= this.failAt : at === this.failAt;
+    if (isHit && this.kind !== "short")
+      throw Object.assign(new Error(`${this.kind} at ${what}`), { code: this.kind });
+  }
+
+  async open(path: string, use: "read" | "create"): Promise<ImageFile> {
+    this.#meet("open");
+    const file = await nodeImageDisk.open(path, use);
+    return {
+      read: async (into, offset) => {
+        this.#meet("read");
+        return file.read(into, offset);
+      },
+      write: async (chunk, offset) => {
+        this.#meet("write");
+        const isShort = this.kind === "short" && this.calls - 1 === this.failAt;
+        return file.write(isShort ? chunk.subarray(0, 1) : chunk, offset);
+      },
+      sync: async () => {
+        this.#meet("sync");
+        await file.sync();
+      },
+      close: () => file.close(),
+    };
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    this.#meet("rename");
+    await nodeImageDisk.rename(from, to);
+  }
+
+  async remove(path: string): Promise<void> {
+    this.#meet("remove");
+    await nodeImageDisk.remove(path);
+  }
+
+  async syncFolder(path: string): Promise<void> {
+    this.#meet("syncFolder");
+    await nodeImageDisk.syncFolder(path);
+  }
+}
+
+/** What a crash of the process leaves: a copy of the folder of a store that is open. */
+function crashed(at: string): string {
+  const copy = fresh("crashed");
+  cpSync(at, copy, { recursive: true });
+  rmSync(join(copy, "store.lock")); // the process that it names would be gone
+  return copy;
+}
+
+for (const kind of ["EIO", "ENOSPC", "short", "crash"] as const)
+  test(`lmdb: installImage() that fails at its n-th call (${kind}) leaves the old rows or the new ones, here and in the folder`, async () => {
+    const giver = openLmdb(fresh("giver")).store;
+    fill(giver, 9);
+    const path = fresh("image");
+    await giver.writeImage(path);
+    const newer = rowsOf(giver).join();
+    await giver.close();
+    let failures = 0;
+    for (let n = 0; ; n++) {
+      const at = fresh("store");
+      const disk = new FailingDisk();
+      const { store } = openLmdb(at, { disk });
+      fill(store, 1);
+      const older = rowsOf(store).join();
+      disk.calls = 0;
+      disk.failAt = n;
+      disk.kind = kind;
+      const outcome = await install(store, path).then(
+        () => "installed",
+        () => "failed",
+      );
+      const isOver = disk.calls <= n;
+      if (outcome === "failed") failures++;
+      const here = rowsOf(store).join();
+      assert.ok(
+        here === newer || (here === older && outcome === "failed"),
+        `call ${n}: ${outcome}`,
+      );
+      const copy = crashed(at);
+      const reopened = openLmdb(copy);
+      assert.equal(reopened.discardReason, null);
+      assert.ok(rowsOf(reopened.store).join() === here);
+      assert.deepEqual(
+        readdirSync(copy).filter((file) => file.startsWith("incoming")),
+        [],
+      );
+      await reopened.store.close();
+      // It goes on working after a failure.
+      fill(store, 2);
+      await store.close();
+      if (isOver) break;
+    }
+    if (kind !== "short") assert.ok(failures > 5);
+  });
+
+for (const kind of ["EIO", "ENOSPC", "short", "crash"] as const)
+  test(`lmdb: writeImage() that fails at its n-th call (${kind}) leaves no file, and the store as it was`, async () => {
+    for (let n = 0; ; n++) {
+      const disk = new FailingDisk();
+      const { store } = openLmdb(fresh("store"), { disk });
+      fill(store, 1);
+      const before = rowsOf(store);
+      disk.failAt = n;
+      disk.kind = kind;
+      const path = fresh("image");
+      const outcome = await store.writeImage(path).then(
+        () => "written",
+        (error: unknown) => error,
+      );
+      const isOver = disk.calls <= n;
+      if (kind === "short" || isOver) assert.equal(outcome, "written");
+      else if (kind === "EIO" || kind === "ENOSPC") {
+        assert.equal((outcome as { code?: string }).code, kind);
+        assert.equal(existsSync(path), false);
+      }
+      assert.deepEqual(rowsOf(store), before);
+      await store.close();
+      if (isOver) break;
+    }
+  });
+
+test("lmdb: closing the store ends images and snapshots under way", async () => {
+  const { store } = openLmdb(fresh("store"));
+  fill(store, 1, 40_000);
+  const path = fresh("image");
+  const snapshot = store.snapshot();
+  const writing = store.writeImage(path);
+  const outcome = assert.rejects(writing, (error) => isRockpoolError(error, "UNAVAILABLE"));
+  await store.close();
+  await outcome;
+  assert.equal(existsSync(path), false);
+  assert.throws(
+    () => snapshot.get(keyOf(1)),
+    (error) => isRockpoolError(error, "UNAVAILABLE"),
+  );
+  snapshot.close();
+});
+
+test("lmdb: a store is discarded when its file was cut, is gone, or is none, and says so", async () => {
+  const closed = async () => {
+    const at = fresh("store");
+    const { store } = openLmdb(at);
+    fill(store, 1);
+    await store.close();
+    return { at, file: join(at, "store.mdb") };
+  };
+  const reopen = async (at: string) => {
+    const { store, discardReason } = openLmdb(at);
+    assert.deepEqual(rowsOf(store), []);
+    fill(store, 2);
+    await store.close();
+    const again = openLmdb(at);
+    assert.equal(again.discardReason, null);
+    await again.store.close();
+    return discardReason ?? "";
+  };
+  const cut = await closed();
+  truncateSync(cut.file, statSync(cut.file).size - 4096);
+  assert.match(await reopen(cut.at), /its file has \d+ B, and had \d+ when it was closed/);
+  const gone = await closed();
+  rmSync(gone.file);
+  assert.match(await reopen(gone.at), /its file is missing/);
+  const overwritten = await closed();
+  const file = openSync(overwritten.file, "r+");
+  writeSync(file, new Uint8Array(8192), 0, 8192, 0);
+  closeSync(file);
+  assert.match(
+    await reopen(overwritten.at),
+    /LMDB cannot open it: it does not begin with two meta pages/,
+  );
+});
+
+test("lmdb: a row that does not match its checksum is DATA_LOSS, told once, and the next start begins anew", async () => {
+  const at = fresh("store");
+  const first = openLmdb(at).store;
+  first.transact((t) => {
+    for (let i = 0; i < 50; i++) t.put(keyOf(i), new Uint8Array(200).fill(0xee));
+  });
+  await first.close();
+  const path = join(at, "store.mdb");
+  const content = readFileSync(path);
+  const value = new Uint8Array(200).fill(0xee);
+  // Pages that are free again may hold some of them, too.
+  for (let from = content.indexOf(value); from > 0; from = content.indexOf(value, from))
+    content[from + 100] = 0xef;
+  writeFileSync(path, content);
+
+  const told: string[] = [];
+  const { store, discardReason } = openLmdb(at, { onDamage: (reason) => told.push(reason) });
+  assert.equal(discardReason, null);
+  const isDamage = (error: unknown) =>
+    isRockpoolError(error, "DATA_LOSS") && /does not match its checksum/.test(error.message);
+  assert.throws(() => rowsOf(store), isDamage);
+  assert.throws(() => {
+    for (let i = 0; i < 50; i++) store.get(keyOf(i));
+  }, isDamage);
+  assert.equal(told.length, 1);
+  await store.close();
+  const next = openLmdb(at);
+  assert.match(next.discardReason ?? "", /damage was found in it: the row \w+ does not match/);
+  assert.deepEqual(rowsOf(next.store), []);
+  await next.store.close();
+});

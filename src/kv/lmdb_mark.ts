@@ -1,0 +1,96 @@
+/**
+ * The mark beside an LMDB file that says whether its rows can be used: `opened.json`
+ * {bootId, isClean, schemaVersion, sizeBytes, damage}.
+ *
+ * The store does not sync, so rows outlive a crash of the process and not one of the machine: a file that was not closed in
+ * an earlier boot is worth nothing. Nor is one that is shorter than when it was closed, that holds rows of another version, or in
+ * which damage was found.
+ * @module
+ */
+import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { headerFlaw } from "./lmdb_header.ts";
+
+const MARK = "opened.json";
+
+export type Mark = {
+  readonly bootId: string;
+  readonly isClean: boolean;
+  /** Of the rows, as their owner counts; NaN when the mark does not say. */
+  readonly schemaVersion: number;
+  /** Of the file when it was closed; 0 while it is open. */
+  readonly sizeBytes: number;
+  /** What was found wrong while it was open; null for nothing. */
+  readonly damage: string | null;
+};
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** Empty where the system does not tell (not Linux): then only a clean end keeps the store. */
+export function bootIdOf(path: string): string {
+  return textOf(path)?.trim() ?? "";
+}
+
+/** Null when there is none, or one that vouches for nothing. */
+export function readMark(folder: string): Mark | null {
+  const text = textOf(join(folder, MARK));
+  if (text === null) return null;
+  try {
+    // Looked at field by field below.
+    const mark = JSON.parse(text) as { [name in keyof Mark]?: unknown };
+    const { bootId, isClean, schemaVersion, sizeBytes, damage } = mark;
+    return {
+      bootId: String(bootId ?? ""),
+      isClean: isClean === true,
+      schemaVersion: typeof schemaVersion === "number" ? schemaVersion : Number.NaN,
+      sizeBytes: typeof sizeBytes === "number" ? sizeBytes : 0,
+      damage: typeof damage === "string" ? damage : null,
+    };
+  } catch (error) {
+    if (error instanceof SyntaxError) return null; // torn by a crash
+    throw error;
+  }
+}
+
+export function writeMark(folder: string, mark: Mark): void {
+  writeFileSync(join(folder, `${MARK}.new`), JSON.stringify(mark), { flush: true });
+  renameSync(join(folder, `${MARK}.new`), join(folder, MARK));
+}
+
+type Expected = {
+  readonly bootId: string;
+  readonly schemaVersion: number;
+  /** Of LMDB's file, which may be missing. */
+  readonly path: string;
+};
+
+/** Why a store under this mark cannot be used; null when it can. */
+export function flawOf(mark: Mark | null, expected: Expected): string | null {
+  const sizeBytes = statSync(expected.path, { throwIfNoEntry: false })?.size;
+  if (sizeBytes === undefined) return "its file is missing";
+  const flaw = markFlaw(mark, sizeBytes, expected);
+  if (flaw !== null) return flaw;
+  const damage = headerFlaw(expected.path);
+  return damage === null ? null : `LMDB cannot open it: ${damage}`;
+}
+
+function markFlaw(mark: Mark | null, sizeBytes: number, expected: Expected): string | null {
+  if (mark === null) return "nothing says how it was closed";
+  if (mark.damage !== null) return mark.damage;
+  if (Number.isNaN(mark.schemaVersion)) return "it does not say of which version its rows are";
+  if (mark.schemaVersion !== expected.schemaVersion)
+    return `its rows are of version ${mark.schemaVersion}, and this program uses version ${expected.schemaVersion}`;
+  if (mark.isClean) {
+    if (sizeBytes >= mark.sizeBytes) return null;
+    return `its file has ${sizeBytes} B, and had ${mark.sizeBytes} when it was closed`;
+  }
+  if (expected.bootId !== "" && mark.bootId === expected.bootId) return null;
+  return "the machine ended without closing it";
+}

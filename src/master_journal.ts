@@ -1,0 +1,246 @@
+/**
+ * The journal of a master for its administrators: what it is made of, how it is, and what may be done with it.
+ *
+ * What events tell (damage, a full disk) is kept here; the newest checkpoint is looked up in the folder, so that one of
+ * before this process began counts too.
+ * @module
+ */
+import { readdir, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf, RockpoolError } from "./common/errors.ts";
+import { MasterKeys } from "./conf/master_keys.ts";
+import { type DaemonContext, machineName } from "./daemon.ts";
+import type { JournalEvent } from "./journal/journal_protocol.ts";
+import type { JournalSystem } from "./journal/journal_system.ts";
+import { type JournalPort, memberAt, type QuorumMember } from "./master/services_journal.ts";
+import type { RaftReportInit } from "./proto/gen/rockpool_internal.ts";
+import type { Timer } from "./world/ports.ts";
+
+const CHECKPOINT_FILE = /^checkpoint-(\d{16})$/;
+
+type Checkpoint = { readonly index: number; readonly timeMs: number };
+type Room = { readonly freeBytes: number; readonly totalBytes: number };
+
+/** What the events of the journal say of its condition. */
+export class JournalCondition {
+  #promisedIndex: number | null = null;
+  #isReadOnly = false;
+  #repairCount = 0;
+  #checkpoint: Checkpoint | null = null;
+  readonly #wallMs: () => number;
+
+  constructor(wallMs: () => number) {
+    this.#wallMs = wallMs;
+  }
+
+  /** The last one that was made or installed since this process began. */
+  get checkpoint(): Checkpoint | null {
+    return this.#checkpoint;
+  }
+
+  get promisedIndex(): number | null {
+    return this.#promisedIndex;
+  }
+
+  get isReadOnly(): boolean {
+    return this.#isReadOnly;
+  }
+
+  /** Since this process began. */
+  get repairCount(): number {
+    return this.#repairCount;
+  }
+
+  readonly onEvent = (event: JournalEvent): void => {
+    switch (event.kind) {
+      case "damageFound":
+        if (event.verdict === "promised") this.#promisedIndex = event.lastIndex;
+        break;
+      case "repairing":
+      case "repairStuck":
+        this.#promisedIndex = event.promisedIndex;
+        break;
+      case "repaired":
+        this.#promisedIndex = null;
+        this.#repairCount++;
+        break;
+      case "checkpointMade":
+      case "checkpointInstalled":
+        this.#checkpoint = { index: event.index, timeMs: this.#wallMs() };
+        break;
+      case "readOnly":
+        this.#isReadOnly = true;
+        break;
+      case "writableAgain":
+        this.#isReadOnly = false;
+        break;
+      default:
+    }
+  };
+}
+
+/** The newest checkpoint that lies in the folder; null for none. */
+async function newestCheckpoint(folder: string): Promise<Checkpoint | null> {
+  const indices = (await readdir(folder))
+    .flatMap((name) => CHECKPOINT_FILE.exec(name)?.[1] ?? [])
+    .sort();
+  const newest = indices.at(-1);
+  if (newest === undefined) return null;
+  const { mtimeMs } = await stat(join(folder, `checkpoint-${newest}`));
+  return { index: Number(newest), timeMs: Math.round(mtimeMs) };
+}
+
+async function roomOf(folder: string): Promise<Room> {
+  const { bavail, blocks, bsize } = await statfs(folder);
+  return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
+}
+
+export type MasterJournalOptions = {
+  readonly context: DaemonContext;
+  /** This master's own, host:port of its journal. */
+  readonly address: string;
+  readonly journal: JournalSystem<unknown>;
+  readonly condition: JournalCondition;
+  /** Null while nothing is restored. */
+  readonly restoreProgress: () => string | null;
+};
+
+export class MasterJournal implements JournalPort {
+  readonly #options: MasterJournalOptions;
+  readonly #folder: string;
+  #checkpoint: Checkpoint | null = null;
+  #room: Room = { freeBytes: 0, totalBytes: 0 };
+  #looks: Timer | null = null;
+
+  constructor(options: MasterJournalOptions) {
+    this.#options = options;
+    this.#folder = options.context.configuration.get(MasterKeys.journalFolder);
+  }
+
+  get checkpointSeen(): Checkpoint | null {
+    return this.#options.condition.checkpoint ?? this.#checkpoint;
+  }
+
+  /** Room on the disk, as it was when last looked at. */
+  get roomSeen(): Room {
+    return this.#room;
+  }
+
+  /** Looks at the disk now and then, and says when there is little room. */
+  watch(): void {
+    const { configuration, world, telemetry } = this.#options.context;
+    const everyMs = configuration.get(MasterKeys.journalSpaceInterval);
+    const threshold = configuration.get(MasterKeys.journalSpaceThreshold);
+    const look = async (): Promise<void> => {
+      try {
+        await this.#look();
+        const { freeBytes, totalBytes } = this.#room;
+        const freePercent = totalBytes === 0 ? 100 : Math.floor((100 * freeBytes) / totalBytes);
+        if (freePercent < threshold)
+          telemetry.logger.log("warn", "journal", "journalSpaceLow", {
+            folder: this.#folder,
+            freeBytes,
+            freePercent,
+            threshold,
+          });
+      } catch (error) {
+        telemetry.logger.log("warn", "journal", "journalSpaceUnknown", {
+          folder: this.#folder,
+          error: messageOf(error),
+        });
+      }
+      this.#looks = world.timers.after(everyMs, () => void look()); // catches its own failures
+    };
+    void look(); // as above
+  }
+
+  close(): void {
+    this.#looks?.cancel();
+  }
+
+  async #look(): Promise<void> {
+    [this.#room, this.#checkpoint] = await Promise.all([
+      roomOf(this.#folder),
+      newestCheckpoint(this.#folder),
+    ]);
+  }
+
+  members(): readonly QuorumMember[] {
+    return this.#options.journal.status().members.map((member) => ({
+      address: member.address,
+      isSelf: member.isSelf,
+      isLeader: member.isLeader,
+      isVoter: member.standing === "voter",
+      isAvailable: member.isAvailable,
+    }));
+  }
+
+  async report(): Promise<RaftReportInit> {
+    const { journal, condition, restoreProgress } = this.#options;
+    await this.#look();
+    const status = journal.status();
+    const checkpoint = this.#checkpoint;
+    return {
+      address: this.#options.address,
+      role: status.role,
+      isServing: status.isServing,
+      term: status.term,
+      lastIndex: status.lastIndex,
+      commitIndex: status.commitIndex,
+      appliedIndex: status.appliedIndex,
+      members: status.members.map((member) => ({
+        address: member.address,
+        isVoter: member.standing === "voter",
+        isLeader: member.isLeader,
+        isAvailable: member.isAvailable,
+        matchIndex: member.matchIndex ?? undefined,
+      })),
+      checkpointIndex: checkpoint?.index,
+      checkpointTimeMs: checkpoint?.timeMs,
+      promisedIndex: condition.promisedIndex ?? undefined,
+      diskFreeBytes: this.#room.freeBytes,
+      diskTotalBytes: this.#room.totalBytes,
+      isReadOnly: condition.isReadOnly,
+      repairCount: condition.repairCount,
+      restoreProgress: restoreProgress() ?? undefined,
+    };
+  }
+
+  async transferTo(address: string): Promise<void> {
+    const { journal } = this.#options;
+    const { members } = journal.status();
+    const { address: known } = memberAt(this.members(), address);
+    const heir = members.find((member) => member.address === known);
+    if (heir !== undefined) await journal.transferLeadership(heir.id);
+  }
+
+  addMember(address: string, timeoutMs: number): Promise<void> {
+    return this.#options.journal.addMember(address, timeoutMs);
+  }
+
+  /**
+   * A leader that is to go hands over first: the next one serves within milliseconds and removes it, where those that a leader
+   * leaves behind would have to find out and elect.
+   */
+  async removeMember(address: string): Promise<void> {
+    const { journal } = this.#options;
+    const { members } = journal.status();
+    const [heir] = members
+      .filter(({ standing, isSelf, isAvailable }) => standing === "voter" && !isSelf && isAvailable)
+      .sort((a, b) => (b.matchIndex ?? 0) - (a.matchIndex ?? 0));
+    const isSelf = members.some((member) => member.isSelf && member.address === address);
+    if (!isSelf || heir === undefined) return journal.removeMember(address);
+    await journal.transferLeadership(heir.id);
+    throw new RockpoolError(
+      "UNAVAILABLE",
+      `${address} handed leadership to ${heir.address}, which can remove it`,
+      "Send the request again: clients do so by themselves",
+    );
+  }
+
+  async checkpoint(): Promise<string> {
+    await this.#options.journal.checkpoint();
+    const { configuration } = this.#options.context;
+    return configuration.get(MasterKeys.hostname) ?? machineName();
+  }
+}

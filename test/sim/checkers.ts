@@ -1,0 +1,189 @@
+/**
+ * What must hold after every event, watched from outside: at the network, at the state machines and at the disks. The names
+ * are those of the invariants in docs/TESTING.md. The first one broken ends the run.
+ * @module
+ */
+import type { LogIndex, MemberId, Term } from "../../src/common/ids.ts";
+import type { CommittedEntry, StateMachine } from "../../src/journal/journal_system.ts";
+import type { ApplyResult } from "../../src/master/apply.ts";
+import type { Message } from "../../src/raft/messages.ts";
+import type { MasterProcess } from "./node.ts";
+import type { Lane, Scheduler } from "./scheduler.ts";
+
+export class Violation extends Error {
+  override readonly name = "Violation";
+  readonly invariant: string;
+
+  constructor(invariant: string, message: string) {
+    super(`${invariant}: ${message}`);
+    this.invariant = invariant;
+  }
+}
+
+function hashBytes(bytes: Uint8Array, seed: number): number {
+  let hash = seed;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}
+
+type Applied = { readonly term: Term; readonly hash: number; readonly by: string };
+
+export class Checkers {
+  readonly #scheduler: Scheduler;
+  /** Who led a term. */
+  readonly #leaders = new Map<Term, MemberId>();
+  /** The newest term in which a member promised anything, and in which process. */
+  readonly #promises = new Map<MemberId, { lane: Lane; term: Term; before: Term }>();
+  /** For whom a member voted. */
+  readonly #votes = new Map<string, MemberId>();
+  /** Entries as leaders sent them. */
+  readonly #sent = new Map<string, number>();
+  /** Entries as they were applied. */
+  readonly #applied = new Map<LogIndex, Applied>();
+  readonly #digests = new Map<LogIndex, { readonly digest: number; readonly by: string }>();
+  readonly leadersSeen = new Set<Term>();
+  lastApplied: LogIndex = 0;
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  get electionCount(): number {
+    return this.#leaders.size;
+  }
+
+  fail(invariant: string, message: string): void {
+    this.#scheduler.fail(new Violation(invariant, message));
+  }
+
+  /** At the network, before a message leaves. */
+  sent(lane: Lane, message: Message): void {
+    const { from, term, kind } = message;
+    this.#scheduler.mix(term * 31 + kind.length);
+    if (kind === "requestPreVote" || kind === "preVoteResponse") return;
+    this.#promised(lane, message);
+    if (
+      kind === "appendEntries" ||
+      kind === "heartbeat" ||
+      kind === "snapshot" ||
+      kind === "timeoutNow"
+    )
+      this.#leads(lane, from, term);
+    if (kind === "voteResponse" && message.isGranted) this.#voted(lane, from, term, message.to);
+    if (kind === "requestVote") this.#voted(lane, from, term, from);
+    if (kind === "appendEntries") this.#sentEntries(lane, message);
+  }
+
+  /** What a process has promised in a term holds its successors to that term. */
+  #promised(lane: Lane, message: Message): void {
+    const { from, term, kind } = message;
+    let known = this.#promises.get(from);
+    if (known === undefined || known.lane !== lane) {
+      known = { lane, term: known?.term ?? 0, before: known?.term ?? 0 };
+      this.#promises.set(from, known);
+    }
+    if (term < known.before)
+      this.fail(
+        "I3",
+        `${lane.name} said ${kind} in term ${term}, after a promise in ${known.before}`,
+      );
+    const isPromise =
+      kind === "appendAccepted" ||
+      kind === "requestVote" ||
+      (kind === "voteResponse" && message.isGranted);
+    if (isPromise) known.term = Math.max(known.term, term);
+  }
+
+  #leads(lane: Lane, member: MemberId, term: Term): void {
+    const known = this.#leaders.get(term);
+    if (known === undefined) {
+      this.#leaders.set(term, member);
+      this.#scheduler.note(`${lane.name} leads in term ${term}`);
+    } else if (known !== member)
+      this.fail("I3", `two leaders in term ${term}, one is ${lane.name}`);
+  }
+
+  #voted(lane: Lane, voter: MemberId, term: Term, candidate: MemberId): void {
+    const key = `${voter}/${term}`;
+    const known = this.#votes.get(key);
+    if (known === undefined) this.#votes.set(key, candidate);
+    else if (known !== candidate) this.fail("I3", `${lane.name} voted twice in term ${term}`);
+  }
+
+  #sentEntries(lane: Lane, message: Extract<Message, { kind: "appendEntries" }>): void {
+    for (const { index, term, payload, kind } of message.entries) {
+      const key = `${index}/${term}`;
+      const hash = hashBytes(payload, kind.length);
+      const known = this.#sent.get(key);
+      if (known === undefined) this.#sent.set(key, hash);
+      else if (known !== hash)
+        this.fail(
+          "I4",
+          `${lane.name} sent another entry ${index} of term ${term} than was sent before`,
+        );
+    }
+  }
+
+  /** Puts a watch between a journal and its state machine. */
+  watch(process: MasterProcess, inner: StateMachine<ApplyResult>): StateMachine<ApplyResult> {
+    return {
+      position: () => inner.position(),
+      apply: (entries, through) => {
+        const before = inner.position();
+        if (through.index <= before.index)
+          this.fail(
+            "I4",
+            `${process.main.name} applied entry ${through.index} after ${before.index}`,
+          );
+        const results = inner.apply(entries, through);
+        for (const entry of entries) this.#onApplied(process, entry);
+        this.#compare(process, through.index);
+        return results;
+      },
+      writeImage: (path) => inner.writeImage(path),
+      installImage: async (path, imageBytes) => {
+        const position = await inner.installImage(path, imageBytes);
+        this.#compare(process, position.index);
+        return position;
+      },
+    };
+  }
+
+  #onApplied(process: MasterProcess, { index, term, payload }: CommittedEntry): void {
+    const hash = hashBytes(payload, 0x811c9dc5);
+    const known = this.#applied.get(index);
+    this.lastApplied = Math.max(this.lastApplied, index);
+    if (known === undefined) {
+      this.#applied.set(index, { term, hash, by: process.main.name });
+      return;
+    }
+    if (known.term !== term || known.hash !== hash)
+      this.fail(
+        "I4",
+        `${process.main.name} applied another entry ${index} (term ${term}) than ${known.by} (term ${known.term})`,
+      );
+  }
+
+  #compare(process: MasterProcess, index: LogIndex): void {
+    const { digest } = process.store;
+    const known = this.#digests.get(index);
+    this.#scheduler.mix(digest);
+    if (known === undefined) this.#digests.set(index, { digest, by: process.main.name });
+    else if (known.digest !== digest)
+      this.fail(
+        "I6",
+        `${process.main.name} and ${known.by} differ in their state after entry ${index}`,
+      );
+  }
+
+  /** A process opened: its store is what it was after some whole batch. */
+  opened(process: MasterProcess): void {
+    const { index } = process.state.stateMachine.position();
+    const known = this.#digests.get(index);
+    if (index > 0 && known !== undefined && known.digest !== process.store.digest)
+      this.fail(
+        "I7",
+        `${process.main.name} opened a state of entry ${index} that is not the one after it`,
+      );
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * A process of the simulator: runs the seeds that it is given and tells of each on a line of JSON; scripts/sim.mjs starts
+ * it, and says what the arguments mean.
+ * @module
+ */
+import { runSeed } from "./run.ts";
+
+type Order = {
+  readonly first: number;
+  readonly step: number;
+  readonly count: number;
+  readonly isTraced: boolean;
+  /** Ends at the first failure. */
+  readonly isUntilFailure: boolean;
+};
+
+// scripts/sim.mjs is the only one that starts this script.
+const order = JSON.parse(process.argv[2] ?? "{}") as Order;
+for (let at = 0; at < order.count; at++) {
+  const seed = order.first + at * order.step;
+  const options = order.isTraced
+    ? { onLine: (line: string) => void process.stderr.write(`${line}\n`) }
+    : {};
+  const result = await runSeed(seed, options);
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+  if (result.failure !== null && order.isUntilFailure) break;
+}

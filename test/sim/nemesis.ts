@@ -1,0 +1,484 @@
+/**
+ * Whoever makes things go wrong: picks a fault that the plan has switched on, does it, and sees to it that it ends.
+ *
+ * The atlas: damage to what was acknowledged (rot, lost and misplaced writes, wiped disks) befalls only a fixed minority of
+ * the masters, so that of everything a sound copy remains in every majority. What the fault model leaves out is not done.
+ * @module
+ */
+import { type DiskFile, SECTOR_BYTES, soundDisk } from "./disk.ts";
+import type { Network } from "./network.ts";
+import { FOLDER, type MasterProcess, type SimNode } from "./node.ts";
+import type { SimRandom } from "./random.ts";
+import { callMaster } from "./rpc.ts";
+import { Host, Lane, type Scheduler, SimCrash } from "./scheduler.ts";
+import type { FaultKind, Plan } from "./swarm.ts";
+import type { PeerNet } from "./transport.ts";
+import type { VirtualUfs } from "./virtual_ufs.ts";
+
+/** More would only make a run slower. */
+const MEMBERS_MAX = 6;
+
+export type NemesisParts = {
+  readonly plan: Plan;
+  readonly scheduler: Scheduler;
+  readonly random: SimRandom;
+  readonly nodes: SimNode[];
+  readonly net: PeerNet;
+  readonly network: Network;
+  readonly ufs: VirtualUfs;
+  /** Makes one more master, which knows the addresses of all. */
+  readonly addNode: () => SimNode;
+};
+
+export class Nemesis {
+  readonly #plan: Plan;
+  readonly #scheduler: Scheduler;
+  readonly #random: SimRandom;
+  readonly #nodes: SimNode[];
+  readonly #net: PeerNet;
+  readonly #network: Network;
+  readonly #ufs: VirtualUfs;
+  readonly #lane = new Lane("operator", new Host("operator"));
+  /** Masters whose disks may be damaged. */
+  readonly fragile: ReadonlySet<SimNode>;
+  readonly counts = new Map<string, number>();
+  /** Masters that were removed from the cluster for good. */
+  readonly removed = new Set<SimNode>();
+  readonly damaged = new Set<SimNode>();
+  /** Masters that somebody is about to start again. */
+  readonly #starting = new Set<SimNode>();
+  /** Masters whose removal somebody has asked for. */
+  readonly #leaving = new Set<SimNode>();
+  readonly #addNode: () => SimNode;
+  #isOver = false;
+
+  constructor(parts: NemesisParts) {
+    this.#plan = parts.plan;
+    this.#scheduler = parts.scheduler;
+    this.#random = parts.random;
+    this.#nodes = parts.nodes;
+    this.#net = parts.net;
+    this.#network = parts.network;
+    this.#ufs = parts.ufs;
+    this.#addNode = parts.addNode;
+    const shuffled = this.#random.shuffled(this.#nodes);
+    this.fragile = new Set(shuffled.slice(0, Math.floor((shuffled.length - 1) / 2)));
+    for (const node of this.#nodes) this.adopt(node);
+    this.#net.onFault = (kind) => this.count(kind);
+    this.#ufs.onFault = (kind) => this.count(kind);
+  }
+
+  /** Watches over a master: counts its faults, and starts it again when it ends. */
+  adopt(node: SimNode): void {
+    node.disk.faults.latencyMaxMs = this.#plan.diskLatencyMaxMs;
+    const drift = this.#plan.clockDrift;
+    node.clockRate = 1 + this.#random.between(-drift, drift);
+    node.disk.onFault = (kind) => {
+      this.count(kind);
+      if (kind === "lostWrite" || kind === "misdirectedWrite") this.damaged.add(node);
+    };
+    node.disk.onCrash = (how) => this.#crash(node, how);
+  }
+
+  /** Whether its disk has lied since it was last formatted, or may be about to. */
+  wasDamaged(node: SimNode): boolean {
+    return this.damaged.has(node);
+  }
+
+  count(kind: string): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+  }
+
+  #note(text: string): void {
+    this.#scheduler.note(`! ${text}`);
+  }
+
+  begin(): void {
+    const waitMs = this.#random.between(10, this.#plan.faultIntervalMs);
+    this.#scheduler.after(waitMs, null, "fault", () => {
+      if (this.#isOver) return;
+      const kinds = [...this.#plan.faults];
+      if (kinds.length > 0) this.#strike(this.#random.pick(kinds));
+      this.begin();
+    });
+  }
+
+  /** A process ended, by whatever cause: its supervisor starts it again. */
+  ended(node: SimNode): void {
+    if (this.removed.has(node)) return;
+    const waitMs = this.#isOver ? 20 : this.#random.skewed(5, 2000);
+    this.#startLater(node, waitMs);
+  }
+
+  #startLater(node: SimNode, waitMs: number): void {
+    if (this.#starting.has(node)) return;
+    this.#starting.add(node);
+    this.#scheduler.after(waitMs, null, "restart", () => {
+      this.#starting.delete(node);
+      if (node.isRunning || this.removed.has(node)) return;
+      node.restorePower();
+      this.#note(`${node.name} starts`);
+      node.start();
+    });
+  }
+
+  #crash(node: SimNode, how: "process" | "power"): void {
+    this.#note(`${node.name} dies (${how})`);
+    this.count(how === "power" ? "powerLoss" : "processCrash");
+    node.crash(how);
+  }
+
+  #running(): SimNode[] {
+    return this.#nodes.filter((node) => node.isRunning && !this.removed.has(node));
+  }
+
+  /** Some master that runs; the leader more often than others. */
+  #victim(): SimNode | null {
+    const running = this.#running();
+    if (running.length === 0) return null;
+    const leader = running.find(({ process }) => process?.journal.isServing() === true);
+    if (leader !== undefined && this.#random.chance(0.4)) return leader;
+    return this.#random.pick(running);
+  }
+
+  readonly #acts: Readonly<Record<FaultKind, (node: SimNode, process: MasterProcess) => void>> = {
+    processCrash: (node) => this.#crashSome(node, "process"),
+    powerLoss: (node) => this.#crashSome(node, "power"),
+    crashAtCall: (node) => {
+      node.disk.faults.crashAtCall = 1 + this.#random.below(30);
+    },
+    crashAtCommit: (node) => this.#crashAtCommit(node),
+    pause: (_node, process) => {
+      this.#pause(process, [process.main, process.journalLane], this.#random.skewed(50, 3000));
+      this.count("pause");
+    },
+    stall: (_node, process) => {
+      this.#pause(process, [process.main], this.#random.skewed(50, 4000));
+      this.count("stall");
+    },
+    slowDisk: ({ disk: { faults } }) => {
+      faults.slowMs = this.#random.pick([20, 200, 3000]);
+      faults.slowUntilMs = this.#scheduler.nowMs + this.#random.between(100, 3000);
+      this.count("slowDisk");
+    },
+    full: (node) => this.#fill(node),
+    failedSync: ({ disk: { faults } }) => {
+      faults.failsNextSync = true;
+    },
+    failedWrite: ({ disk: { faults } }) => {
+      faults.failsNextWrite = true;
+    },
+    clockJump: (node) => {
+      node.wallOffsetMs += this.#random.pick([-1, 1]) * this.#random.skewed(10, 1e9);
+      this.count("clockJump");
+    },
+    loseStore: (node) => {
+      this.#note(`${node.name} loses its store`);
+      this.#crash(node, "process");
+      node.loseStore();
+      this.count("loseStore");
+    },
+    checkpoint: (node) => this.#ask(node, "checkpoint", ({ journal }) => journal.checkpoint()),
+    transfer: () => this.#transfer(),
+    ufsAway: () => {
+      this.#ufs.isAway = true;
+      this.#scheduler.after(this.#random.skewed(50, 2000), null, "ufsBack", () => {
+        this.#ufs.isAway = false;
+      });
+    },
+    rot: () => this.#damage("rot"),
+    lostWrite: () => this.#damage("lostWrite"),
+    misdirectedWrite: () => this.#damage("misdirectedWrite"),
+    wipe: () => this.#damage("wipe"),
+    addMember: () => this.#changeMembers("addMember"),
+    removeMember: () => this.#changeMembers("removeMember"),
+    cut: () => this.#disturb("cut"),
+    partition: () => this.#disturb("partition"),
+    clog: () => this.#disturb("clog"),
+    swizzle: () => this.#disturb("swizzle"),
+    reset: () => this.#disturb("reset"),
+    // These two are traits of the transport for the whole run.
+    loss: () => {},
+    repeated: () => {},
+  };
+
+  #strike(kind: FaultKind): void {
+    const node = this.#victim();
+    const process = node?.process ?? null;
+    if (node !== null && process !== null) this.#acts[kind](node, process);
+  }
+
+  #crashSome(node: SimNode, how: "process" | "power"): void {
+    const isMany = this.#random.chance(0.15);
+    for (const each of isMany ? this.#running() : [node])
+      if (each === node || this.#random.chance(0.7)) this.#crash(each, how);
+  }
+
+  /** The process dies right behind a commit of its store, which the journal thread never hears of. */
+  #crashAtCommit(node: SimNode): void {
+    let left = 1 + this.#random.below(5);
+    const { store, process } = node;
+    store.onCommit = () => {
+      left -= 1;
+      if (left > 0) return;
+      store.onCommit = () => {};
+      if (node.process !== process) return;
+      this.count("crashAtCommit");
+      this.#crash(node, "process");
+      throw new SimCrash("behind a commit");
+    };
+  }
+
+  #pause(process: MasterProcess, lanes: readonly Lane[], lengthMs: number): void {
+    this.#note(`${process.node.name} stands still for ${lengthMs.toFixed(0)} ms`);
+    for (const lane of lanes) this.#scheduler.pause(lane);
+    this.#scheduler.after(lengthMs, null, "resume", () => {
+      for (const lane of lanes) if (lane.isPaused) this.#scheduler.resume(lane);
+    });
+  }
+
+  #fill(node: SimNode): void {
+    this.#note(`${node.name}'s disk is full`);
+    node.disk.faults.isFull = true;
+    this.#scheduler.after(this.#random.between(100, 5000), null, "room", () => {
+      node.disk.faults.isFull = false;
+    });
+  }
+
+  #ask(node: SimNode, what: FaultKind, act: (process: MasterProcess) => Promise<unknown>): void {
+    void callMaster(this.#lane, node, act, 20_000).then((reply) => {
+      if (reply.kind === "ok") this.count(what);
+      const how = reply.kind === "ok" ? "done" : `${reply.status} ${reply.message}`;
+      this.#note(`${what} at ${node.name}: ${how}`);
+    });
+  }
+
+  #transfer(): void {
+    const leader = this.#leader();
+    if (leader === null) return;
+    this.#ask(leader.node, "transfer", async ({ journal }) => {
+      const others = journal.status().members.filter(({ isSelf }) => !isSelf);
+      if (others.length > 0) await journal.transferLeadership(this.#random.pick(others).id);
+    });
+  }
+
+  /** Who leads and serves. */
+  #leader(): MasterProcess | null {
+    for (const { process } of this.#running()) if (process?.journal.isServing()) return process;
+    return null;
+  }
+
+  /** Whether every master that is not gone for good is a voter: nobody is on the way in or out. */
+  #isSettled(leader: MasterProcess): boolean {
+    const { members } = leader.journal.status();
+    const staying = this.#nodes.filter((node) => !this.removed.has(node));
+    return (
+      this.#leaving.size === 0 &&
+      members.length === staying.length &&
+      staying.every((node) =>
+        members.some(({ address, standing }) => address === node.address && standing === "voter"),
+      )
+    );
+  }
+
+  #changeMembers(kind: "addMember" | "removeMember"): void {
+    const leader = this.#leader();
+    if (leader === null || !this.#isSettled(leader)) return;
+    const staying = this.#nodes.filter((node) => !this.removed.has(node));
+    if (kind === "addMember") {
+      if (staying.length >= MEMBERS_MAX) return;
+      const node = this.#addNode();
+      this.adopt(node);
+      this.#note(`${node.name} is added`);
+      this.#format(node);
+      this.#ask(leader.node, kind, ({ journal }) => journal.addMember(node.address, 15_000));
+      return;
+    }
+    const leaving = this.#random.pick(staying);
+    const left = staying.filter((node) => node !== leaving);
+    const fragileCount = left.filter((node) => this.fragile.has(node)).length;
+    // What remains must bear the damage that may yet befall it.
+    if (left.length < 2 || fragileCount > Math.floor((left.length - 1) / 2)) return;
+    this.#leaving.add(leaving);
+    this.#ask(leader.node, kind, ({ journal }) => journal.removeMember(leaving.address));
+  }
+
+  /** A process was told that its master was removed. @returns whether somebody had asked for that */
+  expelled(node: SimNode): boolean {
+    if (this.removed.has(node)) return true;
+    if (!this.#leaving.has(node)) return false;
+    this.count("expelled");
+    this.removed.add(node);
+    this.#leaving.delete(node);
+    if (!this.#isOver && this.#random.chance(0.5))
+      this.#scheduler.after(this.#random.skewed(5, 2000), null, "rejoin", () => {
+        if (this.#isOver || node.isRunning) return;
+        this.removed.delete(node);
+        this.reformat(node);
+      });
+    return true;
+  }
+
+  #damage(kind: "rot" | "lostWrite" | "misdirectedWrite" | "wipe"): void {
+    const candidates = [...this.fragile].filter((node) => !this.removed.has(node));
+    if (candidates.length === 0) return;
+    const node = this.#random.pick(candidates);
+    if (kind === "lostWrite") node.disk.faults.nextSyncFault = "lost";
+    else if (kind === "misdirectedWrite") node.disk.faults.nextSyncFault = "misdirected";
+    else if (kind === "rot") this.#rot(node);
+    else this.#wipe(node);
+  }
+
+  /** Bits of some written sectors flip, on the disk and in the page cache. */
+  #rot(node: SimNode): void {
+    const files = [...node.disk.names].filter(([path]) => /(wal|checkpoint)-\d+$/.test(path));
+    if (files.length === 0) return;
+    const [path, file] = this.#random.pick(files);
+    const sectors = writtenSectors(file);
+    if (sectors.length === 0) return;
+    this.count("rot");
+    this.damaged.add(node);
+    const first = this.#random.below(sectors.length);
+    const count = this.#random.pick([1, 1, 8, 64]);
+    for (const sector of sectors.slice(first, first + count)) {
+      const at = sector * SECTOR_BYTES + this.#random.below(SECTOR_BYTES);
+      const bit = 1 << this.#random.below(8);
+      for (const bytes of [file.current, file.durable])
+        if (at < bytes.length) bytes[at] = (bytes[at] ?? 0) ^ bit;
+    }
+    this.#note(`${node.name}: ${path} rots at sector ${sectors[first]}`);
+  }
+
+  /** The disk is replaced: the operator formats the new one, and the master joins as a new member. */
+  #wipe(node: SimNode): void {
+    const leader = this.#leader();
+    // Its old self counts until the new one has taken its place: a second loss meanwhile may be one too many.
+    if (this.#starting.has(node) || leader === null || !this.#isSettled(leader)) return;
+    this.#note(`${node.name} gets a new disk`);
+    this.count("wipe");
+    node.crash("power");
+    this.reformat(node);
+  }
+
+  /** What is damaged can't be opened: the operator begins anew with this master. */
+  giveUp(node: SimNode): void {
+    this.count("givenUp");
+    this.#note(`${node.name} is formatted, since its journal is damaged`);
+    this.damaged.delete(node);
+    this.reformat(node);
+  }
+
+  reformat(node: SimNode): void {
+    node.disk.wipe();
+    Object.assign(node.disk.faults, soundDisk());
+    node.wipeCount += 1;
+    // Whoever sets a master up anew names all that there are.
+    const others = this.#nodes.filter((each) => each === node || !this.removed.has(each));
+    node.configured = others.map(({ address }) => address);
+    node.loseStore();
+    node.restorePower();
+    this.#format(node);
+  }
+
+  #format(node: SimNode): void {
+    this.#starting.add(node);
+    this.#scheduler.after(1, null, "format", () => {
+      void node.format().then(() => {
+        this.#starting.delete(node);
+        node.disk.faults.latencyMaxMs = this.#isOver ? 1 : this.#plan.diskLatencyMaxMs;
+        this.#startLater(node, this.#random.skewed(5, 1000));
+      });
+    });
+  }
+
+  #disturb(kind: FaultKind): void {
+    const random = this.#random;
+    const names = this.#nodes.map(({ name }) => name);
+    const lengthMs = random.skewed(50, 4000);
+    const healLater = (from: string, to: string, afterMs = lengthMs) =>
+      this.#scheduler.after(afterMs, null, "heal", () => this.#network.heal(from, to));
+    const one = random.pick(names);
+    const other = random.pick(names);
+    switch (kind) {
+      case "cut":
+        if (one === other) return;
+        this.#note(`${one} > ${other} is cut`);
+        this.#network.cut(one, other);
+        healLater(one, other);
+        this.count("cut");
+        break;
+      case "partition": {
+        const side = new Set(random.shuffled(names).slice(0, 1 + random.below(names.length - 1)));
+        this.#note(`${[...side].join()} is cut off`);
+        for (const from of names)
+          for (const to of names)
+            if (side.has(from) !== side.has(to)) {
+              this.#network.cut(from, to);
+              healLater(from, to);
+            }
+        this.count("partition");
+        break;
+      }
+      case "swizzle":
+        for (const [at, name] of random.shuffled(names).entries())
+          if (random.chance(0.7) && name !== one)
+            this.#scheduler.after(20 * at, null, "swizzle", () => {
+              this.#network.cut(one, name);
+              this.#network.cut(name, one);
+              const outMs = random.skewed(50, 3000);
+              healLater(one, name, outMs);
+              healLater(name, one, outMs + random.skewed(0, 300));
+            });
+        this.count("swizzle");
+        break;
+      case "clog":
+        this.#network.clog(one, other, random.pick([50, 300, 2000]));
+        this.#scheduler.after(lengthMs, null, "unclog", () => this.#network.clog(one, other, 0));
+        this.count("clog");
+        break;
+      case "reset":
+        this.#net.resetAll((from, to) => from === one || to === one);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** From now on nothing goes wrong any more, and what is wrong ends. */
+  heal(): void {
+    this.#isOver = true;
+    this.#note("everything heals");
+    this.#network.healAll();
+    this.#network.isCalm = true;
+    this.#net.traits.lossChance = 0;
+    this.#ufs.isAway = false;
+    for (const node of this.#nodes) {
+      const { faults } = node.disk;
+      Object.assign(faults, {
+        latencyMaxMs: 1,
+        slowUntilMs: 0,
+        isFull: false,
+        failsNextSync: false,
+        failsNextWrite: false,
+        nextSyncFault: "none",
+        crashAtCall: 0,
+      });
+      node.store.onCommit = () => {};
+      const { process } = node;
+      if (process === null) this.#startLater(node, 10);
+      else
+        for (const lane of [process.main, process.journalLane])
+          if (lane.isPaused) this.#scheduler.resume(lane);
+    }
+  }
+}
+
+function writtenSectors(file: DiskFile): number[] {
+  const found: number[] = [];
+  for (let at = 0; at < file.durable.length; at += SECTOR_BYTES)
+    if (file.durable.subarray(at, at + SECTOR_BYTES).some((byte) => byte !== 0))
+      found.push(at / SECTOR_BYTES);
+  return found;
+}
+
+export const JOURNAL_FOLDER = FOLDER;

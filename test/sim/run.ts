@@ -1,0 +1,466 @@
+/**
+ * One seed, one run: faults, then the healing of everything and the demand for progress, then the judgement.
+ * @module
+ */
+
+import { EXIT } from "../../src/common/errors.ts";
+import type { BlockId } from "../../src/common/ids.ts";
+import { openKernels } from "../../src/kernels/load.ts";
+import type { Message } from "../../src/raft/messages.ts";
+import { Checkers, Violation } from "./checkers.ts";
+import { ClientStats, SimClient } from "./clients.ts";
+import { DurabilityCheck } from "./durability.ts";
+import { judge, type Recorded } from "./linearizability.ts";
+import { emptyState } from "./model.ts";
+import { Nemesis } from "./nemesis.ts";
+import { Network } from "./network.ts";
+import { type MasterProcess, type NodeObserver, type NodeWorld, SimNode } from "./node.ts";
+import { SimRandom } from "./random.ts";
+import { type Lane, Scheduler } from "./scheduler.ts";
+import { FAULT_KINDS, type Plan, planOf } from "./swarm.ts";
+import { PeerNet } from "./transport.ts";
+import { VirtualUfs } from "./virtual_ufs.ts";
+import { SimWorker, SimWriter } from "./workers.ts";
+
+/** After everything is up and connected again, a write must succeed within this. */
+const PROGRESS_MS = 2000;
+/** A dial that went nowhere is given up, and repeated, within this. */
+const RECONNECT_MS = 1500;
+const LEADERS_LOOKED_AT_MS = 100;
+/** What is under way, and stalls that a leader forgives, may keep it in office for so much longer. */
+const LONELY_MS = 1500;
+const OPEN_MS = 10_000;
+const CONVERGE_MS = 10_000;
+const DRAIN_MS = 40_000;
+/** A simulator that turns without end is broken itself. */
+const EVENTS_MAX = 3_000_000;
+
+const kernels = openKernels({ flavour: "wasm", arenaBytes: 64 * 1024 });
+const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+
+export type RunResult = {
+  readonly seed: number;
+  readonly hash: number;
+  readonly virtualMs: number;
+  readonly cpuMs: number;
+  readonly eventCount: number;
+  readonly operations: number;
+  readonly unknown: number;
+  readonly repeats: number;
+  readonly elections: number;
+  readonly applied: number;
+  readonly undecided: number;
+  /** Kinds that some seeds switch on. */
+  readonly faultKinds: readonly string[];
+  readonly faults: Readonly<Record<string, number>>;
+  readonly events: Readonly<Record<string, number>>;
+  readonly failure: {
+    readonly invariant: string;
+    readonly message: string;
+    readonly stack: string;
+    readonly lines: readonly string[];
+  } | null;
+};
+
+class Run {
+  readonly plan: Plan;
+  readonly scheduler = new Scheduler();
+  readonly random: SimRandom;
+  readonly network: Network;
+  readonly net: PeerNet;
+  readonly ufs: VirtualUfs;
+  readonly checkers: Checkers;
+  readonly nodes: SimNode[] = [];
+  readonly clients: SimClient[] = [];
+  readonly history: Recorded[] = [];
+  readonly stats = new ClientStats();
+  readonly eventCounts = new Map<string, number>();
+  readonly nemesis: Nemesis;
+  readonly durability: DurabilityCheck;
+  readonly workers: SimWorker[] = [];
+  readonly writer: SimWriter;
+  readonly #world: NodeWorld;
+  undecidedCount = 0;
+
+  constructor(seed: number) {
+    this.random = new SimRandom(seed);
+    this.plan = planOf(this.random.fork("plan"));
+    const { plan, scheduler } = this;
+    this.network = new Network(scheduler, this.random.fork("network"), plan.network);
+    this.net = new PeerNet(this.network, this.random.fork("transport"), { ...plan.transport });
+    this.ufs = new VirtualUfs(scheduler, this.random.fork("ufs"));
+    this.checkers = new Checkers(scheduler);
+    this.durability = new DurabilityCheck(this.random.fork("durability"), crc32c, (what) =>
+      this.checkers.fail("I5", what),
+    );
+    this.net.onSend = (lane, message) => this.#onSend(lane, message);
+    this.#world = {
+      scheduler,
+      net: this.net,
+      ufs: this.ufs,
+      crc32c,
+      traits: plan.node,
+      observer: this.#observer(),
+    };
+    const names = Array.from({ length: plan.masterCount }, (_, at) => `m${at + 1}`);
+    const addresses = names.map((name) => `${name}:19200`);
+    for (const name of names) this.nodes.push(this.#makeNode(name, addresses));
+    this.nemesis = new Nemesis({
+      plan,
+      scheduler,
+      random: this.random.fork("nemesis"),
+      nodes: this.nodes,
+      net: this.net,
+      network: this.network,
+      ufs: this.ufs,
+      addNode: () => this.#addNode(),
+    });
+    for (let number = 1; number <= plan.workerCount; number++) this.#addWorker(number);
+    const writing = this.random.fork("writer");
+    this.writer = new SimWriter(scheduler, writing, () => this.nodes, this.workers);
+  }
+
+  #addNode(): SimNode {
+    const name = `m${this.nodes.length + 1}`;
+    const known = this.nodes.filter((node) => !this.nemesis.removed.has(node));
+    const addresses = [...known.map(({ address }) => address), `${name}:19200`];
+    const node = this.#makeNode(name, addresses);
+    this.nodes.push(node);
+    for (const worker of this.workers) worker.connect(node);
+    return node;
+  }
+
+  #addWorker(number: number): void {
+    const random = this.random.fork(`worker ${number}`);
+    const worker = new SimWorker(number, this.scheduler, random, {
+      onFree: (name, block, by) => this.#judgeFree(name, block, by),
+    });
+    for (const node of this.nodes) worker.connect(node);
+    this.workers.push(worker);
+  }
+
+  /** The most that any master has ever known, dead ones included. */
+  #judgeFree(worker: string, block: BlockId, by: SimNode): void {
+    let best: MasterProcess | null = null;
+    for (const { lastProcess } of this.nodes) {
+      const index = lastProcess?.state.stateMachine.position().index ?? -1;
+      if (index > (best?.state.stateMachine.position().index ?? -1)) best = lastProcess;
+    }
+    if (best === null || best.namespace.blockNamespace.blockLength(block) === null) return;
+    this.checkers.fail(
+      "I13",
+      `${by.name} told ${worker} to remove block ${block}, which is part of a file at ${best.main.name}`,
+    );
+  }
+
+  #onSend(lane: Lane, message: Message): void {
+    this.scheduler.onLine?.(lineOf(lane, message));
+    this.checkers.sent(lane, message);
+    const node = this.nodes.find(({ host }) => host === lane.host);
+    if (node !== undefined) this.durability.sent(node, message, this.nemesis.wasDamaged(node));
+  }
+
+  #makeNode(name: string, addresses: readonly string[]): SimNode {
+    return new SimNode(name, addresses, this.#world, this.random.fork(`node ${name}`));
+  }
+
+  #observer(): NodeObserver {
+    return {
+      onStarted: (process) => {
+        this.scheduler.note(`${process.main.name} is open`);
+        this.checkers.opened(process);
+      },
+      onEvent: (process, event) => {
+        this.eventCounts.set(event.kind, (this.eventCounts.get(event.kind) ?? 0) + 1);
+        const detail = JSON.stringify(event, (_, value: unknown) =>
+          typeof value === "bigint" ? value.toString() : value,
+        );
+        this.scheduler.note(`${process.main.name} ${detail}`);
+      },
+      onEnded: (process, how) => {
+        this.scheduler.note(`${process.main.name} ended: ${how}`);
+        if (how.startsWith(`fatal ${EXIT.expelled}`)) this.#onExpelled(process, how);
+        else if (how.startsWith("start failed") || how.startsWith("fatal"))
+          this.#onBrokenDown(process, how);
+        else this.nemesis.ended(process.node);
+      },
+      wrap: (process, machine) => this.checkers.watch(process, machine),
+    };
+  }
+
+  #onExpelled({ node, main }: MasterProcess, how: string): void {
+    if (!this.nemesis.expelled(node))
+      this.checkers.fail("I8", `${main.name} was told to go, which nobody had asked for: ${how}`);
+  }
+
+  /** A process that ends by itself has a reason, and nobody loses what it acknowledged. */
+  #onBrokenDown({ node, main }: MasterProcess, how: string): void {
+    const isDamage =
+      how === "start failed: DATA_LOSS" || how.startsWith(`fatal ${EXIT.journalDamaged}`);
+    if (how.startsWith(`fatal ${EXIT.invariant}`) || how.endsWith("bug"))
+      this.checkers.fail("BUG", `${main.name} ${how} ${String(node.startFailure)}`);
+    else if (!isDamage) this.nemesis.ended(node);
+    else if (this.nemesis.damaged.has(node) && this.nodes.length > 1) this.nemesis.giveUp(node);
+    else this.checkers.fail("I1", `${main.name} says that a disk is damaged which is not: ${how}`);
+  }
+
+  /** A leader without a quorum steps down, and says so to its clients. */
+  #watchLeaders(): void {
+    const { electionMaxMs } = this.plan.node.timings;
+    this.scheduler.after(LEADERS_LOOKED_AT_MS, null, "watchLeaders", () => {
+      for (const { process } of this.nodes) {
+        if (process === null) continue;
+        if (!process.journal.isServing() || !isAwake(process) || this.#hearsQuorum(process))
+          process.lonelySinceMs = this.scheduler.nowMs;
+        else if (this.scheduler.nowMs - process.lonelySinceMs > 3 * electionMaxMs + LONELY_MS)
+          this.checkers.fail("I8", `${process.main.name} serves, and has no quorum since long`);
+      }
+      this.#watchLeaders();
+    });
+  }
+
+  #hearsQuorum(process: MasterProcess): boolean {
+    const { members } = process.journal.status();
+    const voters = members.filter(({ standing }) => standing === "voter");
+    const heard = voters.filter(({ address }) => {
+      const peer = this.nodes.find((node) => node.address === address);
+      if (peer === process.node) return true;
+      if (peer === undefined || peer.process === null) return false;
+      return !this.network.isCut(peer.name, process.node.name);
+    });
+    return 2 * heard.length > voters.length;
+  }
+
+  async #until(what: string, isDone: () => boolean, limitMs: number): Promise<boolean> {
+    const endMs = this.scheduler.nowMs + limitMs;
+    this.scheduler.at(endMs, null, what, () => {});
+    await this.scheduler.run(() => {
+      if (this.scheduler.eventCount > EVENTS_MAX)
+        this.scheduler.fail(new Violation("SIM", "the simulator does not come to an end"));
+      return isDone() || this.scheduler.nowMs >= endMs;
+    });
+    if (this.scheduler.failure !== null) throw this.scheduler.failure;
+    return isDone();
+  }
+
+  #startClients(): void {
+    for (let number = 1; number <= this.plan.clientCount; number++) this.#addClient(number).begin();
+    if (this.workers.length > 0) this.writer.begin();
+  }
+
+  #addClient(number: number): SimClient {
+    const client = new SimClient({
+      number,
+      scheduler: this.scheduler,
+      random: this.random.fork(`client ${number}`),
+      traits: this.plan.clients,
+      masters: () => this.nodes,
+      history: this.history,
+      stats: this.stats,
+    });
+    this.clients.push(client);
+    return client;
+  }
+
+  async execute(): Promise<void> {
+    for (const node of this.nodes) {
+      this.scheduler.after(0, null, "format", () => void node.format());
+    }
+    await this.#until("formatted", () => false, 500);
+    for (const node of this.nodes)
+      this.scheduler.after(this.random.skewed(0, 300), null, "boot", () => node.start());
+    await this.#setUp();
+    this.#startClients();
+    this.nemesis.begin();
+    this.#watchLeaders();
+    await this.#until("faults", () => false, this.plan.faultPhaseMs);
+    await this.#heal();
+    await this.#converge();
+    this.#judge();
+  }
+
+  /** Before anything goes wrong the cluster gets a leader, and the clients their directories. */
+  async #setUp(): Promise<void> {
+    const client = this.#addClient(0);
+    let isDone = false;
+    this.scheduler.after(0, client.lane, "setUp", () => {
+      void (async () => {
+        for (const path of this.plan.clients.partitions)
+          await client.perform({ kind: "mkdir", path, isRecursive: false, allowExists: false });
+        isDone = true;
+      })();
+    });
+    if (!(await this.#until("set up", () => isDone, OPEN_MS)))
+      throw new Violation("I8", "a cluster without faults does not get going");
+    this.history.length = 0;
+  }
+
+  get #live(): SimNode[] {
+    return this.nodes.filter((node) => !this.nemesis.removed.has(node));
+  }
+
+  async #heal(): Promise<void> {
+    this.nemesis.heal();
+    const isUp = () => this.#live.every(({ process }) => process?.isOpen === true);
+    if (!(await this.#until("open", isUp, OPEN_MS)))
+      throw new Violation("I8", `not every master comes up again: ${this.#standing()}`);
+    // What a slow disk had begun before takes its time.
+    const busyUntilMs = Math.max(...this.nodes.map(({ disk }) => disk.busyUntilMs));
+    await this.#until("reconnect", () => false, RECONNECT_MS);
+    await this.#until("disks", () => this.scheduler.nowMs >= busyUntilMs, OPEN_MS);
+    const prober = this.#addClient(99);
+    let isWritten = false;
+    this.scheduler.after(0, prober.lane, "probe", () => {
+      const path = this.plan.clients.partitions[0] ?? "/p0";
+      const operation = {
+        kind: "mkdir",
+        path: `${path}/z`,
+        isRecursive: false,
+        allowExists: false,
+      } as const;
+      void prober.perform(operation).then((reply) => {
+        isWritten = reply !== null;
+      });
+    });
+    if (!(await this.#until("progress", () => isWritten, PROGRESS_MS)))
+      throw new Violation(
+        "I8",
+        `no write succeeds ${PROGRESS_MS} ms after all is well: ${this.#standing()}`,
+      );
+    for (const client of this.clients) client.isStopped = true;
+    this.writer.isStopped = true;
+    const isQuiet = () =>
+      !this.writer.isBusy && this.clients.every(({ pending }) => pending === null);
+    if (!(await this.#until("quiet", isQuiet, DRAIN_MS)))
+      throw new Violation("I8", "an operation does not end");
+  }
+
+  #standing(): string {
+    return this.nodes
+      .map((node) => {
+        const { process } = node;
+        if (process === null) return `${node.name} down`;
+        const { role, term, appliedIndex, lastIndex } = process.journal.status();
+        return `${node.name} ${process.isOpen ? role : "opening"} term ${term} applied ${appliedIndex} last ${lastIndex}`;
+      })
+      .join("; ");
+  }
+
+  /** All masters reach the same entry, and have the same state there. */
+  async #converge(): Promise<void> {
+    const positions = () =>
+      this.#live.map(({ process }) => process?.state.stateMachine.position().index ?? -1);
+    const isEqual = () => {
+      const [first, ...others] = positions();
+      const leader = this.#live.find(({ process }) => process?.journal.isServing() === true);
+      const { lastIndex = -2 } = leader?.process?.journal.status() ?? {};
+      return first === lastIndex && others.every((each) => each === first);
+    };
+    if (!(await this.#until("converge", isEqual, CONVERGE_MS)))
+      throw new Violation("I8", `the masters do not come to the same entry: ${this.#standing()}`);
+    const digests = new Set(this.#live.map(({ store }) => store.digest));
+    if (digests.size > 1)
+      throw new Violation("I6", `states differ in the end: ${this.#standing()}`);
+    await this.#readAll();
+  }
+
+  /** A last look at everything, as a client. */
+  async #readAll(): Promise<void> {
+    const client = this.#addClient(100);
+    let isDone = false;
+    this.scheduler.after(0, client.lane, "readAll", () => {
+      void (async () => {
+        for (const path of this.plan.clients.partitions) {
+          await client.perform({ kind: "list", path });
+          for (const name of ["a", "b", "c"])
+            await client.perform({ kind: "list", path: `${path}/${name}` });
+        }
+        isDone = true;
+      })();
+    });
+    if (!(await this.#until("read all", () => isDone, OPEN_MS)))
+      throw new Violation("I8", "the last reads do not end");
+  }
+
+  #judge(): void {
+    for (const partition of this.plan.clients.partitions) {
+      const mine = this.history.filter(
+        ({ operation: { path } }) => path === partition || path.startsWith(`${partition}/`),
+      );
+      const verdict = judge(mine, emptyState(partition));
+      if (verdict.kind === "undecided") this.undecidedCount += 1;
+      if (verdict.kind !== "violated") continue;
+      const stuck = verdict.stuck.map(
+        ({ client, operation, outcome, calledMs, returnedMs }) =>
+          `${client} ${JSON.stringify(operation)} -> ${JSON.stringify(outcome)} [${calledMs.toFixed(1)}, ${returnedMs.toFixed(1)}]`,
+      );
+      throw new Violation(
+        "I2",
+        `the history of ${partition} (${mine.length} operations) is not linearizable; no order goes past:\n  ${stuck.join("\n  ")}`,
+      );
+    }
+  }
+}
+
+/** A message in a trace. */
+function lineOf(lane: Lane, { from: _from, to, kind, term, ...body }: Message): string {
+  const shown = JSON.stringify(body, (key, value: unknown) => {
+    if (key === "payload") return undefined;
+    if (key === "membership") return "...";
+    return typeof value === "bigint" ? value.toString() : value;
+  });
+  return `              ${lane.name} sends ${kind} of term ${term} to ${to} ${shown}`;
+}
+
+function isAwake({ main, journalLane }: MasterProcess): boolean {
+  return !main.isPaused && !journalLane.isPaused;
+}
+
+/** What the product threw in no one's arms: a bug, unless the process was dead already. */
+let current: Run | null = null;
+process.on("unhandledRejection", (error) => {
+  if (current === null || current.scheduler.current?.isAlive === false) return;
+  if (error instanceof Error && error.name === "SimCrash") return;
+  current.scheduler.fail(error instanceof Error ? error : new Error(String(error)));
+});
+
+export async function runSeed(
+  seed: number,
+  options: { readonly onLine?: (line: string) => void } = {},
+): Promise<RunResult> {
+  const began = process.cpuUsage();
+  const run = new Run(seed);
+  current = run;
+  run.scheduler.onLine = options.onLine ?? null;
+  let failure: RunResult["failure"] = null;
+  try {
+    await run.execute();
+  } catch (error) {
+    const what = error instanceof Error ? error : new Error(String(error));
+    failure = {
+      invariant: what instanceof Violation ? what.invariant : "BUG",
+      message: what.message,
+      stack: `${what.stack}${what.cause instanceof Error ? `\ncaused by ${what.cause.stack}` : ""}`,
+      lines: run.scheduler.lastLines(80),
+    };
+  }
+  current = null;
+  const { user, system } = process.cpuUsage(began);
+  return {
+    seed,
+    hash: run.scheduler.hash,
+    virtualMs: run.scheduler.nowMs,
+    cpuMs: (user + system) / 1000,
+    eventCount: run.scheduler.eventCount,
+    operations: run.stats.operations,
+    unknown: run.stats.unknown,
+    repeats: run.stats.repeats,
+    elections: run.checkers.electionCount,
+    applied: run.checkers.lastApplied,
+    undecided: run.undecidedCount,
+    faultKinds: FAULT_KINDS,
+    faults: Object.fromEntries(run.nemesis.counts),
+    events: Object.fromEntries(run.eventCounts),
+    failure,
+  };
+}
