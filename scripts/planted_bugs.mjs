@@ -204,4 +204,29 @@ export const PLANTED_BUGS = [
     find: "if (now - sinceMs < this.#options.orphanGraceMs || looked === FREES_PER_REPLY) break;",
     replace: "if (sinceMs > now || looked === FREES_PER_REPLY) break;",
   },
+  // What the simulator has found by itself (test/TRACK_RECORD.md): it must find it again.
+  {
+    name: "oldNoteOfAJoiner",
+    file: "src/journal/member_steps.ts",
+    find: "if (old !== undefined && isAvailable(old)) this.#joiners.delete(address);",
+    replace: "if (old !== undefined && isAvailable(old) && id === old) this.#joiners.delete(address);",
+  },
+  {
+    name: "damagedCheckpointIsServed",
+    file: "src/journal/checkpoint_store.ts",
+    find: "if (offsetBytes === 0 && (await this.#check(found.path, verifyCheckpoint)) === null) {",
+    replace: "if (offsetBytes < 0 && (await this.#check(found.path, verifyCheckpoint)) === null) {",
+  },
+  {
+    name: "nothingToOfferAfterACut",
+    file: "src/journal/state_keeper.ts",
+    find: "const isLacking = this.#options.logBegin() > (this.snapshot()?.index ?? 0);",
+    replace: "const isLacking = this.#options.logBegin() < 0;",
+  },
+  {
+    name: "trimBehindASnapshot",
+    file: wal,
+    find: "    if (index < this.firstIndex()) return;\n",
+    replace: "",
+  },
 ];

@@ -220,35 +220,53 @@ async function runOne(seed, isTraced) {
   return two.failure === null && one.hash === two.hash;
 }
 
+/** Looks for the first seed that fails with the bug in the product, and passes without. */
+async function findBug(script, cleanScript) {
+  for (let first = 1; first <= PLANTED_SEEDS_MAX; ) {
+    let found = null;
+    const onResult = (result) => {
+      if (result.failure !== null && (found === null || result.seed < found.seed)) found = result;
+    };
+    const order = { first, count: PLANTED_SEEDS_MAX - first + 1, isUntilFailure: true };
+    await runAll(script, order, onResult, ({ failure }) => failure !== null);
+    if (found === null) return null;
+    let isClean = false;
+    const again = { first: found.seed, step: 1, count: 1, isTraced: false, isUntilFailure: false };
+    await start(cleanScript, again, ({ failure }) => {
+      isClean = failure === null;
+    }).ended;
+    if (isClean) return found;
+    console.log(`Seed ${found.seed} fails without a planted bug, too: ${found.failure.message}`);
+    first = found.seed + 1;
+  }
+  return null;
+}
+
 async function runPlanted(wanted) {
   const { PLANTED_BUGS } = await import("./planted_bugs.mjs");
   const bugs = PLANTED_BUGS.filter(({ name }) => wanted === null || name === wanted);
+  const cleanScript = await bundle("clean");
   const missed = [];
   for (const bug of bugs) {
+    const told = bug.name.padEnd(26);
     let script;
     try {
       script = await bundle("planted", bug);
     } catch (error) {
       missed.push(bug.name);
-      console.log(`${bug.name.padEnd(34)} OUT OF DATE: ${error.message}`);
+      console.log(`${told} OUT OF DATE: ${error.message}`);
       continue;
     }
-    let found = null;
-    let seeds = 0;
-    const onResult = (result) => {
-      seeds += 1;
-      if (result.failure !== null) found ??= result;
-    };
-    const order = { first: 1, count: PLANTED_SEEDS_MAX, isUntilFailure: true };
-    await runAll(script, order, onResult, ({ failure }) => failure !== null);
+    const found = await findBug(script, cleanScript);
     rmSync(script);
     if (found === null) missed.push(bug.name);
     const how =
       found === null
-        ? "NOT FOUND"
-        : `${found.failure.invariant} ${found.failure.message.split("\n")[0].slice(0, 140)}`;
-    console.log(`${bug.name.padEnd(34)} ${String(seeds).padStart(5)} seeds  ${how}`);
+        ? `NOT FOUND in ${PLANTED_SEEDS_MAX} seeds`
+        : `seed ${String(found.seed).padStart(4)}  ${found.failure.message.split("\n")[0].slice(0, 140)}`;
+    console.log(`${told} ${how}`);
   }
+  rmSync(cleanScript);
   console.log(`${bugs.length - missed.length} of ${bugs.length} planted bugs were found`);
   return missed.length === 0 && bugs.length > 0;
 }

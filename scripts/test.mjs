@@ -25,6 +25,10 @@ const steps = [
   ["lint", bin("biome"), ["check"]],
   ["unit tests", process.execPath, ["scripts/unit.mjs"]],
 ];
+if (!isQuick) {
+  steps.push(["simulator", process.execPath, ["scripts/unit.mjs", "test/sim/"]]);
+  steps.push(["fuzzers", process.execPath, ["scripts/fuzz.mjs", "--executions", "200000"]]);
+}
 if (!isQuick && hasTests("test/process"))
   steps.push(["process tests", process.execPath, ["scripts/process_tests.mjs", "test/process/"]]);
 if (!isQuick && hasTests("test/interop")) {

@@ -5,10 +5,11 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { invariant } from "./common/invariant.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
-import type { ToThread } from "./journal/journal_protocol.ts";
+import type { FromThread, ToThread } from "./journal/journal_protocol.ts";
 import { JournalCore } from "./journal/journal_thread.ts";
 import { tcpTransport } from "./journal/raft_transport.ts";
 import type { ThreadWorkerData } from "./journal/thread_port.ts";
+import { Wire } from "./journal/thread_wire.ts";
 import { openKernels } from "./kernels/load.ts";
 import { nodeWorld } from "./world/node_world.ts";
 
@@ -22,15 +23,25 @@ const { kernelFlavour } = workerData as ThreadWorkerData;
 const kernels = openKernels({ flavour: kernelFlavour, arenaBytes: ARENA_BYTES });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
 const world = nodeWorld();
+const wire = new Wire<FromThread>({
+  timers: world.timers,
+  post: (messages) => port.postMessage(messages),
+  // Nobody asks where an entry is before it is committed, which is said next.
+  mayWait: ({ kind }) => kind === "accepted",
+});
 const core = new JournalCore({
   fileSystem: nodeFileSystem(),
   crc32c,
   world,
   createTransport: tcpTransport(crc32c, world),
   post(message) {
-    port.postMessage(message);
+    wire.put(message);
+    if (message.kind !== "closed") return;
     // Nothing follows it: without the port, nothing holds the thread.
-    if (message.kind === "closed") port.close();
+    wire.flush();
+    port.close();
   },
 });
-port.on("message", (message: ToThread) => core.receive(message));
+port.on("message", (messages: readonly ToThread[]) => {
+  for (const message of messages) core.receive(message);
+});

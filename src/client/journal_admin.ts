@@ -186,7 +186,12 @@ export class JournalAdminClient {
   /** Resolves when the master at that address is a voter. */
   async addMember(address: string, timeoutMs: number): Promise<void> {
     netAddressOf(address);
-    await this.#leader.unary(JournalAdmin.methods.AddQuorumServer, { address, timeoutMs });
+    try {
+      await this.#leader.unary(JournalAdmin.methods.AddQuorumServer, { address, timeoutMs });
+    } catch (error) {
+      // A master joins by itself: it may have done so before it was asked for, or asked for again.
+      if (!isRockpoolError(error, "ALREADY_EXISTS")) throw error;
+    }
   }
 
   async resetPriorities(): Promise<void> {

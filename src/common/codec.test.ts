@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { DecodeError } from "./bytes.ts";
+import { ByteReader, ByteWriter, DecodeError } from "./bytes.ts";
 import {
   bool,
   bytes,
@@ -82,4 +82,22 @@ test("encode() refuses numbers that decode() would refuse", () => {
     assert.throws(() => encode(int, value), InvariantError);
   assert.equal(decode(uint, encode(uint, Number.MAX_SAFE_INTEGER)), Number.MAX_SAFE_INTEGER);
   assert.equal(decode(int, encode(int, 2 ** 52 - 1)), 2 ** 52 - 1);
+});
+
+test("fixed-width numbers are of their byte order, at any place, and never read past the end", () => {
+  const writer = new ByteWriter(1);
+  writer.u8(7);
+  writer.u32(0x1234_5678);
+  writer.orderedU64(0x0102_0304_0506_0708n);
+  writer.f64(-1.5);
+  writer.patchU32(1, 0xfedc_ba98);
+  const bytes = writer.take();
+  assert.equal(Buffer.from(bytes).toString("hex"), "0798badcfe0102030405060708000000000000f8bf");
+  const reader = new ByteReader(bytes, 1);
+  assert.equal(reader.u32(), 0xfedc_ba98);
+  assert.equal(reader.orderedU64(), 0x0102_0304_0506_0708n);
+  assert.equal(reader.f64(), -1.5);
+  for (const read of ["u8", "u32", "orderedU64", "f64"] as const)
+    assert.throws(() => reader[read](), DecodeError);
+  assert.throws(() => new ByteReader(bytes, 0, bytes.length + 1), DecodeError);
 });

@@ -130,8 +130,9 @@ export function union<const V extends Record<string, readonly [number, Codec<unk
   };
 }
 
-export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
-  const writer = new ByteWriter();
+/** @param capacityBytes about as many as it will take: growing means copying */
+export function encode<T>(codec: Codec<T>, value: T, capacityBytes?: number): Uint8Array {
+  const writer = new ByteWriter(capacityBytes);
   codec.write(writer, value);
   return writer.take();
 }

@@ -47,6 +47,8 @@ export type CheckpointStoreOptions = {
   readonly crc32c: Crc32c;
   readonly clock: Clock;
   readonly onEvent: (event: CheckpointEvent) => void;
+  /** One turned out to be damaged when a peer asked for it, and is gone. */
+  readonly onLost?: () => void;
 };
 
 export class CheckpointStore {
@@ -184,6 +186,12 @@ export class CheckpointStore {
       ({ snapshot }) => snapshot.index === position.index && snapshot.term === position.term,
     );
     if (found === undefined) return null;
+    // Else a peer would fetch a damaged one again and again, and find out each time at its end.
+    if (offsetBytes === 0 && (await this.#check(found.path, verifyCheckpoint)) === null) {
+      this.#known = this.#known.filter((each) => each !== found);
+      this.#options.onLost?.();
+      return null;
+    }
     found.lastReadMs = this.#options.clock.monotonicMs();
     const totalBytes = found.sizeBytes;
     const left = Math.max(0, totalBytes - offsetBytes);

@@ -111,6 +111,17 @@ test("a peer that lags behind the trimmed log gets a checkpoint while writes go 
   await cluster.settled(words);
   assert.deepEqual(lagging.machine.words(), leader.machine.words());
   assert.ok(countOf(lagging, "checkpointFetched") > 0);
+  // With its disk gone it needs one again, as a member that is new.
+  await cluster.kill(lagging);
+  await cluster.format(lagging);
+  await cluster.start(lagging, undefined, undefined, EVERY);
+  await cluster.settled(words);
+  assert.equal(lagging.machine.installCount, 1);
+  words.push(...(await fill(cluster, 150)));
+  await until(
+    "it has made one of its own",
+    () => countOf(lagging, "checkpointMade") > 0 || undefined,
+  );
   // It counts, and its own checkpoint serves it at the next start.
   await cluster.kill(lagging);
   lagging.machine = new Memory();
@@ -209,5 +220,39 @@ test("a checkpoint without room on the disk is told, and is made later", async (
   const position = await node.journal?.checkpoint();
   assert.equal(position?.index, node.journal?.status().appliedIndex);
   assert.equal(checkpointsOf(node).length, 1);
+  await cluster.stop();
+});
+
+test("a log that is damaged where it was acknowledged is repaired from the others", async () => {
+  const cluster = await Cluster.started(3);
+  const leader = await cluster.leader();
+  const [victim, other] = rest(cluster, leader);
+  assert.ok(victim && other);
+  const words = await fill(cluster, 60);
+  await cluster.settled(words);
+  for (const node of [victim, other]) {
+    await node.journal?.close();
+    node.journal = null;
+  }
+  // Bytes of an entry in the middle of the log; the state, which would cover it, is lost too.
+  const path = join(victim.folder, "wal-0000000000000001");
+  const bytes = readFileSync(path);
+  const at = bytes.indexOf(words[20]?.slice(0, 300) ?? "");
+  assert.ok(at > 0);
+  bytes.fill(0xee, at, at + 300);
+  writeFileSync(path, bytes);
+  victim.machine = new Memory();
+  // With the leader gone too, the two that are left must not elect one that lacks what was acknowledged.
+  await cluster.kill(leader);
+  await cluster.start(victim);
+  const found = victim.events.find((event) => event.kind === "damageFound");
+  assert.ok(found?.kind === "damageFound" && found.verdict === "promised");
+  await cluster.start(other);
+  await cluster.settled(words);
+  await until("it is repaired", () => countOf(victim, "repaired") > 0 || undefined);
+  assert.deepEqual(victim.machine.words(), other.machine.words());
+  const repairing = victim.events.find((event) => event.kind === "repairing");
+  assert.ok(repairing?.kind === "repairing" && repairing.fromAddress === other.address);
+  await cluster.propose("after");
   await cluster.stop();
 });

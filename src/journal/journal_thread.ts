@@ -236,6 +236,7 @@ export class JournalCore {
       crc32c,
       clock,
       onEvent,
+      onLost: () => this.#running?.loop.onCheckpoint(),
     });
     await checkpoints.open();
     const keeper = new StateKeeper({

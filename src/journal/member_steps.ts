@@ -71,7 +71,7 @@ export class MemberSteps {
     const isQuiet = this.#joiners.size === 0 && this.#removals.length === 0;
     if (isQuiet && membership.learners.length === 0) return;
     this.#removeNext(raft, isAvailable);
-    this.#takeInNext(raft);
+    this.#takeInNext(raft, isAvailable);
     this.#promoteNext(raft);
   }
 
@@ -91,12 +91,18 @@ export class MemberSteps {
     }
   }
 
-  #takeInNext(raft: Raft): void {
+  #takeInNext(raft: Raft, isAvailable: (id: MemberId) => boolean): void {
     const { membership } = raft.status();
     for (const { id, address } of this.#joiners.values()) {
-      if (membership.addresses.has(id)) continue;
+      // Forgotten once it is in: who is removed right after that must not come back by what it said before.
+      if (membership.addresses.has(id)) {
+        this.#joiners.delete(address);
+        continue;
+      }
       const old = [...membership.addresses].find(([, each]) => each === address)?.[0];
-      if (old === undefined) {
+      // One address has one master: while a member is heard from there, what asked to join is gone.
+      if (old !== undefined && isAvailable(old)) this.#joiners.delete(address);
+      else if (old === undefined) {
         if (this.#propose(raft, { kind: "addLearner", id, address }))
           this.#onEvent({ kind: "joining", address, step: "addLearner" });
       } else if (this.#propose(raft, { kind: "remove", id: old }))

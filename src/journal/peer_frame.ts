@@ -166,6 +166,17 @@ export type Frame =
 
 const EMPTY = new Uint8Array(0);
 
+/** More than index, term, kind and length of an entry, and the envelope, take. */
+const ENTRY_OVERHEAD_BYTES = 24;
+const ENVELOPE_BYTES = 128;
+
+function capacityFor(message: Message): number {
+  let bytes = ENVELOPE_BYTES;
+  if (message.kind === "appendEntries")
+    for (const { payload } of message.entries) bytes += payload.length + ENTRY_OVERHEAD_BYTES;
+  return bytes;
+}
+
 function bodyOf(frame: Frame): Uint8Array {
   switch (frame.kind) {
     case "hello":
@@ -173,7 +184,7 @@ function bodyOf(frame: Frame): Uint8Array {
     case "answer":
       return encode(HELLO_ANSWER, frame.answer);
     case "message":
-      return encode(MESSAGE, frame.message);
+      return encode(MESSAGE, frame.message, capacityFor(frame.message));
     case "ping":
     case "pong":
       return EMPTY;

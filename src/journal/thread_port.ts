@@ -13,6 +13,7 @@ import { JournalCore } from "./journal_thread.ts";
 import type { CreateTransport } from "./peer_transport.ts";
 import { tcpTransport } from "./raft_transport.ts";
 import type { Crc32c } from "./record.ts";
+import { Wire } from "./thread_wire.ts";
 
 /** What the thread is started with. */
 export type ThreadWorkerData = { readonly kernelFlavour: "wasm" | "js" };
@@ -26,9 +27,17 @@ export function workerThread(scriptUrl: URL, workerData: ThreadWorkerData): Conn
     const worker = new Worker(scriptUrl, { workerData, name: "journal" });
     let isEnding = false;
     // Only our own script posts here.
-    worker.on("message", (message: FromThread) => {
-      if (message.kind === "closed") isEnding = true;
-      onMessage(message);
+    worker.on("message", (messages: readonly FromThread[]) => {
+      for (const message of messages) {
+        if (message.kind === "closed") isEnding = true;
+        onMessage(message);
+      }
+    });
+    const wire = new Wire<ToThread>({
+      timers: nodeWorld().timers,
+      post: (messages) => worker.postMessage(messages),
+      // More entries are sent ahead than one reply allows.
+      mayWait: ({ kind }) => kind === "applied",
     });
     worker.on("error", (error) => {
       isEnding = true;
@@ -56,7 +65,7 @@ export function workerThread(scriptUrl: URL, workerData: ThreadWorkerData): Conn
       });
     });
     return {
-      post: (message) => worker.postMessage(message),
+      post: (message) => wire.put(message),
       async abandon() {
         isEnding = true;
         await worker.terminate();

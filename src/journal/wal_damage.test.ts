@@ -207,3 +207,24 @@ test("sectors that cannot be read are damage like any other", async () => {
   assert.deepEqual(all(wal), shown(entries.slice(0, wal.lastIndex())));
   await wal.close();
 });
+
+test("what was committed behind the damage is not taken for what it replaced before it", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const { wal } = await open(fileSystem, { membership: THREE });
+  await append(wal, [entry(1), entry(2)], state(1));
+  await append(wal, [entry(2, 2)], state(2));
+  await append(wal, [entry(3, 2)], state(2, 2));
+  await wal.close();
+  // The batch in which entry 2 was replaced.
+  const before = fileSystem.usedSectors(pathOf(1)).map(({ sector }) => sector);
+  const second = before.findLast((sector) => sector % 8 === 0 && sector < (before.at(-1) ?? 0) - 7);
+  fileSystem.rot(pathOf(1), (second ?? 0) * 512 + 3, 1);
+  const { wal: after } = await open(fileSystem, { membership: THREE });
+  assert.deepEqual(all(after), shown([entry(1), entry(2)]));
+  assert.deepEqual(after.promised(), { index: 3, term: 2 });
+  assert.deepEqual(after.hardState, state(2, 0));
+  await after.close();
+  const again = await open(fileSystem, { membership: THREE });
+  assert.equal(again.wal.hardState.commitIndex, 0);
+  await again.wal.close();
+});

@@ -5,7 +5,7 @@
 import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Entry, HardState, Membership } from "../raft/messages.ts";
-import { nodeWorld } from "../world/node_world.ts";
+import type { Timers } from "../world/ports.ts";
 import type { JournalFileSystem } from "./file_system.ts";
 import { openWal, type Wal } from "./wal.ts";
 import type { WalFailure } from "./wal_failure.ts";
@@ -37,6 +37,15 @@ export const recoveryOptions: Omit<RecoveryOptions, "fileSystem"> = {
   cacheBytesMax: 2048,
 };
 
+/** A log that a test lets crash keeps no process alive. */
+const looseTimers: Timers = {
+  after(delayMs, act) {
+    const timer = setTimeout(act, delayMs).unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+  soon: (act) => setImmediate(act),
+};
+
 export type Log = {
   readonly wal: Wal;
   readonly events: WalEvent[];
@@ -57,7 +66,7 @@ export async function open(
   const wal = await openWal({
     fileSystem,
     ...recoveryOptions,
-    timers: nodeWorld().timers,
+    timers: looseTimers,
     onEvent: (event) => events.push(event),
     onFailure: (failure) => {
       failures.push(failure);

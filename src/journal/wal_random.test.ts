@@ -182,11 +182,14 @@ test("Wal, after any steps and rot, is faithful or says what is damaged: never s
         const said = events.find(({ kind }) => kind === "damageFound");
         const found = all(wal);
         const begin = wal.firstIndex() - 1;
+        // An earlier state of the log may show what was replaced since, but nothing of that as committed.
+        const isEarlier = said?.kind === "damageFound" && said.verdict === "promised";
+        const isFinal = ({ index }: Shown) => !isEarlier || index <= wal.hardState.commitIndex;
         const expected = model.entries.filter(({ index }) => index > begin);
-        assert.deepEqual(found, expected.slice(0, found.length), "what is there is as it was");
+        assert.deepEqual(found.filter(isFinal), expected.slice(0, found.length).filter(isFinal));
         assert.ok(begin <= Math.max(model.begin.index, with_ === "state" ? covered.index : 0));
         const promised = wal.promised();
-        const isWhole = wal.lastIndex() === last.index;
+        const isWhole = wal.lastIndex() === last.index && wal.termOf(last.index) === last.term;
         if (!isWhole) {
           damagedCount += 1;
           assert.ok(said, "a shorter log is told");
@@ -197,7 +200,7 @@ test("Wal, after any steps and rot, is faithful or says what is damaged: never s
         await wal.close();
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
   assert.ok(damagedCount > 20, "the rot is met");
 });

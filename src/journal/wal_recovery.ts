@@ -309,8 +309,11 @@ function cutAtHole({ mark, replay, log, hole }: Broken): Decision {
     chain: end?.chain ?? mark.start.chain,
     batchNumber: end === null ? mark.start.batchNumber : end.batchNumber + 1,
   };
+  // What was committed later may not be what stands here, but what replaced it in the part that is gone.
+  replay.hardState = { ...mark.hardState, commitIndex: replay.commitIndex };
+  const cut = { ...mark, hardState: replay.hardState };
   return {
-    mark: kept.length > 0 ? mark : { ...mark, start },
+    mark: kept.length > 0 ? cut : { ...cut, start },
     replay,
     log: { used: kept, end, hole },
     damage: null,

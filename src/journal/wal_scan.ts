@@ -144,7 +144,10 @@ export class Replay {
   readonly index: EntryIndex;
   readonly configs: ConfigEntries;
   readonly #beginIndex: number;
+  /** At least this, by the mark and by all heads that were read. */
   hardState: HardState;
+  /** Committed, and as it stands in this log, by the heads that were read. */
+  commitIndex = 0;
 
   constructor(mark: WalMark, founders: Membership, cacheBytesMax: number) {
     this.index = new EntryIndex(cacheBytesMax);
@@ -205,6 +208,7 @@ export class Replay {
     if (!isFit)
       throw new MisfitError(`${path}: a batch ends at ${head.lastIndex}, and the log at ${index}`);
     this.hardState = mergeStates(this.hardState, head.hardState);
+    this.commitIndex = Math.max(this.commitIndex, head.hardState.commitIndex);
   }
 }
 

@@ -130,6 +130,35 @@ for (const [name, create] of Object.entries(implementations)) {
     await other.close();
   });
 
+  test(`${name}: while an image is installed reads give the old rows, UNAVAILABLE, or the new ones`, async () => {
+    const store = create();
+    fill(store, 1);
+    const path = fresh("image");
+    await store.writeImage(path);
+    fill(store, 2);
+    const seen: string[] = [];
+    const look = () => {
+      try {
+        seen.push(`${store.get(keyOf(1))?.[0]} ${[...store.range({ ...ALL, limit: 1 })].length}`);
+      } catch (error) {
+        assert.ok(isRockpoolError(error, "UNAVAILABLE"), String(error));
+      }
+    };
+    let isOver = false;
+    const installing = install(store, path).finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      look();
+      await new Promise(setImmediate);
+    }
+    await installing;
+    look();
+    const texts = [...new Set(seen)];
+    assert.ok(texts.length <= 2 && texts[0] === "2 1" && texts.at(-1) === "1 1", texts.join());
+    await store.close();
+  });
+
   test(`${name}: an image that is not accepted, or is none, changes nothing`, async () => {
     const store = create();
     fill(store, 1);
@@ -384,6 +413,10 @@ test("lmdb: a row that does not match its checksum is DATA_LOSS, told once, and 
   assert.equal(discardReason, null);
   const isDamage = (error: unknown) =>
     isRockpoolError(error, "DATA_LOSS") && /does not match its checksum/.test(error.message);
+  // No image is made of it, which would outlive the log.
+  const image = fresh("image");
+  await assert.rejects(store.writeImage(image), isDamage);
+  assert.equal(existsSync(image), false);
   assert.throws(() => rowsOf(store), isDamage);
   assert.throws(() => {
     for (let i = 0; i < 50; i++) store.get(keyOf(i));

@@ -52,13 +52,13 @@ export interface KeyValueStore extends KeyValueReader {
   /**
    * Writes an image of everything, as of the moment of the call, to a new file, while transactions go on. Not yet durable
    * when it resolves.
-   * @throws what the file system throws (ENOSPC, EIO), or RockpoolError UNAVAILABLE when the store is closed meanwhile; the file
-   *   is then removed
+   * @throws what the file system throws (ENOSPC, EIO), or RockpoolError UNAVAILABLE when the store is closed meanwhile, DATA_LOSS
+   *   when rows are damaged; then no file is left
    */
   writeImage(path: string): Promise<void>;
   /**
    * Replaces everything by the image in the first `imageBytes` of a file. A crash leaves the old rows, the new ones, or none.
-   * Nobody may use the store meanwhile.
+   * Nobody may write meanwhile; a read may get UNAVAILABLE.
    * @param accept is shown the rows of the image before anything is replaced; what it throws is thrown, and nothing changes
    * @throws RockpoolError FAILED_PRECONDITION when the file holds no such image: nothing changed. What the file system throws:
    *   the rows are then the old ones or the new ones

@@ -97,7 +97,7 @@ export type CopyOptions = {
   readonly lengthBytes: number;
   /** Stands in for the first bytes of `from`. */
   readonly head: Uint8Array;
-  /** Asked between pieces; throws to end the copy. */
+  /** Asked before each piece and after the last; throws to end the copy. */
   readonly checkGoOn: () => void;
 };
 
@@ -139,5 +139,6 @@ async function copyBetween(
     await target.sync();
     syncedBytes = at;
   }
+  checkGoOn(); // also of what was read last
   await target.sync();
 }

@@ -2,8 +2,11 @@
  * `rockpool local …`: run, start, stop and status of a cluster on this machine.
  * @module
  */
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { RockpoolError } from "../common/errors.ts";
+import { credentialsOf, JournalAdminClient } from "../client/journal_admin.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import { prepareMaster } from "./add_master.ts";
 import {
   existingCluster,
   type LocalParts,
@@ -15,6 +18,7 @@ import {
 } from "./cluster.ts";
 import { isLocalCluster, removeRunFile } from "./cluster_files.ts";
 import { type ClusterShape, HOST, type LocalNode } from "./plan.ts";
+import { prepareStop } from "./planned_stop.ts";
 import { askHealth } from "./probe.ts";
 import {
   type LocalCluster,
@@ -38,8 +42,9 @@ export const LOCAL_USAGE = `Usage: rockpool local COMMAND [options]
   run                          run a cluster here until Ctrl-C (npm start does this)
   start                        start it in the background, or what of it is down
   start master N | worker N    start one process
+  add master                   one more master for a cluster that runs
   stop                         stop all of it
-  stop master N | worker N     stop one process
+  stop master N | worker N     stop one process; a leading master hands over first
   status                       say what runs
 
 Options
@@ -48,8 +53,12 @@ Options
   --workers N        (2)
   --worker-quota S   what each worker may cache (1GB)
   --port-offset N    shift all ports, to run clusters side by side (0)
+  --force            stop a master even if the others then have no quorum
   --no-test          run: leave out the first writes and reads
   -Dkey=value        a property for every process that is started`;
+
+/** A master that hangs does not keep another one from being stopped. */
+const ADMIN_PATIENCE_MS = 5000;
 
 function usageError(message: string): RockpoolError {
   return new RockpoolError("INVALID_ARGUMENT", message, LOCAL_USAGE);
@@ -80,6 +89,7 @@ function parseLocal(words: readonly string[]) {
         "worker-quota": { type: "string" },
         "port-offset": { type: "string" },
         "no-test": { type: "boolean" },
+        force: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -164,9 +174,74 @@ async function start(
   return 0;
 }
 
-async function stop(words: readonly string[], dir: string, context: LocalContext): Promise<number> {
+function adminOf(nodes: readonly LocalNode[]): JournalAdminClient {
+  return new JournalAdminClient({
+    masters: nodes.map(({ rpcPort }) => ({ host: HOST, port: rpcPort })),
+    auth: credentialsOf("SIMPLE", null),
+    patienceMs: ADMIN_PATIENCE_MS,
+  });
+}
+
+/** Leadership goes elsewhere first, and a stop that would leave no quorum is refused. */
+async function prepareStopOf(
+  cluster: LocalCluster,
+  node: LocalNode,
+  isForced: boolean,
+  context: LocalContext,
+): Promise<void> {
+  const admin = adminOf(cluster.nodes.filter(({ kind }) => kind === "master"));
+  const own = adminOf([node]);
+  try {
+    await prepareStop({ admin, own, isForced, say: context.say });
+  } finally {
+    admin.close();
+    own.close();
+  }
+}
+
+/** One more master: made ready, started, and waited for until it votes. */
+async function add(
+  words: readonly string[],
+  open: OpenOptions,
+  context: LocalContext,
+): Promise<number> {
+  if (words.join(" ") !== "master")
+    throw usageError("Only a master can be added: local add master");
+  const { node, leftAlone } = await prepareMaster(context, resolve(open.dir));
+  for (const path of leftAlone)
+    context.say(`${path} has lists of its own: add master ${node.number} there by hand`);
+  const cluster = { ...existingCluster(context, open.dir), definitions: open.definitions };
+  await startOne(cluster, node, context);
+  const admin = adminOf(cluster.nodes.filter(({ kind }) => kind === "master"));
+  try {
+    const address = `${HOST}:${node.journalPort}`;
+    const { leader } = await admin.look();
+    const known = leader?.members.find((member) => member.address === address);
+    if (known?.isVoter !== true) await admin.addMember(address, READY_TIMEOUT_MS);
+  } catch (error) {
+    if (!isRockpoolError(error, "ALREADY_EXISTS")) throw error;
+  } finally {
+    admin.close();
+  }
+  context.say(
+    `master ${node.number} is a voter: ${cluster.nodes.filter(({ kind }) => kind === "master").length} masters`,
+  );
+  context.say(
+    "The other masters read the new list when they are started the next time, one by one",
+  );
+  return 0;
+}
+
+async function stop(
+  words: readonly string[],
+  dir: string,
+  isForced: boolean,
+  context: LocalContext,
+): Promise<number> {
   const cluster = existingCluster(context, dir);
   const node = nodeOf(cluster, words);
+  if (node?.kind === "master" && runningIdentity(cluster, node) !== null)
+    await prepareStopOf(cluster, node, isForced, context);
   const nodes = (node === null ? cluster.nodes : [node]).filter(
     (one) => runningIdentity(cluster, one) !== null,
   );
@@ -234,7 +309,7 @@ async function dispatch(words: readonly string[], context: LocalContext): Promis
     definitions,
     mayRun: command === "start",
   };
-  if (command !== "start" && command !== "stop" && rest.length > 0)
+  if (!["start", "stop", "add"].includes(command ?? "") && rest.length > 0)
     throw usageError(`What is "${rest.join(" ")}"?`);
   switch (command) {
     case "run":
@@ -247,7 +322,9 @@ async function dispatch(words: readonly string[], context: LocalContext): Promis
     case "start":
       return start(rest, open, context);
     case "stop":
-      return stop(rest, dir, context);
+      return stop(rest, dir, values.force === true, context);
+    case "add":
+      return add(rest, open, context);
     case "status":
       return status(dir, context);
     default:

@@ -48,10 +48,8 @@ export function requireNotKeptOut(path: string, fromByte: number, who: string): 
   if (line === undefined) return;
   throw new RockpoolError(
     "FAILED_PRECONDITION",
-    `The other masters keep ${who} out: its journal was wiped or formatted anew, so it has forgotten its votes and what it acknowledged.\n  ${line}`,
-    "If its old journal folder still exists, stop it and put that back. If not, while a majority of the others runs:\n" +
-      "  1. on each other master, one after the other: stop it, remove the line of this master from peers.json in its journal folder, start it\n" +
-      "  2. this master, which runs and waits, then fetches everything from them\n" +
-      'Never do this for more than one master at a time (docs/OPERATIONS.md, "A master whose journal is damaged or gone")',
+    `The other masters keep ${who} out: they have known it with another journal, which may have voted.\n  ${line}`,
+    "Format it and start it again, while a majority of the others runs: it then joins them as a new member and fetches everything from them. " +
+      "If it was the only one with the newest data, put its old journal folder back instead",
   );
 }

@@ -251,7 +251,7 @@ test("a start ends the wait when the other masters keep the process out", () => 
     (error: unknown) =>
       error instanceof RockpoolError &&
       /keep master 2 out[\s\S]*refusedByPeer address=a:1/.test(error.message) &&
-      /peers\.json/.test(error.remedy),
+      /^Format it and start it again/.test(error.remedy),
   );
 });
 

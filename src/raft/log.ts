@@ -82,10 +82,10 @@ export class RaftLog {
   get commitIndex(): LogIndex {
     return this.#commitIndex;
   }
+  /** The last position that is known to be committed; 0 and 0 when nothing is, or the storage is just being replaced. */
   get committed(): Position {
     const term = this.termOf(this.#commitIndex);
-    invariant(term !== undefined, "a log is not trimmed behind what is committed");
-    return { index: this.#commitIndex, term };
+    return term === undefined ? { index: 0, term: 0 } : { index: this.#commitIndex, term };
   }
   /** Entries to here survive a crash of this node, and no overwriting of them is under way. */
   get durableIndex(): LogIndex {

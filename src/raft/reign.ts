@@ -202,7 +202,6 @@ export class Reign {
     const { voters } = this.#membership;
     if (this.#transfer !== null && !voters.includes(this.#transfer.to)) this.#transfer = null;
     if (!voters.includes(this.#config.id)) this.#retiredTick ??= this.#now;
-    this.#releaseReads();
   }
 
   #meetPeers(nextIndex: LogIndex): void {

@@ -32,7 +32,7 @@ import { openCluster } from "../../src/local/cluster.ts";
 import { logFile, nodeConfDir, nodeDir } from "../../src/local/cluster_files.ts";
 import { type LocalNode, type NodeKind, nodeSiteFile, planNodes } from "../../src/local/plan.ts";
 import { askHealth, findLeader } from "../../src/local/probe.ts";
-import { signalProcess } from "../../src/local/process_table.ts";
+import { isRunning, type ProcessIdentity, signalProcess } from "../../src/local/process_table.ts";
 import {
   type LocalCluster as Processes,
   runningIdentity,
@@ -118,6 +118,7 @@ export class ChaosCluster {
   readonly #mounted: string[];
   /** Numbers of the masters that are stopped (SIGSTOP). */
   readonly #frozen = new Set<string>();
+  readonly #killed = new Map<string, ProcessIdentity>();
   /** Exit codes that were allowed, by name. */
   readonly #allowed = new Map<string, readonly number[]>();
   /** Names of processes that run as far as anybody ended them. */
@@ -313,11 +314,16 @@ export class ChaosCluster {
     this.#expected.delete(node.name);
     this.#frozen.delete(node.name);
     const identity = runningIdentity(this.#processes, node);
-    return identity !== null && signalProcess(identity, "SIGKILL");
+    if (identity === null) return false;
+    this.#killed.set(node.name, identity);
+    return signalProcess(identity, "SIGKILL");
   }
 
+  /** The process that was killed last is gone; another one may run in its place by now. */
   async untilDown(kind: NodeKind, number: number): Promise<void> {
-    await until(`${kind} ${number} is down`, () => !this.isRunning(kind, number));
+    const identity = this.#killed.get(this.node(kind, number).name);
+    if (identity === undefined) return;
+    await until(`${kind} ${number} is down`, () => !isRunning(identity));
   }
 
   /** SIGSTOP, until `thaw`. */

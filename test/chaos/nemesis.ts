@@ -31,7 +31,7 @@ export type Nemesis = {
   readonly weight: number;
   readonly run: (context: NemesisContext) => Promise<NemesisResult>;
   /** Why it cannot run here; null when it can. */
-  readonly missing?: (cluster: ChaosCluster) => string | null;
+  readonly missing?: ((cluster: ChaosCluster) => string | null) | undefined;
 };
 
 const STOP_MS_MIN = 100;
@@ -306,31 +306,36 @@ const transfer: Nemesis = {
   },
 };
 
-/** A member is removed, loses its disk, and comes back as a new one. */
+/** A member loses its disk, and comes back as a new one; it is removed before, meanwhile, or not at all. */
 const wipe: Nemesis = {
   name: "wipe",
   weight: 2,
   missing: ({ abilities }) => (abilities.changesQuorum ? null : NO_QUORUM_COMMANDS),
   async run({ cluster, chance }) {
+    // Of two disks that are lost at a time nobody can make up for.
+    cluster.reviveAll();
+    await cluster.untilHealthy();
     const leader = await cluster.leader();
     const number = chance.oneIn(3) ? leader : chance.pick(others(cluster, leader));
     const address = cluster.journalAddress(number);
-    const isRemovedFirst = chance.oneIn(2);
+    const removed = chance.pick(["first", "meanwhile", "not"] as const);
     const command = async (verb: string) => {
       const { exit, text } = await cluster.cli("journal", "quorum", verb, "-address", address);
       if (exit !== 0) throw new Error(`journal quorum ${verb} -address ${address}: ${text}`);
     };
-    // It is told, and goes.
-    cluster.mayEnd("master", number, [EXIT.expelled]);
-    if (isRemovedFirst) await command("remove");
+    if (removed === "first") {
+      // It is told, and goes.
+      cluster.mayEnd("master", number, [EXIT.expelled]);
+      await command("remove");
+    }
     cluster.kill("master", number);
     await cluster.untilDown("master", number);
-    if (!isRemovedFirst) await command("remove");
+    if (removed === "meanwhile") await command("remove");
     await cluster.wipe(number);
     cluster.startProcess("master", number);
     await command("add");
     const was = number === leader ? "the leader" : "a standby";
-    return { detail: `master ${number}, ${was}`, isFailover: false };
+    return { detail: `master ${number}, ${was}, removed: ${removed}`, isFailover: false };
   },
 };
 
@@ -434,4 +439,18 @@ const storm: Nemesis = {
   },
 };
 
-export const NEMESES: readonly Nemesis[] = [...SINGLE, storm, diskFull, corrupt, wipe];
+/** What a single master cannot bear, or has nobody for. */
+const FOR_THREE: ReadonlySet<Nemesis> = new Set([
+  ...[cut, partition, clog, halfOpen, reset, flip, transfer],
+  ...[storm, corrupt, wipe],
+]);
+
+export const NEMESES: readonly Nemesis[] = [...SINGLE, storm, diskFull, corrupt, wipe].map(
+  (nemesis) => ({
+    ...nemesis,
+    missing: (cluster) =>
+      FOR_THREE.has(nemesis) && cluster.masterNumbers.length < 3
+        ? "it takes three masters"
+        : (nemesis.missing?.(cluster) ?? null),
+  }),
+);

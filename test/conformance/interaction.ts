@@ -27,6 +27,8 @@ export type Difference = {
 export type Outcome = {
   /** How many things were compared. */
   readonly facts: number;
+  /** Directives that could not be run. */
+  readonly leftOut: number;
   /** How many messages of ours were more than expected, and harmless. */
   readonly tolerated: number;
   readonly differences: readonly Difference[];
@@ -82,6 +84,7 @@ class Run {
   readonly differences: Difference[] = [];
   facts = 0;
   tolerated = 0;
+  readonly leftOut = 0;
   #isQuiet = false;
 
   constructor(losesSuperseded: boolean) {

@@ -48,7 +48,7 @@ function attempt(
   } catch (error) {
     const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     const failed = { line: 0, what: "the script ended", expected: "its end", actual: reason };
-    return { facts: 0, tolerated: 0, differences: [failed] };
+    return { facts: 0, leftOut: 0, tolerated: 0, differences: [failed] };
   }
 }
 
@@ -71,8 +71,12 @@ function main([root = "", word = ""]: readonly string[]): number {
       facts += outcome.facts;
       if (!isPassed) failed += 1;
       else if (folder === "testdata") interactions += 1;
+      const less =
+        outcome.leftOut > 0 ? `, quorums without voters left out: ${outcome.leftOut}` : "";
       const more = outcome.tolerated > 0 ? `, ${outcome.tolerated} harmless messages more` : "";
-      console.log(`${isPassed ? "passed  " : "DIFFERS "}  ${path}: ${outcome.facts} facts${more}`);
+      console.log(
+        `${isPassed ? "passed  " : "DIFFERS "}  ${path}: ${outcome.facts} facts${less}${more}`,
+      );
       for (const { line, what, expected, actual } of differences.slice(0, DIFFERENCES_SHOWN))
         console.log(`            line ${line}, ${what}: etcd ${expected}, we ${actual}`);
     }

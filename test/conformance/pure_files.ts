@@ -23,12 +23,16 @@ type Compare = (directive: Directive, expected: string, actual: string) => void;
 function run(text: string, carryOut: (directive: Directive, compare: Compare) => void): Outcome {
   const differences: Difference[] = [];
   let facts = 0;
-  for (const directive of parseDatadriven(text))
+  let leftOut = 0;
+  for (const directive of parseDatadriven(text)) {
+    const before = facts;
     carryOut(directive, ({ line, command }, expected, actual) => {
       facts += 1;
       if (expected !== actual) differences.push({ line, what: command, expected, actual });
     });
-  return { facts, tolerated: 0, differences };
+    if (facts === before) leftOut += 1;
+  }
+  return { facts, leftOut, tolerated: 0, differences };
 }
 
 // — quorums —

@@ -121,8 +121,13 @@ export class LocalCluster {
   /** Makes one more master ready; `startProcess` starts it, and the others know it when it asks to join. */
   async addMaster(): Promise<LocalNode> {
     const { node } = await prepareMaster(PARTS, this.dir);
-    this.#processes = existingCluster(PARTS, this.dir);
+    this.reload();
     return node;
+  }
+
+  /** Looks again at what the cluster consists of, after a command has changed it. */
+  reload(): void {
+    this.#processes = existingCluster(PARTS, this.dir);
   }
 
   /** Empties the journal and the metadata of a master that is down, as a new disk does. */

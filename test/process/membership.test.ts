@@ -67,7 +67,18 @@ describe("one master becomes four, and three again", () => {
     await cluster?.stop();
   });
 
-  for (const count of [2, 3, 4])
+  test("`local add master` adds one to a cluster on this machine", async () => {
+    const gap = await writer.gapDuring(cluster, async () => {
+      const said = await run(cluster, "local", "add", "master", "--dir", cluster.dir);
+      assert.match(said, /^master 2 runs \(pid \d+\)\nmaster 2 is a voter: 2 masters\n/);
+      cluster.reload();
+      await untilVoters(cluster, [1, 2]);
+    });
+    console.log(`master 2 added: longest gap ${gap} ms`);
+    assert.deepEqual(writer.failures, []);
+  });
+
+  for (const count of [3, 4])
     test(`master ${count} is added while a client writes`, async () => {
       const gap = await writer.gapDuring(cluster, async () => {
         const node = await cluster.addMaster();
