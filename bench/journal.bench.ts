@@ -2,7 +2,10 @@
  * The journal alone: three members in processes of their own, each with its journal thread and its folder on this
  * disk, and a state machine that does nothing. Beside it, in turns, the least that durability costs: a loop that
  * writes what all proposers have to say into a file full of zeros, with one fdatasync for all. The ratio is the price
- * of replication, of threads and of answering each proposer; on one disk it holds three fdatasyncs against one.
+ * of replication, of threads and of answering each proposer.
+ *
+ * Three members on one machine share its cores and its disk, which three machines would not. So the same loop is also run
+ * in three processes at once, each with all proposers; the ratio to the mean of the three leaves that sharing out.
  * @module
  */
 import { type ChildProcess, fork } from "node:child_process";
@@ -37,6 +40,8 @@ type MemberSetup = {
   readonly addresses: readonly string[];
   readonly script: string;
 };
+/** A raw loop in a process of its own. */
+type RawSetup = { readonly path: string };
 type ToMember = { readonly kind: "run"; readonly proposers: number } | { readonly kind: "end" };
 type FromMember = { readonly kind: "leads" } | { readonly kind: "round"; readonly round: Round };
 type Round = { readonly entries: number; readonly ms: number; readonly latenciesMs: number[] };
@@ -187,7 +192,68 @@ async function obey(
   tell({ kind: "round", round: measured });
 }
 
+async function runRaw({ path }: RawSetup): Promise<void> {
+  const raw = await RawLoop.open(path);
+  // Only the parent, which is this same file, sends here.
+  process.on("message", async (message: ToMember) => {
+    if (message.kind === "end") {
+      await raw.close();
+      process.disconnect();
+      return;
+    }
+    const measured = await round(message.proposers, (payload) => raw.append(payload));
+    const answer: FromMember = { kind: "round", round: measured };
+    process.send?.(answer);
+  });
+  process.on("disconnect", () => process.exit());
+  const ready: FromMember = { kind: "leads" };
+  process.send?.(ready);
+}
+
 // — the parent —
+
+/** Raw loops that run at the same time. */
+class RawLoops {
+  readonly #children: readonly ChildProcess[];
+
+  constructor(paths: readonly string[]) {
+    this.#children = paths.map((path) =>
+      fork(fileURLToPath(import.meta.url), [`--raw=${JSON.stringify({ path })}`]),
+    );
+  }
+
+  #next(child: ChildProcess): Promise<FromMember> {
+    return new Promise((resolve) => child.once("message", resolve));
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all(this.#children.map((child) => this.#next(child)));
+  }
+
+  /** @returns the round that is the middle one by its throughput */
+  async run(proposers: number): Promise<Round> {
+    const rounds = await Promise.all(
+      this.#children.map(async (child) => {
+        const answer = this.#next(child);
+        const message: ToMember = { kind: "run", proposers };
+        child.send(message);
+        const told = await answer;
+        if (told.kind !== "round") throw new Error("A raw loop answers with its round");
+        return told.round;
+      }),
+    );
+    return middleOf(rounds);
+  }
+
+  async end(): Promise<void> {
+    const message: ToMember = { kind: "end" };
+    const ended = this.#children.map(
+      (child) => new Promise((resolve) => child.once("exit", resolve)),
+    );
+    for (const child of this.#children) child.send(message);
+    await Promise.all(ended);
+  }
+}
 
 class Members {
   readonly #children: readonly ChildProcess[];
@@ -274,15 +340,18 @@ async function setUp(root: string): Promise<MemberSetup[]> {
 
 type Figures = { readonly entriesPerS: number; readonly p50Ms: number; readonly p99Ms: number };
 
-/** Of the round with the median throughput: means over rounds would show the neighbours. */
-function figuresOf(rounds: readonly Round[]): Figures {
+function middleOf(rounds: readonly Round[]): Round {
   const speed = ({ entries, ms }: Round) => (entries * 1000) / ms;
   const sorted = [...rounds].sort((a, b) => speed(a) - speed(b));
-  const middle = sorted[sorted.length >> 1];
-  const latenciesMs = middle?.latenciesMs ?? [];
+  return sorted[sorted.length >> 1] ?? { entries: 0, ms: 1, latenciesMs: [] };
+}
+
+/** Of the round with the median throughput: means over rounds would show the neighbours. */
+function figuresOf(rounds: readonly Round[]): Figures {
+  const { entries, ms, latenciesMs } = middleOf(rounds);
   const rounded = (value: number) => Number(value.toPrecision(3));
   return {
-    entriesPerS: Math.round(middle === undefined ? 0 : speed(middle)),
+    entriesPerS: Math.round((entries * 1000) / ms),
     p50Ms: rounded(percentile(latenciesMs, 0.5)),
     p99Ms: rounded(percentile(latenciesMs, 0.99)),
   };
@@ -290,36 +359,53 @@ function figuresOf(rounds: readonly Round[]): Figures {
 
 function print(proposers: number, what: string, figures: Figures, ratio: string): void {
   const { entriesPerS, p50Ms, p99Ms } = figures;
-  const columns = [String(proposers).padStart(5), what.padEnd(8), `${entriesPerS}/s`.padStart(11)];
+  const columns = [String(proposers).padStart(5), what.padEnd(9), `${entriesPerS}/s`.padStart(11)];
   console.log(`${columns.join("  ")}  p50 ${p50Ms} ms  p99 ${p99Ms} ms  ${ratio}`);
 }
 
-async function compare(members: Members, raw: RawLoop, proposers: number) {
+async function compare(members: Members, raw: RawLoop, raws: RawLoops, proposers: number) {
   const journalRounds: Round[] = [];
   const rawRounds: Round[] = [];
+  const sharedRounds: Round[] = [];
   await members.run(proposers); // Warms up.
   for (let count = 0; count < ROUNDS; count++) {
     rawRounds.push(await round(proposers, (payload) => raw.append(payload)));
+    sharedRounds.push(await raws.run(proposers));
     journalRounds.push(await members.run(proposers));
   }
   const journal = figuresOf(journalRounds);
   const loop = figuresOf(rawRounds);
-  const speedRatio = Number((journal.entriesPerS / loop.entriesPerS).toPrecision(3));
-  const latencyRatio = Number((journal.p50Ms / loop.p50Ms).toPrecision(3));
+  const shared = figuresOf(sharedRounds);
+  const ratio = (one: number, other: number) => Number((one / other).toPrecision(3));
+  const speedRatio = ratio(journal.entriesPerS, loop.entriesPerS);
+  const sharedSpeedRatio = ratio(journal.entriesPerS, shared.entriesPerS);
+  const latencyRatio = ratio(journal.p50Ms, loop.p50Ms);
   print(proposers, "raw loop", loop, "");
-  print(proposers, "journal", journal, `throughput ×${speedRatio}, p50 ×${latencyRatio}`);
-  return { proposers, journal, rawLoop: loop, speedRatio, latencyRatio };
+  print(proposers, "each of 3", shared, "");
+  const ratios = `throughput ×${speedRatio}, of 3 ×${sharedSpeedRatio}, p50 ×${latencyRatio}`;
+  print(proposers, "journal", journal, ratios);
+  return {
+    proposers,
+    journal,
+    rawLoop: loop,
+    threeRawLoops: shared,
+    speedRatio,
+    sharedSpeedRatio,
+    latencyRatio,
+  };
 }
 
 async function main(): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), "rockpool-bench-"));
   const members = new Members(await setUp(root));
   const raw = await RawLoop.open(join(root, "raw"));
+  const raws = new RawLoops([1, 2, 3].map((at) => join(root, `raw-${at}`)));
   try {
+    await raws.ready();
     await members.led();
     console.log(`${MEMBERS} members on one disk, entries of ${ENTRY_BYTES} B`);
     const rows: Awaited<ReturnType<typeof compare>>[] = [];
-    for (const proposers of PROPOSERS) rows.push(await compare(members, raw, proposers));
+    for (const proposers of PROPOSERS) rows.push(await compare(members, raw, raws, proposers));
     mkdirSync("bench/results", { recursive: true });
     const facts = {
       name: "journal",
@@ -329,12 +415,20 @@ async function main(): Promise<void> {
     writeFileSync("bench/results/journal.json", `${JSON.stringify({ ...facts, rows }, null, 2)}\n`);
   } finally {
     await members.end();
+    await raws.end();
     await raw.close();
     rmSync(root, { recursive: true, force: true });
   }
 }
 
-const member = process.argv.find((argument) => argument.startsWith("--member="));
-// Written by `Members` above.
-if (member === undefined) await main();
-else await runMember(JSON.parse(member.slice("--member=".length)) as MemberSetup);
+/** What this process is to be, as `Members` or `RawLoops` above wrote it. */
+function flag(name: string): string | null {
+  const found = process.argv.find((argument) => argument.startsWith(`--${name}=`));
+  return found === undefined ? null : found.slice(name.length + 3);
+}
+
+const member = flag("member");
+const rawSetup = flag("raw");
+if (member !== null) await runMember(JSON.parse(member) as MemberSetup);
+else if (rawSetup !== null) await runRaw(JSON.parse(rawSetup) as RawSetup);
+else await main();

@@ -209,7 +209,8 @@ export const PLANTED_BUGS = [
     name: "oldNoteOfAJoiner",
     file: "src/journal/member_steps.ts",
     find: "if (old !== undefined && isAvailable(old)) this.#joiners.delete(address);",
-    replace: "if (old !== undefined && isAvailable(old) && id === old) this.#joiners.delete(address);",
+    replace:
+      "if (old !== undefined && isAvailable(old) && id === old) this.#joiners.delete(address);",
   },
   {
     name: "damagedCheckpointIsServed",
@@ -227,6 +228,12 @@ export const PLANTED_BUGS = [
     name: "trimBehindASnapshot",
     file: wal,
     find: "    if (index < this.firstIndex()) return;\n",
+    replace: "",
+  },
+  {
+    name: "resumedWithoutRewriting",
+    file: "src/journal/checkpoint_store.ts",
+    find: "      await rewrite(file);\n",
     replace: "",
   },
 ];

@@ -2,7 +2,8 @@
  * The simulator from the command line; docs/TESTING.md says how to read what it prints.
  *
  *   npm run sim -- --seeds 1000 [--from 1]     runs seeds, on two processes
- *   npm run sim -- --seed 42 [--trace]         runs one seed, twice, and compares
+ *   npm run sim -- --seed 42 [--trace] [--node PATH]
+ *                                              runs one seed, twice, and compares; the second time by another Node
  *   npm run sim -- --planted [NAME]            builds the product with a bug in it, and looks for the seed that finds it
  */
 import { spawn } from "node:child_process";
@@ -60,10 +61,10 @@ function plant({ name, file, find, replace }) {
 }
 
 /** Runs seeds in one process, and shows each result. @returns what ends it early, and a promise of its end */
-function start(script, order, onResult) {
+function start(script, order, onResult, node = process.execPath) {
   // Source maps make every error of the product slow, and it makes many: only who looks at one run needs them.
   const flags = order.isTraced ? ["--enable-source-maps"] : ["--stack-trace-limit=8"];
-  const child = spawn(process.execPath, [...flags, script, JSON.stringify(order)], {
+  const child = spawn(node, [...flags, script, JSON.stringify(order)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout });
@@ -196,7 +197,7 @@ function uncovered({ faults, events, faultKinds }) {
 }
 
 /** One seed, twice: whatever it does, it must do again. */
-async function runOne(seed, isTraced) {
+async function runOne(seed, { isTraced, otherNode }) {
   const script = await bundle("sim");
   const results = [];
   for (const isLast of [false, true]) {
@@ -207,7 +208,8 @@ async function runOne(seed, isTraced) {
       isTraced: isTraced && isLast,
       isUntilFailure: false,
     };
-    await start(script, order, (result) => results.push(result)).ended;
+    const node = isLast ? otherNode : process.execPath;
+    await start(script, order, (result) => results.push(result), node).ended;
   }
   rmSync(script);
   const [one, two] = results;
@@ -271,15 +273,24 @@ async function runPlanted(wanted) {
   return missed.length === 0 && bugs.length > 0;
 }
 
-function numberAfter(flag, otherwise) {
+function textAfter(flag) {
   const at = process.argv.indexOf(flag);
-  return at === -1 ? otherwise : Number(process.argv[at + 1]);
+  return at === -1 ? undefined : process.argv[at + 1];
+}
+
+function numberAfter(flag, otherwise) {
+  const text = textAfter(flag);
+  return text === undefined ? otherwise : Number(text);
 }
 
 const seed = numberAfter("--seed", null);
 const plantedAt = process.argv.indexOf("--planted");
 let isOk;
 if (plantedAt !== -1) isOk = await runPlanted(process.argv[plantedAt + 1] ?? null);
-else if (seed !== null) isOk = await runOne(seed, process.argv.includes("--trace"));
+else if (seed !== null)
+  isOk = await runOne(seed, {
+    isTraced: process.argv.includes("--trace"),
+    otherNode: textAfter("--node") ?? process.execPath,
+  });
 else isOk = await runSeeds(numberAfter("--from", 1), numberAfter("--seeds", 200));
 process.exitCode = isOk ? 0 : 1;

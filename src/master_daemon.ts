@@ -102,6 +102,10 @@ const JOURNAL_LEVELS = {
   undecided: "info",
   configurationDiffers: "warn",
   tornTailDropped: "warn",
+  damageFound: "error",
+  damagedSetAside: "warn",
+  logBeginsAtState: "warn",
+  scrubFoundDamage: "error",
   stalled: "warn",
   checkpointFailed: "warn",
   fetchFailed: "warn",
@@ -208,7 +212,11 @@ function createParts(
       loadedBlockSizeBytes: configuration.get(UserKeys.blockSize),
       awaitsRestore: configuration.get(MasterKeys.initFromBackup) !== null,
     },
-    onEvent: telemetry.listen("namespace", { rootUfsDiffers: "warn", intentDelayed: "warn" }),
+    onEvent: telemetry.listen("namespace", {
+      rootUfsDiffers: "warn",
+      intentDelayed: "warn",
+      restoreInterrupted: "warn",
+    }),
   });
   const blocks = createBlockMaster({
     namespace: namespace.blockNamespace,
@@ -369,7 +377,8 @@ class MasterDaemon implements Daemon {
       });
     const user = processUser(configuration);
     const groups = new OsGroupMapping(world.clock);
-    const [rootGroup = user] = await groups.groupsOf(user);
+    // Without an answer of the system the root gets a group of the user's name: no reason not to start.
+    const [rootGroup = user] = await groups.groupsOf(user).catch((): readonly string[] => []);
     const parts = createParts(this.#context, store, stores, groups, rootGroup);
     this.#parts = parts;
     followLeadership(parts, this.#context);
@@ -407,6 +416,8 @@ class MasterDaemon implements Daemon {
     const everyMs = Math.min(wantedMs, CHECK_WORKERS_MS_MAX);
     this.#checks = world.timers.after(everyMs, () => {
       parts.blocks.checkWorkers();
+      // A new leader should know the groups of whom everything is done as, and not start processes while clients wait.
+      void parts.groups.groupsOf(processUser(this.#context.configuration)).catch(() => {}); // asked again
       this.#checkWorkers(parts, world);
     });
   }

@@ -62,7 +62,7 @@ export class MasterStatusPage {
     const at = journalMembership(configuration, isLocalHost)
       .members.map(formatHostPort)
       .indexOf(member.address);
-    const { address, isSelf, isLeader, isAvailable, matchIndex } = member;
+    const { address, isSelf, isLeader, isAvailable, matchIndex, standing } = member;
     const host = address.slice(0, address.lastIndexOf(":"));
     const rpc = masterRpcAddresses(configuration)[at];
     const web = masterWebAddresses(configuration)[at];
@@ -79,6 +79,7 @@ export class MasterStatusPage {
       journal: address,
       isSelf,
       isLeader,
+      isVoter: standing === "voter",
       isAvailable,
       lagEntries: isSelf ? journal.lastIndex - journal.appliedIndex : lagOnLeader,
     };

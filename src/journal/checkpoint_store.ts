@@ -235,6 +235,7 @@ export class CheckpointStore {
     let manifest: Manifest;
     try {
       const offsetBytes = file.sizeSync();
+      await rewrite(file);
       onEvent({ kind: "checkpointFetching", index, fromAddress: from.address, offsetBytes });
       await this.#fill(file, transport, from.id, snapshot, isWanted);
       await file.datasync();
@@ -309,6 +310,21 @@ export class CheckpointStore {
   /** The state holds a newer position than any that could come: nothing is on its way any more. */
   async dropIncoming(): Promise<void> {
     await this.#removeOtherIncoming("");
+  }
+}
+
+/**
+ * Writes a file once more as it is. What an earlier process wrote may be in the page cache only, and after a sync that
+ * failed it counts as clean: the next sync would succeed, and leave it there.
+ */
+async function rewrite(file: JournalFile): Promise<void> {
+  const sizeBytes = file.sizeSync();
+  const bytes = new Uint8Array(Math.min(CHUNK_BYTES, sizeBytes));
+  for (let at = 0; at < sizeBytes; ) {
+    const count = await file.read(bytes.subarray(0, Math.min(bytes.length, sizeBytes - at)), at);
+    if (count === 0) return;
+    await writeFully(file, bytes.subarray(0, count), at);
+    at += count;
   }
 }
 

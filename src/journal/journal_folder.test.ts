@@ -115,8 +115,9 @@ test("lockFolder() takes over the lock of a process that ended and was not waite
   if (process.platform !== "linux") return t.skip("only /proc tells of them");
   const folder = folderOf("zombie");
   await formatJournal(folder, options);
-  // The shell turns into a program that never asks how its child ended.
-  const parent = spawn("sh", ["-c", "sh -c 'read line' & echo $!; exec sleep 1000"], {
+  // The shell turns into a program that never asks how its child ended; before that it would, so the child waits for it.
+  const child = "until grep -q sleep /proc/$PPID/comm; do :; done";
+  const parent = spawn("sh", ["-c", `sh -c '${child}' & echo $!; exec sleep 1000`], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   t.after(() => parent.kill("SIGKILL"));

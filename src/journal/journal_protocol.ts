@@ -142,12 +142,18 @@ export type PackedEntries = Packed & {
 };
 
 export function packEntries(entries: readonly Entry[]): PackedEntries {
-  return {
-    ...pack(entries.map((entry) => entry.payload)),
-    firstIndex: entries[0]?.index ?? 0,
-    terms: Float64Array.from(entries, (entry) => entry.term),
-    kinds: Uint8Array.from(entries, (entry) => ENTRY_KINDS[entry.kind]),
-  };
+  const count = entries.length;
+  const terms = new Float64Array(count);
+  const kinds = new Uint8Array(count);
+  const payloads: Uint8Array[] = [];
+  for (let at = 0; at < count; at++) {
+    const entry = entries[at];
+    invariant(entry !== undefined, "a list has no holes");
+    terms[at] = entry.term;
+    kinds[at] = ENTRY_KINDS[entry.kind];
+    payloads.push(entry.payload);
+  }
+  return { ...pack(payloads), firstIndex: entries[0]?.index ?? 0, terms, kinds };
 }
 
 export type ToThread =

@@ -175,6 +175,22 @@ test("repairJournal() drops a promise that no peer can fulfil", async () => {
   await again.wal.close();
 });
 
+test("repairJournal() goes on without a newest segment that is gone", async () => {
+  const { fileSystem, entries } = await written();
+  const newest = fileSystem.listSync(FOLDER).findLast((name) => {
+    return /^wal-\d+$/.test(name) && fileSystem.usedSectors(`${FOLDER}/${name}`).length > 0;
+  });
+  fileSystem.removeSync(`${FOLDER}/${newest}`);
+  await assert.rejects(open(fileSystem), (error) => isRockpoolError(error, "DATA_LOSS"));
+  const { lastIndex, problems } = verify(fileSystem);
+  assert.match(problems[0]?.text ?? "", /was begun, and its file is missing or empty/);
+  await repair(fileSystem, lastIndex);
+  const { wal } = await open(fileSystem);
+  assert.deepEqual(all(wal), shown(entries.slice(0, lastIndex)));
+  await wal.close();
+  assert.deepEqual(verify(fileSystem).problems, []);
+});
+
 test("repairJournal() refuses a sound journal, a folder without one, and one that is open", async () => {
   const { fileSystem } = await written();
   const refused = (error: unknown) => isRockpoolError(error, "FAILED_PRECONDITION");

@@ -268,6 +268,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     const isSameReign = softState.role === "leader" && softState.term === before.term;
     if (!isSameReign) this.#endReign();
     for (const watcher of [...this.#leaderWatchers]) watcher(softState.leader);
+    for (const watcher of [...this.#statusWatchers]) watcher();
   }
 
   /** Everybody who waits learns at once that this reign is over. */

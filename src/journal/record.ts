@@ -117,7 +117,7 @@ export type WalRecord =
 /** A record that was read, and the length of it with its header. */
 export type DecodedRecord = { readonly record: WalRecord; readonly sizeBytes: number };
 
-function viewOf(bytes: Uint8Array): DataView {
+export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -257,6 +257,7 @@ function readBatchHead(view: DataView, at: number): BatchHead {
 /**
  * Reads the record at `at`.
  * @param verify "crc" checks its CRC; "chained" leaves that out for bytes whose chain was checked
+ * @param view on `bytes`, for those who read many records of them
  * @returns payloads are views on `bytes`
  * @throws DecodeError when no sound record of this format is there
  */
@@ -265,9 +266,9 @@ export function readRecord(
   at: number,
   crc32c: Crc32c,
   verify: "crc" | "chained" = "crc",
+  view: DataView = viewOf(bytes),
 ): DecodedRecord {
   if (bytes.length - at < RECORD_HEADER_BYTES) throw new DecodeError("A record header is cut off");
-  const view = viewOf(bytes);
   const payloadBytes = view.getUint32(at, true);
   const sizeBytes = RECORD_HEADER_BYTES + payloadBytes;
   if (sizeBytes > bytes.length - at)

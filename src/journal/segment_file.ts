@@ -19,6 +19,7 @@ import {
   readBatchHeadAt,
   readRecord,
   type SegmentIdentity,
+  viewOf,
   WAL_PAGE_BYTES,
   type WalRecord,
 } from "./record.ts";
@@ -204,8 +205,9 @@ export function scanBatches(
       break;
     const batch = readWholeBatch(segment, at, head, crc32c);
     if (batch === null) break;
+    const view = viewOf(batch);
     for (let next = BATCH_HEAD_BYTES; next < batch.length; ) {
-      const found = readSound(batch, next, at, path, crc32c);
+      const found = readSound(batch, view, next, at, path, crc32c);
       if (found.record.kind !== "pad") visit.record(found.record, at + next);
       next += found.sizeBytes;
     }
@@ -220,13 +222,14 @@ export function scanBatches(
 
 function readSound(
   batch: Uint8Array,
+  view: DataView,
   at: number,
   batchOffset: number,
   path: string,
   crc32c: Crc32c,
 ) {
   try {
-    return readRecord(batch, at, crc32c, "chained");
+    return readRecord(batch, at, crc32c, "chained", view);
   } catch (cause) {
     throw unreadableRecord(path, batchOffset + at, cause);
   }

@@ -477,13 +477,13 @@ export class Wal implements RaftStorage {
 
   /**
    * Makes the log begin behind a snapshot that the state machine holds; entries after it stay if the log holds the
-   * snapshot's own. A crash leaves the old log or the new one. Nothing may be appended until this resolves.
+   * snapshot's own. A crash leaves the old log or the new one. Nothing may be appended until this resolves, which it does,
+   * too, when the log fails.
    */
   async resetTo(snapshot: Snapshot): Promise<void> {
     while (this.#state === "open" && (this.#running !== null || !this.#queue.isEmpty))
       await (this.#running ?? this.#launch(this.#run()));
     if (this.#state !== "open") return;
-    invariant(snapshot.index >= this.firstIndex() - 1, "a log never begins earlier than it did");
     this.#isResetting = true;
     await this.#maintain(() => this.#reset(snapshot));
     this.#isResetting = false;
@@ -491,6 +491,8 @@ export class Wal implements RaftStorage {
 
   async #reset(snapshot: Snapshot): Promise<void> {
     const { index, term } = snapshot;
+    // It may have been trimmed meanwhile, and never begins earlier than it did.
+    if (index < this.firstIndex() - 1) return;
     const begin = { index, term };
     const membership = encodeMembership(snapshot.membership);
     const isHeld = this.termOf(index) === term;

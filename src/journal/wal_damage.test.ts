@@ -228,3 +228,16 @@ test("what was committed behind the damage is not taken for what it replaced bef
   assert.equal(again.wal.hardState.commitIndex, 0);
   await again.wal.close();
 });
+
+test("a promise does not shrink when more is damaged before it is kept", async () => {
+  const { fileSystem } = await written();
+  fileSystem.rot(pathOf(3), places(fileSystem, 3).at(-1) ?? 0, 1);
+  const { wal } = await open(fileSystem, { membership: THREE });
+  assert.deepEqual(wal.promised(), { index: LAST, term: 3 });
+  await wal.close();
+  fileSystem.rot(pathOf(2), places(fileSystem, 2).at(-1) ?? 0, 1);
+  const again = await open(fileSystem, { membership: THREE });
+  assert.ok(again.wal.lastIndex() < wal.lastIndex());
+  assert.deepEqual(again.wal.promised(), { index: LAST, term: 3 });
+  await again.wal.close();
+});

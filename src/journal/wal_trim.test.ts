@@ -207,3 +207,25 @@ test("openWal() refuses a folder whose mark or newest segment is gone", async ()
   assert.equal(again.wal.lastIndex(), LAST, "the first copy was written anew");
   await again.wal.close();
 });
+
+test("resetTo() and trimBefore() at once never make the log begin earlier", async () => {
+  for (const [trimmed, reset] of [
+    [50, 20],
+    [20, 50],
+  ] as const) {
+    const fileSystem = new MemoryFileSystem();
+    const { wal } = await open(fileSystem);
+    const entries = await fill(wal, 1, LAST);
+    const trimming = wal.trimBefore(trimmed);
+    await wal.resetTo({ index: reset, term: 1, membership: ALONE });
+    await trimming;
+    const first = wal.firstIndex();
+    assert.ok(first > 20);
+    assert.deepEqual(all(wal), shown(entries.slice(first - 1)));
+    await wal.close();
+    const again = await open(fileSystem);
+    assert.equal(again.wal.firstIndex(), first);
+    assert.deepEqual(all(again.wal), shown(entries.slice(first - 1)));
+    await again.wal.close();
+  }
+});

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { userInfo } from "node:os";
 import { test } from "node:test";
+import { withStatus } from "../../test/fakes/masters.ts";
 import { OsGroupMapping, Principals } from "./groups.ts";
 import { FakeWorld } from "./master_fixture.ts";
 
@@ -33,4 +34,43 @@ test("principalOf() tells the superuser by name, by group, and when nothing is c
     { superGroup: "", superUser: "x" },
   );
   assert.equal((await withoutGroup.principalOf("alice")).isSuperuser, false);
+});
+
+test("OsGroupMapping lets nobody wait for groups that it knew a moment ago, and asks for them anew", async () => {
+  let nowMs = 0;
+  let asked = 0;
+  let answer: Promise<readonly string[] | null> = Promise.resolve(["staff"]);
+  const groups = new OsGroupMapping({ monotonicMs: () => nowMs }, () => {
+    asked++;
+    return answer;
+  });
+  assert.deepEqual(await groups.groupsOf("alice"), ["staff"]);
+  let give = (_groups: readonly string[] | null) => {};
+  answer = new Promise((resolve) => {
+    give = resolve;
+  });
+  nowMs = 61_000;
+  assert.deepEqual(await groups.groupsOf("alice"), ["staff"]);
+  assert.deepEqual(await groups.groupsOf("alice"), ["staff"]);
+  assert.equal(asked, 2);
+  give(["staff", "crew"]);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(await groups.groupsOf("alice"), ["staff", "crew"]);
+  assert.equal(asked, 2);
+  nowMs = 3_600_000;
+  answer = Promise.resolve(["guests"]);
+  assert.deepEqual(await groups.groupsOf("alice"), ["guests"]);
+});
+
+test("OsGroupMapping takes no answer for no news, and never for a user without groups", async () => {
+  let nowMs = 0;
+  let answer: readonly string[] | null = ["staff"];
+  const groups = new OsGroupMapping({ monotonicMs: () => nowMs }, async () => answer);
+  assert.deepEqual(await groups.groupsOf("alice"), ["staff"]);
+  answer = null;
+  nowMs = 61_000;
+  assert.deepEqual(await groups.groupsOf("alice"), ["staff"]);
+  await assert.rejects(groups.groupsOf("bob"), withStatus("UNAVAILABLE"));
+  answer = ["crew"];
+  assert.deepEqual(await groups.groupsOf("bob"), ["crew"]);
 });

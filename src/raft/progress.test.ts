@@ -88,7 +88,7 @@ test("heartbeatAnswered() asks again after a heartbeat's silence only: by the pr
   probe.heartbeatAnswered(12);
   assert.equal(probe.isEmptyAppendDue, false);
   probe.heartbeatAnswered(13);
-  assert.deepEqual([probe.isEmptyAppendDue, probe.room().entries], [true, 4]);
+  assert.deepEqual([probe.isEmptyAppendDue, probe.room().entries], [true, 1]);
   probe.sent([], 13);
   assert.equal(probe.isEmptyAppendDue, false);
 

@@ -9,8 +9,8 @@
  *   until it acknowledges something, or its process dies. The offer is repeated, since it may be lost.
  *
  * When nothing was sent for a heartbeat's time and an answer is still missing, it may be lost, or
- * the peer's disk slow. Then a probe is repeated; while replicating an empty append asks again: it tells which, and costs
- * next to nothing.
+ * the peer's disk slow. Then a probe is repeated, with one entry; while replicating an empty append asks again: it tells
+ * which. Both cost next to nothing, however long the peer takes.
  *
  * Invariant: matchIndex < nextIndex. Within a reign matchIndex goes back only when the peer says that it lost its log.
  * @module
@@ -42,6 +42,8 @@ export class Progress {
   #mode: Mode = "probe";
   /** probe: whether an append is on its way. */
   #isProbeOut = false;
+  /** probe: whether one has got no answer yet. */
+  #isProbeRepeated = false;
   /** What was sent may be lost; an empty append will tell. */
   #isCheckDue = false;
   #lastSentTick = 0;
@@ -76,8 +78,10 @@ export class Progress {
   room(): { readonly entries: number; readonly bytes: number } {
     const { inflightEntriesMax: entriesMax, inflightBytesMax: bytesMax } = this.#window;
     if (this.#mode === "snapshot") return { entries: 0, bytes: 0 };
-    if (this.#mode === "probe")
-      return { entries: this.#isProbeOut ? 0 : entriesMax, bytes: bytesMax };
+    if (this.#mode === "probe") {
+      const most = this.#isProbeRepeated ? 1 : entriesMax;
+      return { entries: this.#isProbeOut ? 0 : most, bytes: bytesMax };
+    }
     const bytes = bytesMax - this.#inflightBytes;
     return { entries: bytes > 0 ? entriesMax - this.#inflightEntries : 0, bytes };
   }
@@ -157,6 +161,7 @@ export class Progress {
   /** A heartbeat came back: the peer lives, and what was sent long before has arrived or is lost. */
   heartbeatAnswered(tick: number): void {
     if (tick - this.#lastSentTick < this.#window.heartbeatTicks) return;
+    this.#isProbeRepeated = this.#isProbeOut;
     this.#isProbeOut = false;
     this.#isCheckDue = this.#inflight.length > 0;
   }
@@ -174,6 +179,7 @@ export class Progress {
 
   #forgetSent(): void {
     this.#isProbeOut = false;
+    this.#isProbeRepeated = false;
     this.#isCheckDue = false;
     this.#inflight = [];
     this.#inflightEntries = 0;

@@ -224,6 +224,8 @@ async function groupUsage(
     for (const name of [...names].sort())
       lines.push(`       [${`${name} ${pick(table, name).usage}`.trimEnd()}]`);
   }
+  for (const [outer, inner] of INNER_GROUPS)
+    if (outer === group) lines.push(`       [${inner} COMMAND]`);
   return lines.join("\n");
 }
 

@@ -61,6 +61,8 @@ const ASK_TIMEOUT_MS = 500;
 /** As long as Alluxio waits before it kills. */
 const STOP_WITHIN_MS = 120_000;
 const LOG_LINES = 8;
+/** A leader begins to restore within this. */
+const STANDBY_AFTER_MS = 3000;
 
 function kindsOf(word: string | undefined): readonly Kind[] {
   if (word === "master" || word === "worker") return [word];
@@ -140,22 +142,26 @@ class Daemon {
     if (backup !== null) await this.#awaitRestore(() => ended, logFromByte);
   }
 
-  /** Follows what the log says of the restore. */
+  /** Follows what the log says of the restore. On a standby there is nothing to follow. */
   async #awaitRestore(ended: () => string | null, logFromByte: number): Promise<void> {
+    const standbyMs = performance.now() + STANDBY_AFTER_MS;
     for (let told = ""; ; await sleep(ASK_EVERY_MS)) {
       const text = readFileSync(this.logFile).subarray(logFromByte).toString("utf8");
       const done = /Restored \d+ entries from backup/.exec(text)?.[0];
       if (done !== undefined) return say(this.#console, done);
-      const failed = /backup is not restored: .*/.exec(text)?.[0];
-      const why = failed ?? ended();
-      if (why !== null && why !== undefined)
-        throw new RockpoolError("FAILED_PRECONDITION", `The ${why}`);
-      const progress = [...text.matchAll(/restoring from backup.*?progress="?([^"\n]*)/g)].at(
-        -1,
-      )?.[1];
-      if (progress !== undefined && progress !== told)
-        await say(this.#console, `Restoring: ${progress}`);
-      told = progress ?? told;
+      const why = /backup is not restored: .*/.exec(text)?.[0] ?? ended();
+      if (why !== null) throw new RockpoolError("FAILED_PRECONDITION", `The ${why}`);
+      const all = [...text.matchAll(/restoring from backup.*?progress="?([^"\n]*)/g)];
+      const progress = all.at(-1)?.[1] ?? "";
+      if (progress !== "" && progress !== told) await say(this.#console, `Restoring: ${progress}`);
+      told = progress;
+      if (performance.now() < standbyMs) continue;
+      const health = await askHealth(this.#node(), ASK_TIMEOUT_MS);
+      if (health?.isServing === false && health.leader !== null)
+        return say(
+          this.#console,
+          `This master is a standby of ${health.leader}, which restores the backup if it was started with it, too: see its log`,
+        );
     }
   }
 

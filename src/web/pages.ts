@@ -91,7 +91,7 @@ export function masterPage(status: MasterStatus): string {
         ["Address", "Role", "State", "Journal", "Behind"],
         status.members.map((member) => [
           html`${webLink(member.web, member.rpc)}${member.isSelf ? " (this one)" : ""}`,
-          member.isLeader ? "leader" : "standby",
+          member.isLeader ? "leader" : member.isVoter ? "standby" : "learner",
           stateOf(member.isAvailable, "available", "unavailable"),
           member.journal,
           member.lagEntries === null ? "" : member.lagEntries,

@@ -15,6 +15,8 @@ export type MemberStatus = {
   readonly journal: string;
   readonly isSelf: boolean;
   readonly isLeader: boolean;
+  /** A learner catches up, and becomes a voter then. */
+  readonly isVoter: boolean;
   readonly isAvailable: boolean;
   /** Entries it is behind the leader; null when it is not known here. */
   readonly lagEntries: number | null;

@@ -26,6 +26,7 @@ const MASTER: MasterStatus = {
       journal: "m1:19200",
       isSelf: true,
       isLeader: true,
+      isVoter: true,
       isAvailable: true,
       lagEntries: 0,
     },

@@ -41,7 +41,7 @@ import {
 } from "../../src/local/processes.ts";
 import { freePortOffset } from "../process/local_cluster.ts";
 import { FaultProxy } from "./fault_proxy.ts";
-import { Chance } from "./random.ts";
+import type { Chance } from "./random.ts";
 
 const ASK_TIMEOUT_MS = 500;
 /** Long enough for a machine that does other things too; what takes longer never comes. */
@@ -113,6 +113,8 @@ export class ChaosCluster {
   readonly deaths: Death[] = [];
   readonly hasSmallDisk: boolean;
   abilities: Abilities = { changesQuorum: false };
+  /** Waits ten times as long as the others before it doubts its leadership, or stands for election; null when all are alike. */
+  readonly patientMaster: number | null;
   readonly #processes: Processes;
   readonly #net: string;
   readonly #mounted: string[];
@@ -130,7 +132,9 @@ export class ChaosCluster {
     readonly processes: Processes;
     readonly net: string;
     readonly mounted: string[];
+    readonly patientMaster: number | null;
   }) {
+    this.patientMaster = parts.patientMaster;
     this.dir = parts.dir;
     this.proxy = parts.proxy;
     this.#processes = parts.processes;
@@ -172,7 +176,8 @@ export class ChaosCluster {
         const text = Buffer.from(bytes).toString("latin1");
         return addresses.find(([, address]) => text.includes(address))?.[0] ?? null;
       });
-      cluster = new ChaosCluster({ dir, proxy, processes, net, mounted });
+      const patientMaster = patientMasterOf(options);
+      cluster = new ChaosCluster({ dir, proxy, processes, net, mounted, patientMaster });
       for (const node of processes.nodes) cluster.startProcess(node.kind, node.number);
       await cluster.untilHealthy();
       await cluster.#probeAbilities();
@@ -456,32 +461,40 @@ async function formatNode({ kind, home, confDir }: Formatted): Promise<void> {
 }
 
 /**
- * In every other cluster the masters are not equally patient: who leads and is cut off then believes in itself while the others
- * have a new leader already. No promise may hang on these times.
+ * In every other cluster one master is far more patient than the others: when it leads and is cut off, it believes in itself while
+ * they have a new leader already. No promise may hang on these times.
  */
-function electionProperties(chance: Chance): [string, string][] {
-  const isDefault = new Chance(chance.seed).oneIn(2);
-  const minMs = Math.round(chance.logarithmic(150, 2500));
-  if (isDefault) return [];
+function patientMasterOf({ chance, masters }: ChaosClusterOptions): number | null {
+  const own = chance.fork("patience");
+  return masters < 3 || own.oneIn(2) ? null : own.integer(1, masters + 1);
+}
+
+function electionProperties(node: LocalNode, patient: number | null): [string, string][] {
+  if (patient === null) return [];
+  const minMs = node.number === patient ? 2500 : 200;
   const journal = "alluxio.master.embedded.journal";
   return [
     [`${journal}.election.timeout.min`, `${minMs}ms`],
     [`${journal}.election.timeout.max`, `${2 * minMs}ms`],
-    [`${journal}.heartbeat.interval`, "35ms"],
+    [`${journal}.heartbeat.interval`, "50ms"],
   ];
 }
 
 /** What makes a master's peers dial the proxy, and its checkpoints frequent. */
-function ownProperties(node: LocalNode, net: string, chance: Chance): [string, string][] {
+function ownProperties(
+  node: LocalNode,
+  net: string,
+  options: ChaosClusterOptions,
+): [string, string][] {
   if (node.kind === "worker") return [];
   return [
-    ...electionProperties(chance),
+    ...electionProperties(node, patientMasterOf(options)),
     ["alluxio.master.hostname", listenHost(net, node)],
     ["rockpool.master.journal.bind.host", bindHost(net, node)],
     ["alluxio.master.journal.folder", `\${alluxio.work.dir}/disk/journal`],
     [
       "alluxio.master.journal.checkpoint.period.entries",
-      String(Math.round(chance.logarithmic(1000, 20_000))),
+      String(Math.round(options.chance.logarithmic(1000, 20_000))),
     ],
   ];
 }
@@ -491,15 +504,16 @@ async function prepare(
   dir: string,
   shape: Shape,
   net: string,
-  { mainScript, chance }: ChaosClusterOptions,
+  options: ChaosClusterOptions,
 ): Promise<Processes> {
+  const { mainScript } = options;
   const nodes = planNodes(shape);
   const masters = nodes.filter(({ kind }) => kind === "master");
   const addresses = masters.map((node) => `${listenHost(net, node)}:${node.journalPort}`);
   for (const node of nodes) {
     const own = [
       ["alluxio.master.embedded.journal.addresses", addresses.join(",")] as [string, string],
-      ...ownProperties(node, net, chance),
+      ...ownProperties(node, net, options),
     ];
     const replaced = new Set(own.map(([key]) => key));
     const lines = nodeSiteFile(node, shape, dir)

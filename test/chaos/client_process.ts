@@ -9,13 +9,13 @@ import { Workload, type WorkloadOptions } from "./workload.ts";
 
 export type ClientProcessOptions = Omit<
   WorkloadOptions,
-  "client" | "chance" | "history" | "callTimeoutMs" | "operationsPerConnection"
+  "client" | "chance" | "history" | "callTimeoutMs" | "operationsPerConnection" | "onlyReads"
 > & {
   readonly seed: string;
   readonly historyPath: string;
   readonly clients: readonly Pick<
     WorkloadOptions,
-    "client" | "callTimeoutMs" | "operationsPerConnection"
+    "client" | "callTimeoutMs" | "operationsPerConnection" | "onlyReads"
   >[];
 };
 

@@ -188,12 +188,26 @@ const cut: Nemesis = {
   },
 };
 
+/** @returns how it went; it may be refused, since nobody waits for others to be well */
+async function elect(cluster: ChaosCluster, to: number): Promise<string> {
+  const words = ["journal", "quorum", "elect", "-address", cluster.journalAddress(to)];
+  const { exit, text } = await cluster.cli(...words);
+  return exit === 0 ? "done" : `refused: ${text.trim().split("\n").slice(1, 2).join()}`;
+}
+
+/** A leader that has no quorum and does not know it yet is where reads could be stale. */
 const partition: Nemesis = {
   name: "partition",
   weight: 3,
   async run(context) {
-    const { cluster } = context;
-    const [one] = await pair(context);
+    const { cluster, chance } = context;
+    const { patientMaster, abilities } = cluster;
+    const [chosen] = await pair(context);
+    let one = chosen;
+    if (patientMaster !== null && abilities.changesQuorum && chance.oneIn(2)) {
+      one = patientMaster;
+      await elect(cluster, one);
+    }
     const ms = await withFaults(context, () => {
       for (const peer of others(cluster, one)) {
         cluster.proxy.direction(name(one), name(peer)).cut();
@@ -298,10 +312,7 @@ const transfer: Nemesis = {
   async run({ cluster, chance }) {
     const leader = await cluster.leader();
     const to = chance.oneIn(5) ? leader : chance.pick(others(cluster, leader));
-    const { exit, text } = await cluster.cli(
-      ...["journal", "quorum", "elect", "-address", cluster.journalAddress(to)],
-    );
-    const outcome = exit === 0 ? "done" : `refused: ${text.trim().split("\n").slice(-2).join(" ")}`;
+    const outcome = await elect(cluster, to);
     return { detail: `master ${leader} to ${to}, ${outcome}`, isFailover: false };
   },
 };

@@ -43,7 +43,7 @@ const THINK_MS = 15;
 /** Every other client gives up soon, and so does not know; the others wait until they know. */
 const IMPATIENT_MS = 1500;
 const PATIENT_MS = 100_000;
-/** Every third client connects anew after so many operations. */
+/** Some clients connect anew after so many operations. */
 const RESTLESS = 5;
 /** Acknowledgements that show that the cluster serves. */
 const PROGRESS_COUNT = 20;
@@ -66,7 +66,8 @@ class Clients {
       const clients = Array.from({ length: CLIENTS_PER_PROCESS }, (_, i) => ({
         client: p * CLIENTS_PER_PROCESS + i,
         callTimeoutMs: i % 2 === 0 ? PATIENT_MS : IMPATIENT_MS,
-        operationsPerConnection: i % 3 === 2 ? RESTLESS : Number.MAX_SAFE_INTEGER,
+        operationsPerConnection: i === 2 || i === 3 ? RESTLESS : Number.MAX_SAFE_INTEGER,
+        onlyReads: i === 0,
       }));
       const given: ClientProcessOptions = {
         seed: options.seed,
@@ -291,6 +292,8 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
       : null,
     say,
   });
+  if (cluster.patientMaster !== null)
+    say(`master ${cluster.patientMaster} is far more patient than the others`);
   const folder = join(cluster.dir, "chaos");
   mkdirSync(folder);
   let wrong: string[] = ["The run was not finished"];

@@ -46,6 +46,8 @@ export type WorkloadOptions = {
   readonly thinkMs: number;
   /** After so many operations it connects anew: it may find another leader than those who hold on to theirs. */
   readonly operationsPerConnection: number;
+  /** It never waits for a change, so it goes on asking a leader that cannot change anything any more. */
+  readonly onlyReads: boolean;
 };
 
 type Facts = Partial<Omit<Operation, "client" | "kind" | "start" | "end" | "result">>;
@@ -75,6 +77,12 @@ const KEPT_WRITE_TYPES: readonly (readonly [WriteType, number])[] = [
   ["CACHE_THROUGH", 2],
   ["ASYNC_THROUGH", 2],
   ["THROUGH", 1],
+];
+
+const READ_WEIGHTS: typeof WEIGHTS = [
+  ["stat", 4],
+  ["exists", 4],
+  ["list", 3],
 ];
 
 function pathOf(partition: string, path: string): Path {
@@ -214,7 +222,7 @@ export class Workload {
     while (!this.#isStopped) {
       this.#enterEpoch();
       await this.#reconnect();
-      const kind = this.#chance.weighted(WEIGHTS);
+      const kind = this.#chance.weighted(this.#options.onlyReads ? READ_WEIGHTS : WEIGHTS);
       if (kind === "keep") await this.#keep();
       else if (this.#partitions.length > 0) await this.#step(kind);
       await delay(this.#chance.unit() * this.#options.thinkMs);
@@ -409,8 +417,10 @@ export class Workload {
     });
     const { out } = made;
     if (out === null) return created;
+    // The master's answer tells where the file is by then: it may have been moved with its directory.
+    const at = out.status.path.slice(pathOf(partition, "").length + 1);
     const start = this.#recorder.nowNs();
-    const result = await this.#recorder.run("write", { partition, path, content }, async () => {
+    const result = await this.#recorder.run("write", { partition, path: at, content }, async () => {
       await new Promise<void>((resolve, reject) => {
         out.once("error", reject);
         out.once("finish", resolve);
@@ -421,7 +431,7 @@ export class Workload {
     if (result === "ok") return result;
     // A stream that fails takes back what it made, sooner or later.
     const end = this.#recorder.nowNs();
-    this.#recorder.add({ kind: "giveUp", partition, path, start, end, result: "unknown" });
+    this.#recorder.add({ kind: "giveUp", partition, path: at, start, end, result: "unknown" });
     return "unknown";
   }
 

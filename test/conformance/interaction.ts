@@ -123,10 +123,8 @@ class Run {
         first().campaign();
         break;
       case "tick-heartbeat":
-        first().tick(HEARTBEAT_TICKS);
-        break;
       case "tick-election":
-        first().tick(ELECTION_TICKS);
+        first().tick(command === "tick-election" ? ELECTION_TICKS : HEARTBEAT_TICKS);
         break;
       case "set-randomized-election-timeout":
         first().setTimeout(HEARTBEAT_TICKS * Number(options.get("timeout")?.[0]));

@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { EXIT } from "../../src/common/errors.ts";
@@ -176,6 +176,20 @@ describe("damage that nobody can repair", () => {
     const writer = await DirectoryWriter.start(cluster, "/lost");
     await cluster.until("there is a log", () => writer.acknowledged.length > ENTRIES);
     await writer.close();
+    const dump = join(cluster.dir, "dump");
+    const range = ["-start", "5", "-end", "9"];
+    const read = await cluster.masterCli(1, "readJournal", ...range, "-outputDir", dump);
+    assert.equal(
+      read.stdout,
+      `Dumping journal of type EMBEDDED to ${dump}\nWrote 4 entries to ${dump}/edits.txt\n`,
+    );
+    const numbers = [
+      ...readFileSync(join(dump, "edits.txt"), "utf8").matchAll(/^sequence_number: (\d+)$/gm),
+    ];
+    assert.deepEqual(
+      numbers.map(([, number]) => number),
+      ["5", "6", "7", "8"],
+    );
     await kill(cluster, 1);
     rmSync(metastoreOf(cluster, 1), { recursive: true });
     flipInLog(cluster.journalOf(1), 0.5);

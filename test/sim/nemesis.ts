@@ -18,6 +18,20 @@ import type { VirtualUfs } from "./virtual_ufs.ts";
 /** More would only make a run slower. */
 const MEMBERS_MAX = 6;
 
+/** What the product tells of when it is in the middle of something, and how often that is used. */
+const TENDER_MOMENTS: ReadonlyMap<string, number> = new Map([
+  ["becameLeader", 0.15],
+  ["joining", 0.4],
+  ["membershipChanged", 0.05],
+  ["checkpointFetching", 0.3],
+  ["checkpointInstalled", 0.2],
+  ["damageFound", 0.2],
+  ["repairing", 0.3],
+  ["readOnly", 0.2],
+  ["segmentBegun", 0.02],
+  ["trimmed", 0.05],
+]);
+
 export type NemesisParts = {
   readonly plan: Plan;
   readonly scheduler: Scheduler;
@@ -50,6 +64,7 @@ export class Nemesis {
   /** Masters whose removal somebody has asked for. */
   readonly #leaving = new Set<SimNode>();
   readonly #addNode: () => SimNode;
+  #isBegun = false;
   #isOver = false;
 
   constructor(parts: NemesisParts) {
@@ -94,6 +109,7 @@ export class Nemesis {
   }
 
   begin(): void {
+    this.#isBegun = true;
     const waitMs = this.#random.between(10, this.#plan.faultIntervalMs);
     this.#scheduler.after(waitMs, null, "fault", () => {
       if (this.#isOver) return;
@@ -202,8 +218,22 @@ export class Nemesis {
     repeated: () => {},
   };
 
-  #strike(kind: FaultKind): void {
-    const node = this.#victim();
+  /**
+   * The product told of something: the moments after a step of many are those in which a fault shows most, and chance
+   * alone seldom meets them.
+   */
+  told(node: SimNode, kind: string): void {
+    const chance = (TENDER_MOMENTS.get(kind) ?? 0) * this.#plan.malice;
+    if (this.#isOver || !this.#isBegun || !this.#random.chance(chance)) return;
+    const kinds = [...this.#plan.faults];
+    if (kinds.length === 0) return;
+    this.#scheduler.after(this.#random.skewed(0.1, 30), null, "provoked", () => {
+      if (!this.#isOver) this.#strike(this.#random.pick(kinds), node);
+    });
+  }
+
+  #strike(kind: FaultKind, at: SimNode | null = null): void {
+    const node = at?.isRunning === true ? at : this.#victim();
     const process = node?.process ?? null;
     if (node !== null && process !== null) this.#acts[kind](node, process);
   }
@@ -301,6 +331,11 @@ export class Nemesis {
     if (left.length < 2 || fragileCount > Math.floor((left.length - 1) / 2)) return;
     this.#leaving.add(leaving);
     this.#ask(leader.node, kind, ({ journal }) => journal.removeMember(leaving.address));
+  }
+
+  /** Whether somebody has asked for its removal, and it does not know yet what became of that. */
+  isLeaving(node: SimNode): boolean {
+    return this.#leaving.has(node);
   }
 
   /** A process was told that its master was removed. @returns whether somebody had asked for that */

@@ -28,7 +28,7 @@ const PROGRESS_MS = 2000;
 const RECONNECT_MS = 1500;
 const LEADERS_LOOKED_AT_MS = 100;
 /** What is under way, and stalls that a leader forgives, may keep it in office for so much longer. */
-const LONELY_MS = 1500;
+const LONELY_MS = 3000;
 const OPEN_MS = 10_000;
 const CONVERGE_MS = 10_000;
 const DRAIN_MS = 40_000;
@@ -176,6 +176,8 @@ class Run {
           typeof value === "bigint" ? value.toString() : value,
         );
         this.scheduler.note(`${process.main.name} ${detail}`);
+        const isReign = event.kind === "roleChanged" && event.role === "leader";
+        this.nemesis.told(process.node, isReign ? "becameLeader" : event.kind);
       },
       onEnded: (process, how) => {
         this.scheduler.note(`${process.main.name} ended: ${how}`);
@@ -296,7 +298,13 @@ class Run {
   }
 
   get #live(): SimNode[] {
-    return this.nodes.filter((node) => !this.nemesis.removed.has(node));
+    const leader = this.nodes.find(({ process }) => process?.journal.isServing() === true);
+    const members = leader?.process?.journal.status().members;
+    // Who was removed before it learned from the log that it was a member is not told.
+    const isGone = (node: SimNode) =>
+      this.nemesis.isLeaving(node) &&
+      members?.some(({ address }) => address === node.address) === false;
+    return this.nodes.filter((node) => !this.nemesis.removed.has(node) && !isGone(node));
   }
 
   async #heal(): Promise<void> {

@@ -30,6 +30,8 @@ export class Lane {
   isPaused = false;
   /** What came while it was paused. */
   backlog: SimEvent[] = [];
+  /** To be called, once, when it goes on. */
+  onResume: (() => void)[] = [];
 
   constructor(name: string, host: Host) {
     this.name = name;
@@ -100,6 +102,9 @@ export class Scheduler {
     const { backlog } = lane;
     lane.backlog = [];
     for (const { label, act } of backlog) if (act !== null) this.at(this.nowMs, lane, label, act);
+    const { onResume } = lane;
+    lane.onResume = [];
+    for (const listener of onResume) listener();
   }
 
   fail(error: Error): void {

@@ -50,6 +50,8 @@ export type Plan = {
   /** Virtual time between two faults, at most. */
   readonly faultIntervalMs: number;
   readonly faultPhaseMs: number;
+  /** How much faults seek the moments in which they hurt. */
+  readonly malice: number;
   readonly node: NodeTraits;
   readonly network: NetworkTraits;
   readonly transport: TransportTraits;
@@ -119,6 +121,7 @@ export function planOf(random: SimRandom): Plan {
     masterCount,
     faults,
     faultIntervalMs: random.pick([200, 600, 1500]),
+    malice: random.pick([0, 1, 1, 2]),
     faultPhaseMs: random.pick([4000, 7000, 10_000]),
     node: {
       timings: random.pick(TIMINGS),

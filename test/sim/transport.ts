@@ -88,8 +88,12 @@ class Connection {
   readonly back: Pipe<"pong" | "close">;
   isOpen = true;
   lastSent: Message[] = [];
+  /** What waits in the socket of a process that stands still. */
+  #held: Wire[] = [];
+  readonly #net: PeerNet;
 
   constructor(net: PeerNet, near: VirtualTransport, far: VirtualTransport, peer: MemberId) {
+    this.#net = net;
     this.near = near;
     this.far = far;
     this.peer = peer;
@@ -98,12 +102,31 @@ class Connection {
     this.there = new Pipe(network, from.name, to.name, (wire) => {
       if (!to.isUp) return;
       if (!far.lane.isAlive || far.isClosed) this.back.push("close");
-      else network.scheduler.after(0, far.lane, wire.kind, () => far.received(this, wire));
+      else this.#deliver(wire);
     });
     this.back = new Pipe(network, to.name, from.name, (word) => {
       if (near.lane.isAlive)
         network.scheduler.after(0, near.lane, word, () => near.answered(this, word));
     });
+  }
+
+  /** A process that goes on after a pause does not read all of its sockets before it does anything else. */
+  #deliver(wire: Wire): void {
+    const { far } = this;
+    const { scheduler } = this.#net.network;
+    if (this.#held.length === 0 && !far.lane.isPaused) {
+      scheduler.after(0, far.lane, wire.kind, () => far.received(this, wire));
+      return;
+    }
+    this.#held.push(wire);
+    if (this.#held.length > 1) return;
+    far.lane.onResume.push(() =>
+      scheduler.after(this.#net.random.skewed(0.05, 5), far.lane, "drain", () => {
+        const held = this.#held;
+        this.#held = [];
+        for (const each of held) far.received(this, each);
+      }),
+    );
   }
 }
 
@@ -290,6 +313,10 @@ export class VirtualTransport implements PeerTransport {
   #onAnswer(link: Link, connection: Connection, own: Greeting, answer: Answer): void {
     const isAccepted = this.#handlers.onAnswer(own, answer);
     if (answer.refusal !== null || !isAccepted) {
+      const why = answer.refusal?.reason ?? "it is not accepted here";
+      this.#net.network.scheduler.onLine?.(
+        `              ${this.lane.name} called ${link.address}: ${why}`,
+      );
       connection.isOpen = false;
       connection.there.push({ kind: "close" });
       this.#redial(link, REDIAL_REFUSED_MS);
