@@ -438,16 +438,16 @@ export class RaftJournal<R> implements JournalSystem<R> {
         `${address} is a member of the journal already`,
         "`bin/rockpool fsadmin journal quorum info` lists the members",
       );
-    const stale = before?.standing === "voter" ? before.id : null;
-    const hasJoined = () =>
-      this.#status.members.some(
-        (member) =>
-          member.address === address && member.standing === "voter" && member.id !== stale,
+    // One that was lost is a voter still, and not available; one that has just become a voter may not be heard of yet.
+    const at = (standing: "voter" | "learner") =>
+      this.#status.members.find(
+        (member) => member.address === address && member.standing === standing,
       );
+    const hasJoined = () => at("voter")?.isAvailable === true;
     await this.#untilStatus(hasJoined, endMs - clock.monotonicMs(), () =>
-      this.#status.members.some((member) => member.address === address && member.id !== stale)
-        ? `${address} has asked to join and is not up to date with the journal yet`
-        : `No master at ${address} has asked to join`,
+      at("learner") === undefined
+        ? `No master at ${address} has asked to join`
+        : `${address} has asked to join and is not up to date with the journal yet`,
     );
   }
 

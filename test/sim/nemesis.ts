@@ -165,7 +165,11 @@ export class Nemesis {
     },
     crashAtCommit: (node) => this.#crashAtCommit(node),
     pause: (_node, process) => {
-      this.#pause(process, [process.main, process.journalLane], this.#random.skewed(50, 3000));
+      // Long enough for the others to elect a leader, more often than not.
+      const lengthMs = this.#random.chance(0.6)
+        ? this.#random.between(500, 3000)
+        : this.#random.skewed(20, 500);
+      this.#pause(process, [process.main, process.journalLane], lengthMs);
       this.count("pause");
     },
     stall: (_node, process) => {
@@ -429,7 +433,7 @@ export class Nemesis {
   #disturb(kind: FaultKind): void {
     const random = this.#random;
     const names = this.#nodes.map(({ name }) => name);
-    const lengthMs = random.skewed(50, 4000);
+    const lengthMs = random.chance(0.15) ? random.between(3000, 8000) : random.skewed(50, 4000);
     const healLater = (from: string, to: string, afterMs = lengthMs) =>
       this.#scheduler.after(afterMs, null, "heal", () => this.#network.heal(from, to));
     const one = random.pick(names);

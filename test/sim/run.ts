@@ -28,7 +28,7 @@ const PROGRESS_MS = 2000;
 const RECONNECT_MS = 1500;
 const LEADERS_LOOKED_AT_MS = 100;
 /** What is under way, and stalls that a leader forgives, may keep it in office for so much longer. */
-const LONELY_MS = 3000;
+const LONELY_MS = 2000;
 const OPEN_MS = 10_000;
 const CONVERGE_MS = 10_000;
 const DRAIN_MS = 40_000;
