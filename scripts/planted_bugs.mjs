@@ -215,8 +215,8 @@ export const PLANTED_BUGS = [
   {
     name: "damagedCheckpointIsServed",
     file: "src/journal/checkpoint_store.ts",
-    find: "if (offsetBytes === 0 && (await this.#check(found.path, verifyCheckpoint)) === null) {",
-    replace: "if (offsetBytes < 0 && (await this.#check(found.path, verifyCheckpoint)) === null) {",
+    find: "if (offsetBytes === 0 && !(await this.#isSound(found))) return null;",
+    replace: "if (offsetBytes < 0 && !(await this.#isSound(found))) return null;",
   },
   {
     name: "nothingToOfferAfterACut",

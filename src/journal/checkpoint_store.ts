@@ -31,6 +31,8 @@ import type { Crc32c } from "./record.ts";
 const KEPT = 2;
 /** One that a peer is reading stays a little longer, or a slow peer would begin anew with each new one. */
 const READING_MS = 30_000;
+/** A peer waits for less than the check of a large one takes. When it asks again, moments later, the check counts. */
+const CHECK_COUNTS_MS = 5000;
 
 export type Checkpoint = {
   readonly path: string;
@@ -38,6 +40,8 @@ export type Checkpoint = {
   readonly imageBytes: number;
   readonly sizeBytes: number;
   lastReadMs: number;
+  /** Under way, or done a short while ago. */
+  check: { readonly isSound: Promise<boolean>; doneMs: number | null } | null;
 };
 
 export type CheckpointStoreOptions = {
@@ -102,7 +106,7 @@ export class CheckpointStore {
     const sizeBytes = file.sizeSync();
     file.close();
     const lastReadMs = Number.NEGATIVE_INFINITY;
-    const noted: Checkpoint = { path, snapshot, imageBytes, sizeBytes, lastReadMs };
+    const noted: Checkpoint = { path, snapshot, imageBytes, sizeBytes, lastReadMs, check: null };
     this.#known = [...this.#known.filter((each) => each.path !== path), noted].sort(
       (a, b) => a.snapshot.index - b.snapshot.index,
     );
@@ -187,11 +191,7 @@ export class CheckpointStore {
     );
     if (found === undefined) return null;
     // Else a peer would fetch a damaged one again and again, and find out each time at its end.
-    if (offsetBytes === 0 && (await this.#check(found.path, verifyCheckpoint)) === null) {
-      this.#known = this.#known.filter((each) => each !== found);
-      this.#options.onLost?.();
-      return null;
-    }
+    if (offsetBytes === 0 && !(await this.#isSound(found))) return null;
     found.lastReadMs = this.#options.clock.monotonicMs();
     const totalBytes = found.sizeBytes;
     const left = Math.max(0, totalBytes - offsetBytes);
@@ -203,6 +203,33 @@ export class CheckpointStore {
     } finally {
       file.close();
     }
+  }
+
+  /** Whoever asks while a check is under way shares it. */
+  #isSound(found: Checkpoint): Promise<boolean> {
+    const nowMs = this.#options.clock.monotonicMs();
+    const { check: last } = found;
+    if (last !== null && (last.doneMs === null || nowMs - last.doneMs < CHECK_COUNTS_MS))
+      return last.isSound;
+    found.lastReadMs = nowMs;
+    const isSound = this.#checkWhole(found);
+    found.check = { isSound, doneMs: null };
+    return isSound;
+  }
+
+  async #checkWhole(found: Checkpoint): Promise<boolean> {
+    let isSound = false;
+    try {
+      isSound = (await this.#check(found.path, verifyCheckpoint)) !== null;
+    } catch (error) {
+      found.check = null;
+      throw error;
+    }
+    if (found.check !== null) found.check.doneMs = this.#options.clock.monotonicMs();
+    if (isSound) return true;
+    this.#known = this.#known.filter((each) => each !== found);
+    this.#options.onLost?.();
+    return false;
   }
 
   /**

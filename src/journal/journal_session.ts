@@ -97,7 +97,8 @@ function joined(options: SessionOptions, wal: Wal, raft: Raft): Session {
   const { thread, identity, pins, checkpoints, handlers } = options;
   const { address, addresses, bindHost, bindPort } = thread;
   const late: { session: Session | null } = { session: null };
-  const inForce = inForceAt(wal, Math.max(wal.hardState.commitIndex, options.state.index));
+  // As the core sees it: it tells of changes only, and may know of more than the commit index on the disk says.
+  const inForce = inForceAt(wal, raft.status().commitIndex);
   const gate = new MembershipGate({
     identity,
     pins,

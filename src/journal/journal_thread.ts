@@ -75,6 +75,9 @@ export class JournalCore {
   #running: Running | null = null;
   #reopenTimer: Timer | null = null;
   #reopenAfterMs = REOPEN_INTERVAL_MS;
+  /** The log that is just being opened has no room already. */
+  #hasFailedAgain = false;
+  #hasStarted = false;
 
   constructor(options: JournalCoreOptions) {
     this.#ports = { ...options, onEvent: (event) => this.#event(event) };
@@ -163,10 +166,7 @@ export class JournalCore {
         return;
       }
       const running = await this.#openFirst(opened, beganMs);
-      if (running === null) return;
-      const { loop } = running;
-      this.#post({ kind: "started", status: loop.status(), softState: loop.softState });
-      this.#begin(running);
+      if (running !== null) this.#begin(running);
     } catch (error) {
       this.#state = "stopped";
       this.#opened?.unlock();
@@ -182,6 +182,7 @@ export class JournalCore {
     const seeds = addresses.filter((each) => each !== address);
     this.#event({ kind: "undecided", folder, seeds });
     await newcomer.start();
+    this.#hasStarted = true;
     this.#post({ kind: "started", status: undecidedStatus(options), softState: FOLLOWER });
   }
 
@@ -206,6 +207,8 @@ export class JournalCore {
   async #openFirst(opened: OpenFolder, beganMs: number): Promise<Running | null> {
     this.#state = "running";
     this.#settled = await this.#openCheckpoints(opened);
+    // Stopped, it has given the folder back.
+    if (this.#state !== "running") return null;
     const running = await this.#open(opened, this.#settled, false);
     const { session } = running;
     if (this.#state !== "running") {
@@ -295,7 +298,12 @@ export class JournalCore {
 
   #begin(running: Running): void {
     this.#running = running;
-    running.loop.start();
+    const { loop } = running;
+    if (!this.#hasStarted) {
+      this.#hasStarted = true;
+      this.#post({ kind: "started", status: loop.status(), softState: loop.softState });
+    }
+    loop.start();
   }
 
   // — the end —
@@ -314,6 +322,7 @@ export class JournalCore {
 
   #onWalFailure(failure: WalFailure): void {
     // While the disk is full another try fails as `#reopen` sees; but a disk that is broken by now is broken.
+    if (this.#state === "readOnly") this.#hasFailedAgain = true;
     const isNews = this.#state === "running" || failure.kind === "fatal";
     if (!isNews || this.#state === "stopped") return;
     const { message, remedy } = failure.error;
@@ -356,16 +365,20 @@ export class JournalCore {
     invariant(opened !== null && settled !== null, "there was a session");
     const { folder, segmentBytes } = opened.options;
     try {
-      if ((await this.#ports.fileSystem.freeBytes(folder)) < segmentBytes) {
+      const isFull = (await this.#ports.fileSystem.freeBytes(folder)) < segmentBytes;
+      // A log that is opened beside a state that is just being replaced would not fit it.
+      if (isFull || settled.keeper.isInstalling) {
         this.#reopenLater();
         return;
       }
       if (this.#state !== "readOnly") return;
+      this.#hasFailedAgain = false;
       const running = await this.#open(opened, settled, true);
-      if (this.#state !== "readOnly") {
-        await drop(running.session);
-        return;
-      }
+      // A log that has failed already answers nothing any more.
+      const isOfNoUse = this.#state !== "readOnly" || this.#hasFailedAgain;
+      if (isOfNoUse) await drop(running.session);
+      if (this.#state !== "readOnly") return;
+      if (isOfNoUse) throw new NoRoomError("No room to write the log");
       this.#state = "running";
       this.#reopenAfterMs = REOPEN_INTERVAL_MS;
       this.#event({ kind: "writableAgain" });

@@ -70,6 +70,8 @@ export class Newcomer {
           return answer;
         },
         onAnswer(peer, answer) {
+          // It is noted like one that calls: if it counts now, it must not count again with another journal.
+          gate.answer(peer);
           founding.heard(peer, answer.knownAs);
           tell();
           return false;

@@ -36,6 +36,8 @@ import type { Crc32c } from "./record.ts";
 
 /** A member says hello at once; anybody else is not waited for. */
 const HELLO_TIMEOUT_MS = 2000;
+/** Of a connection on which checkpoints are fetched: its other end closes it much sooner, unless it is gone. */
+const CHECKPOINT_IDLE_MS = 60_000;
 /** Connections that have not said hello. Members need one each; the rest is room for their redials. */
 const STRANGERS_MAX = 64;
 /** Whoever is at that address. */
@@ -263,7 +265,10 @@ export class RaftTransport implements PeerTransport {
     }
     inbound.purpose = purpose;
     inbound.from = greeting.id;
-    if (purpose === "checkpoint") return true;
+    if (purpose === "checkpoint") {
+      inbound.socket.setTimeout(CHECKPOINT_IDLE_MS, () => inbound.socket.destroy());
+      return true;
+    }
     const peer = this.#peerFor(greeting.id, greeting.address);
     // The peer dialled anew, so whatever is left of its older connection is dead.
     const older = peer.inbound;

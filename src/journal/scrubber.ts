@@ -186,9 +186,14 @@ export class Scrubber {
     });
   }
 
-  async close(): Promise<void> {
+  /** Begins nothing more. */
+  stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+  }
+
+  async close(): Promise<void> {
+    this.stop();
     await this.#running;
   }
 }

@@ -2,6 +2,7 @@
  * The segments of an open log, in order; the last one is written to.
  * @module
  */
+import type { LogIndex } from "../common/ids.ts";
 import type { JournalFileSystem } from "./file_system.ts";
 import type { SegmentIdentity } from "./record.ts";
 import type { ClosedSegment } from "./scrubber.ts";
@@ -23,6 +24,11 @@ export class SegmentList {
 
   pathOf(sequence: number): string {
     return pathOfSegment(this.#folder, sequence);
+  }
+
+  /** The entry that followed when the segment was begun; undefined for one that is not in use. */
+  firstIndexOf(sequence: number): LogIndex | undefined {
+    return this.#segments.find((each) => each.sequence === sequence)?.firstIndex;
   }
 
   push(identity: SegmentIdentity): void {

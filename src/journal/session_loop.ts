@@ -72,6 +72,8 @@ export class SessionLoop {
   #isPumping = false;
   #isResetting = false;
   #removedMs: number | null = null;
+  /** The leader, after it was removed, as long as it leads. */
+  #parting: MemberId | null = null;
   #tickTimer: Timer | null = null;
   #statusTimer: Timer | null = null;
   #statusKey = "";
@@ -192,6 +194,8 @@ export class SessionLoop {
         if (last !== undefined) raft.persisted({ index: last.index, term: last.term });
         this.#guarded(() => this.#pump());
       });
+    // That it is committed is not to wait for the next batch: whoever was removed may be needed to find it out again.
+    if (ready.mustSync && ready.membership !== null) void wal.writeState();
     this.#committed = ready.applyThrough ?? this.#committed;
     for (const { context, index } of ready.readStates)
       this.#post({ kind: "readReady", context, index });
@@ -208,6 +212,10 @@ export class SessionLoop {
     this.#post({ kind: "softState", softState });
     const { role, term, leader } = softState;
     this.#event({ kind: "roleChanged", role, term, leaderAddress: this.#addressOf(leader) });
+    if (this.#parting !== null && this.#parting !== leader && !this.#isOver) {
+      this.#parting = null;
+      this.#session.transport.setMembership(this.#session.inForce.membership);
+    }
     if (!this.#isOver) this.postStatus();
   }
 
@@ -263,8 +271,18 @@ export class SessionLoop {
 
   #onMembership({ index, membership }: MembershipAt): void {
     const session = this.#session;
+    const { leader } = this.#softState;
+    const leaderAddress = this.#addressOf(leader);
     session.inForce = { index, membership };
-    session.transport.setMembership(membership);
+    // A leader that was removed sees to its successor, and can't when it is cut off at once.
+    const isParting =
+      leader !== null && leaderAddress !== null && !membership.addresses.has(leader);
+    this.#parting = isParting ? leader : null;
+    session.transport.setMembership(
+      isParting
+        ? { ...membership, addresses: new Map([...membership.addresses, [leader, leaderAddress]]) }
+        : membership,
+    );
     const { voters, learners, addresses } = membership;
     const named = (ids: readonly MemberId[]) => ids.map((id) => addresses.get(id) ?? "");
     const names = { voters: named(voters), learners: named(learners) };

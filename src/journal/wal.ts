@@ -277,7 +277,8 @@ export class Wal implements RaftStorage {
     if (!this.#descriptor.isWaiting || this.#idleTimer !== null) return;
     this.#idleTimer = this.#options.timers.after(IDLE_MS, () => {
       this.#idleTimer = null;
-      if (this.#running !== null || this.#state !== "open") return;
+      // A reset may be about to let the segment's file go.
+      if (this.#running !== null || this.#isResetting || this.#state !== "open") return;
       void this.#launch(this.#flushDescriptor());
     });
   }
@@ -449,6 +450,8 @@ export class Wal implements RaftStorage {
     const sequence = this.#sequenceOf(index + 1);
     if (sequence <= this.#segments.oldest) return;
     const before = this.#index.lastBefore(sequence, index);
+    // Where entries were replaced across the border, the newer segment can't be read without the older one.
+    if (before + 1 !== this.#segments.firstIndexOf(sequence)) return;
     const begin = { index: before, term: this.termOf(before) ?? 0 };
     const membership = this.#configs.payloadAt(before);
     const start = {
@@ -487,6 +490,7 @@ export class Wal implements RaftStorage {
     this.#isResetting = true;
     await this.#maintain(() => this.#reset(snapshot));
     this.#isResetting = false;
+    if (this.#state === "open") this.#armIdle();
   }
 
   async #reset(snapshot: Snapshot): Promise<void> {
@@ -557,6 +561,8 @@ export class Wal implements RaftStorage {
   /** Lets the files go as they are, once the operation that is in flight has ended. */
   async abandon(): Promise<void> {
     if (this.#state === "open") this.#state = "closing";
+    // First: a disk that hangs must not keep timers going.
+    this.#scrubber.stop();
     this.#idleTimer?.cancel();
     this.#idleTimer = null;
     if (this.#running !== null) await this.#running;

@@ -391,6 +391,9 @@ function beginAtState(
     replay: new Replay(mark, membership, cacheBytesMax),
     log: { used: [], end: null, hole: null },
     nextSequence: newest + 1,
+    // The segment with the hole is in use no more, not even in part; it may hold the last copy of something.
+    aside:
+      log.hole === null ? null : { from: log.hole.sequence, through: Number.POSITIVE_INFINITY },
   };
 }
 

@@ -54,7 +54,8 @@ export async function applyRecovery(
     for (const sequence of recovered.obsolete.toSorted((a, b) => b - a))
       await fileSystem.remove(pathOfSegment(folder, sequence));
     removeUnfinished(fileSystem, folder);
-    if (recovered.aside.length > 0) await fileSystem.syncFolder(folder);
+    // A process that was killed may have prepared the spare segment, and not come to make its name durable.
+    if (recovered.aside.length > 0 || recovered.spare !== null) await fileSystem.syncFolder(folder);
     await secureTail(options, recovered);
     return marks;
   } catch (error) {

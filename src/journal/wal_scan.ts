@@ -143,7 +143,7 @@ export class MisfitError extends Error {
 export class Replay {
   readonly index: EntryIndex;
   readonly configs: ConfigEntries;
-  readonly #beginIndex: number;
+  readonly #begin: Position;
   /** At least this, by the mark and by all heads that were read. */
   hardState: HardState;
   /** Committed, and as it stands in this log, by the heads that were read. */
@@ -152,7 +152,7 @@ export class Replay {
   constructor(mark: WalMark, founders: Membership, cacheBytesMax: number) {
     this.index = new EntryIndex(cacheBytesMax);
     this.configs = new ConfigEntries(founders);
-    this.#beginIndex = mark.begin.index;
+    this.#begin = mark.begin;
     this.index.reset(mark.begin.index + 1, mark.begin.term);
     this.configs.reset(mark.begin.index, mark.membership);
     this.hardState = mark.hardState;
@@ -178,7 +178,9 @@ export class Replay {
       configs.truncateFrom(from);
     } else if (record.kind === "entry") {
       const { entry } = record;
-      if (entry.index <= this.#beginIndex) return;
+      if (entry.index <= this.#begin.index) return;
+      // Written before the entry at which the log begins, which replaced what it followed: void.
+      if (entry.term < this.#begin.term && index.lastIndex === this.#begin.index) return;
       if (entry.index !== index.lastIndex + 1 || entry.term < index.lastTerm())
         throw new MisfitError(`${path}: entry ${entry.index} follows upon ${index.lastIndex}`);
       index.appendRecovered(entry.index, entry.term, placeOf(sequence, offsetBytes));
@@ -200,11 +202,12 @@ export class Replay {
   }
 
   #batch(head: BatchHead, path: string): void {
-    const isBehind = head.lastIndex > this.#beginIndex;
+    const begin = this.#begin;
+    const isBehind = head.lastIndex > begin.index && head.lastTerm >= begin.term;
     const { index, term } = this.position();
     const isFit = isBehind
       ? head.lastIndex === index && head.lastTerm === term
-      : index === this.#beginIndex;
+      : index === begin.index;
     if (!isFit)
       throw new MisfitError(`${path}: a batch ends at ${head.lastIndex}, and the log at ${index}`);
     this.hardState = mergeStates(this.hardState, head.hardState);

@@ -7,7 +7,15 @@
  * which damage was found.
  * @module
  */
-import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { headerFlaw } from "./lmdb_header.ts";
 
@@ -62,6 +70,13 @@ export function readMark(folder: string): Mark | null {
 export function writeMark(folder: string, mark: Mark): void {
   writeFileSync(join(folder, `${MARK}.new`), JSON.stringify(mark), { flush: true });
   renameSync(join(folder, `${MARK}.new`), join(folder, MARK));
+  // Or the mark of a clean end could come back with the next boot, beside rows that were written behind it.
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 type Expected = {
