@@ -77,13 +77,18 @@ export class MasterBackups {
 
   /** Begins to make a backup every day, if that is configured. */
   startDaily(): void {
+    if (this.#context.configuration.get(MasterKeys.dailyBackupEnabled)) this.#scheduleDaily(0);
+  }
+
+  #scheduleDaily(waitMsMin: number): void {
     const { configuration, world } = this.#context;
-    if (!configuration.get(MasterKeys.dailyBackupEnabled)) return;
     const dueMs = configuration.get(MasterKeys.dailyBackupTime) * 60_000;
     const sinceMidnightMs = world.clock.wallMs() % DAY_MS;
-    const waitMs = (dueMs - sinceMidnightMs + DAY_MS) % DAY_MS || DAY_MS;
+    const nextMs = (dueMs - sinceMidnightMs + DAY_MS) % DAY_MS || DAY_MS;
+    const waitMs = nextMs < waitMsMin ? nextMs + DAY_MS : nextMs;
     this.#daily = world.timers.after(waitMs, () => {
-      this.startDaily();
+      // The timer counts by another clock, and may be early by the one on the wall: that is no second time of the day.
+      this.#scheduleDaily(DAY_MS / 2);
       void this.#makeDaily(); // catches its own failures
     });
   }

@@ -18,6 +18,8 @@ import { openBackup } from "./master_backups.ts";
 import type { UnderStores } from "./under_stores.ts";
 
 const TELL_EVERY_MS = 2000;
+/** While this master goes on leading, what interrupted a restore may be over then. */
+const RETRY_MS = 5000;
 const INTERRUPTED_REMEDY =
   "Start the masters with the same backup again (`process start master --journal-backup-file FILE`): it goes on where it stopped. To begin with another one, format all masters first";
 
@@ -66,6 +68,7 @@ export class MasterRestore {
   readonly #file: string | null;
   /** It was restored, or is not to be. */
   #isSettled: boolean;
+  #isRestoring = false;
 
   constructor(options: MasterRestoreOptions) {
     this.#options = options;
@@ -103,7 +106,8 @@ export class MasterRestore {
         });
       return;
     }
-    if (this.#isSettled) return;
+    // Who lost the lead and has it again may still be at it: the end of that one sees to the next.
+    if (this.#isSettled || this.#isRestoring) return;
     if (progress === null && !this.#isFresh()) {
       this.#isSettled = true;
       logger.log("warn", "restore", "backup is not restored: this cluster has files already", {
@@ -112,7 +116,18 @@ export class MasterRestore {
       });
       return;
     }
+    this.#isRestoring = true;
     await this.#restore(file);
+    this.#isRestoring = false;
+  }
+
+  /** Another leader goes on by itself, and so does this one when it gains the lead anew. */
+  #retryLater(): void {
+    const { journal, context } = this.#options;
+    if (!journal.isServing()) return;
+    context.world.timers.after(RETRY_MS, () => {
+      if (journal.isServing()) void this.#lead(); // catches its own failures
+    });
   }
 
   async #restore(file: string): Promise<void> {
@@ -142,13 +157,14 @@ export class MasterRestore {
       }
     } catch (error) {
       const remedy = isRockpoolError(error) ? error.remedy : "";
-      if (isRockpoolError(error, "UNAVAILABLE"))
+      if (isRockpoolError(error, "UNAVAILABLE")) {
+        this.#retryLater();
         logger.log("warn", "restore", "a restore was interrupted", {
           progress: restorer.progressText() ?? "nothing yet",
           error: messageOf(error),
           remedy: INTERRUPTED_REMEDY,
         });
-      else
+      } else
         logger.log("error", "restore", `backup is not restored: ${messageOf(error)}`, {
           file,
           remedy,

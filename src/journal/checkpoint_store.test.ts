@@ -1,20 +1,23 @@
 import assert from "node:assert/strict";
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import type { MemberId } from "../common/ids.ts";
 import type { Clock } from "../world/ports.ts";
 import { sealCheckpoint } from "./checkpoint_file.ts";
 import { CheckpointStore } from "./checkpoint_store.ts";
-import { type JournalFileSystem, writeFully } from "./file_system.ts";
-import { bound, crc32c } from "./journal_fixture.ts";
-import { MemoryFileSystem } from "./memory_file_system.ts";
-import { FOLDER, THREE } from "./wal_fixture.ts";
+import { type JournalFileSystem, nodeFileSystem, writeFully } from "./file_system.ts";
+import { bound, crc32c, root } from "./journal_fixture.ts";
+import type { PeerTransport } from "./peer_transport.ts";
+import { THREE } from "./wal_fixture.ts";
 
 const AT = { index: 50, term: 3 };
-const PATH = `${FOLDER}/checkpoint-0000000000000050`;
 
 test("peers that ask while a large checkpoint is checked, or just after, share that check", async () => {
-  const memory = new MemoryFileSystem();
-  memory.makeFolderSync(FOLDER);
-  const file = await memory.create(PATH);
+  const real = nodeFileSystem();
+  const folder = mkdtempSync(join(root, "store-"));
+  const path = join(folder, "checkpoint-0000000000000050");
+  const file = await real.create(path);
   await writeFully(file, new Uint8Array(1000).fill(7), 0);
   await sealCheckpoint(file, 9n, { ...AT, membership: THREE }, crc32c);
   file.close();
@@ -25,9 +28,9 @@ test("peers that ask while a large checkpoint is checked, or just after, share t
     release = resolve;
   });
   const slow: JournalFileSystem = {
-    ...memory.bound(),
-    openSync(path, mode) {
-      const opened = memory.openSync(path, mode);
+    ...real,
+    openSync(name, mode) {
+      const opened = real.openSync(name, mode);
       return {
         ...bound(opened),
         async read(into, at) {
@@ -45,7 +48,7 @@ test("peers that ask while a large checkpoint is checked, or just after, share t
   const events: string[] = [];
   const store = new CheckpointStore({
     fileSystem: slow,
-    folder: FOLDER,
+    folder,
     groupId: 9n,
     crc32c,
     clock,
@@ -62,11 +65,38 @@ test("peers that ask while a large checkpoint is checked, or just after, share t
   assert.equal(checkCount, 1);
   // Later it is checked again: it may have rotted.
   nowMs += 60_000;
-  const rotten = memory.openSync(PATH, "readWrite");
+  const rotten = real.openSync(path, "readWrite");
   await writeFully(rotten, Uint8Array.of(8), 500);
   rotten.close();
   assert.equal(await store.readPart(AT, 0, 10), null);
   assert.equal(checkCount, 2);
   assert.deepEqual(events, ["checkpointDamaged"]);
   assert.equal(store.newest(), null);
+});
+
+test("two fetches of one checkpoint do not meet at its file", async () => {
+  const fileSystem = nodeFileSystem();
+  const clock: Clock = { monotonicMs: () => 0, wallMs: () => 0 };
+  const storeIn = (folder: string) =>
+    new CheckpointStore({ fileSystem, folder, groupId: 9n, crc32c, clock, onEvent: () => {} });
+  const giver = storeIn(mkdtempSync(join(root, "giver-")));
+  const making = giver.makingPath(AT.index);
+  const file = await fileSystem.create(making);
+  await writeFully(file, new Uint8Array(1000).fill(7), 0);
+  file.close();
+  const snapshot = { ...AT, membership: THREE };
+  await giver.seal(making, snapshot);
+  const taker = storeIn(mkdtempSync(join(root, "taker-")));
+  const transport: Pick<PeerTransport, "fetchCheckpoint"> = {
+    async fetchCheckpoint(_peer, position, offsetBytes) {
+      const part = await giver.readPart(position, offsetBytes, 100);
+      assert.ok(part);
+      return { position, offsetBytes, ...part };
+    },
+  };
+  const from = { id: 77n as MemberId, address: "peer:1" };
+  const fetch = () => taker.fetch(transport, from, snapshot, () => true);
+  const [one, other] = await Promise.all([fetch(), fetch()]);
+  assert.equal(one.snapshot.index, AT.index);
+  assert.equal(one, other);
 });

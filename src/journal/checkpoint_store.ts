@@ -44,6 +44,8 @@ export type Checkpoint = {
   check: { readonly isSound: Promise<boolean>; doneMs: number | null } | null;
 };
 
+type Source = { readonly id: MemberId; readonly address: string };
+
 export type CheckpointStoreOptions = {
   readonly fileSystem: JournalFileSystem;
   readonly folder: string;
@@ -59,6 +61,7 @@ export class CheckpointStore {
   readonly #options: CheckpointStoreOptions;
   /** By rising index. */
   #known: Checkpoint[] = [];
+  #fetching: Promise<unknown> = Promise.resolve();
 
   constructor(options: CheckpointStoreOptions) {
     this.#options = options;
@@ -238,9 +241,21 @@ export class CheckpointStore {
    * @throws RockpoolError NOT_FOUND, UNAVAILABLE as the transport; CANCELLED when it is not wanted any more; DATA_LOSS when
    *   what came is damaged (it is removed, and the next try begins anew); and what the file system throws
    */
-  async fetch(
+  fetch(
     transport: Pick<PeerTransport, "fetchCheckpoint">,
-    from: { readonly id: MemberId; readonly address: string },
+    from: Source,
+    snapshot: Snapshot,
+    isWanted: () => boolean,
+  ): Promise<Checkpoint> {
+    // That of a session which has ended may still be at work on the same file.
+    const fetched = this.#fetching.then(() => this.#fetch(transport, from, snapshot, isWanted));
+    this.#fetching = fetched.catch(() => {}); // told to whoever asked for it
+    return fetched;
+  }
+
+  async #fetch(
+    transport: Pick<PeerTransport, "fetchCheckpoint">,
+    from: Source,
     snapshot: Snapshot,
     isWanted: () => boolean,
   ): Promise<Checkpoint> {

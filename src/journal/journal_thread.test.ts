@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { changeMembership, encodeMembership } from "../raft/membership.ts";
+import type { Entry } from "../raft/messages.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import type { World } from "../world/ports.ts";
 import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
@@ -10,7 +12,9 @@ import { readIdentityFile, settleIdentity } from "./journal_folder.ts";
 import { formatJournal } from "./journal_format.ts";
 import { DEFAULT_REPLICATION, DEFAULT_TIMINGS, type FromThread, pack } from "./journal_protocol.ts";
 import { JournalCore } from "./journal_thread.ts";
+import { foundersOf, joinerIdOf } from "./member_ids.ts";
 import { tcpTransport } from "./raft_transport.ts";
+import { openWal } from "./wal.ts";
 
 const SEGMENT_BYTES = 4 * 1024 * 1024;
 
@@ -153,4 +157,47 @@ test("JournalCore reads no more of a long log at its start than the main thread 
   });
   assert.ok(readBytes - recoveredBytes < 16 * 1024 * 1024, `${readBytes - recoveredBytes} B`);
   await second.core.abandon();
+});
+
+test("JournalCore begins with the members that its core knows, also where the commit index on the disk lags", async () => {
+  const { folder, addresses } = await format(3);
+  const fileSystem = nodeFileSystem();
+  const owner = readIdentityFile(fileSystem, folder, crc32c);
+  const founders = foundersOf(addresses);
+  const wal = await openWal({
+    fileSystem,
+    folder,
+    owner,
+    membership: founders,
+    covered: { index: 0, term: 0, membership: null },
+    crc32c,
+    timers: nodeWorld().timers,
+    segmentBytes: SEGMENT_BYTES,
+    cacheBytesMax: 64 * 1024,
+    onEvent: () => {},
+    onFailure: ({ error }) => assert.fail(error),
+  });
+  const id = joinerIdOf("new:1", 7n);
+  const withLearner = changeMembership(founders, { kind: "addLearner", id, address: "new:1" });
+  assert.ok(typeof withLearner !== "string");
+  const withVoter = changeMembership(withLearner, { kind: "addVoter", id, address: "new:1" });
+  assert.ok(typeof withVoter !== "string");
+  // The second one was proposed when the first one was committed: it proves that.
+  const entries: Entry[] = [withLearner, withVoter].map((membership, at) => ({
+    index: at + 1,
+    term: 1,
+    kind: "config",
+    payload: encodeMembership(membership),
+  }));
+  await new Promise<void>((resolve) =>
+    wal.append({ term: 1, vote: null, commitIndex: 0 }, entries, resolve),
+  );
+  await wal.close();
+  const { core, posts } = await start(folder, addresses);
+  const started = posts.find((post) => post.kind === "started");
+  assert.deepEqual(
+    started?.status.members.map(({ standing }) => standing),
+    ["voter", "voter", "voter", "learner"],
+  );
+  await core.abandon();
 });

@@ -113,6 +113,35 @@ test("removeMember() of the leader hands over, and the removed one ends", async 
   await cluster.stop();
 });
 
+test("a leader that removed itself hands over before its peers let go of it", async () => {
+  const cluster = await Cluster.started(3);
+  const leader = await cluster.leader();
+  const others = rest(cluster, leader);
+  // Left to themselves they would elect nobody for longer than this test waits.
+  const timings = { electionMinMs: 30_000, electionMaxMs: 40_000 };
+  for (const node of others) {
+    await cluster.kill(node);
+    await cluster.start(node, undefined, undefined, { timings });
+    await until("it follows", () => node.journal?.status().leader !== null || undefined);
+  }
+  await cluster.propose("before");
+  // Clients go on, so that the heir never has all there is when the removal is committed.
+  let isOver = false;
+  const writer = (async () => {
+    while (!isOver) await cluster.propose("meanwhile");
+  })();
+  await leader.journal?.removeMember(leader.address);
+  await until("another one serves", () =>
+    others.some(({ journal }) => journal?.isServing() === true) ? true : undefined,
+  );
+  isOver = true;
+  await writer;
+  await until("the removed one is told", () => eventOf(leader, "fatal"));
+  await cluster.kill(leader);
+  await cluster.propose("after");
+  await cluster.stop();
+});
+
 test("removeMember() says why it does not", async () => {
   const cluster = await Cluster.started(3);
   const leader = await cluster.leader();

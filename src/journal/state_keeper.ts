@@ -240,6 +240,7 @@ export class StateKeeper {
       await new Promise<void>((resolve) => {
         world.timers.after(INSTALL_RETRY_MS, resolve);
       });
+      if (this.#isClosed) throw error;
     }
   }
 }

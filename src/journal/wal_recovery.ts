@@ -276,7 +276,7 @@ function decideDamage(
   const { mark, replay, hole, survey } = broken;
   const { covered } = options;
   const prefix = replay.position();
-  const last = survey.newest?.position ?? prefix;
+  const last = survey.highest ?? prefix;
   const damage = { ...hole, firstIndex: prefix.index + 1, last };
   const resumed = resumeBehind(options, walk, found, broken, damage);
   if (resumed !== null) return resumed;

@@ -8,6 +8,7 @@
 import { join } from "node:path";
 import { DecodeError } from "../common/bytes.ts";
 import { RockpoolError } from "../common/errors.ts";
+import type { LogIndex } from "../common/ids.ts";
 import type { HardState, Membership, Position } from "../raft/messages.ts";
 import { ConfigEntries } from "./config_entries.ts";
 import { EntryIndex, placeOf } from "./entry_index.ts";
@@ -38,7 +39,7 @@ import {
   unreadableRecord,
 } from "./segment_file.ts";
 import { type SegmentBytes, SegmentWindow, type WindowBuffer } from "./segment_window.ts";
-import { type LogStart, mergeStates, type WalMark, type WalOwner } from "./wal_mark.ts";
+import { isAtLeast, type LogStart, mergeStates, type WalMark, type WalOwner } from "./wal_mark.ts";
 
 export type Walk = {
   readonly fileSystem: JournalFileSystem;
@@ -144,6 +145,11 @@ export class Replay {
   readonly index: EntryIndex;
   readonly configs: ConfigEntries;
   readonly #begin: Position;
+  /**
+   * While entries are read that lay behind another entry than the one at which the log begins, as their terms tell: the last
+   * of them. A truncation will come that drops them.
+   */
+  #voidThrough: LogIndex | null = null;
   /** At least this, by the mark and by all heads that were read. */
   hardState: HardState;
   /** Committed, and as it stands in this log, by the heads that were read. */
@@ -172,6 +178,8 @@ export class Replay {
   #record(record: WalRecord, path: string, sequence: number, offsetBytes: number): void {
     const { index, configs } = this;
     if (record.kind === "truncateFrom") {
+      if (this.#voidThrough !== null)
+        this.#voidThrough = record.index > this.#begin.index + 1 ? record.index - 1 : null;
       const from = Math.max(record.index, index.firstIndex);
       if (from > index.lastIndex) return;
       index.truncateFrom(from);
@@ -179,8 +187,11 @@ export class Replay {
     } else if (record.kind === "entry") {
       const { entry } = record;
       if (entry.index <= this.#begin.index) return;
-      // Written before the entry at which the log begins, which replaced what it followed: void.
-      if (entry.term < this.#begin.term && index.lastIndex === this.#begin.index) return;
+      const isOlder = entry.term < this.#begin.term && index.lastIndex === this.#begin.index;
+      if (isOlder || this.#voidThrough !== null) {
+        this.#voidThrough = entry.index;
+        return;
+      }
       if (entry.index !== index.lastIndex + 1 || entry.term < index.lastTerm())
         throw new MisfitError(`${path}: entry ${entry.index} follows upon ${index.lastIndex}`);
       index.appendRecovered(entry.index, entry.term, placeOf(sequence, offsetBytes));
@@ -202,12 +213,11 @@ export class Replay {
   }
 
   #batch(head: BatchHead, path: string): void {
-    const begin = this.#begin;
-    const isBehind = head.lastIndex > begin.index && head.lastTerm >= begin.term;
     const { index, term } = this.position();
+    const isBehind = head.lastIndex > this.#begin.index && this.#voidThrough === null;
     const isFit = isBehind
       ? head.lastIndex === index && head.lastTerm === term
-      : index === begin.index;
+      : index === this.#begin.index;
     if (!isFit)
       throw new MisfitError(`${path}: a batch ends at ${head.lastIndex}, and the log at ${index}`);
     this.hardState = mergeStates(this.hardState, head.hardState);
@@ -305,6 +315,8 @@ export type Run = { readonly start: LogStart; readonly lastBatchNumber: number }
 
 export type Survey = {
   readonly newest: KnownBatch | null;
+  /** The highest end of a log in Raft's order: that of the newest, unless leftovers of a repair have higher numbers. */
+  readonly highest: Position | null;
   /** At least this was promised. */
   readonly hardState: HardState;
   readonly run: Run | null;
@@ -322,6 +334,7 @@ type OpenRun = {
 export class Surveyor {
   readonly #walk: Walk;
   #newest: KnownBatch | null = null;
+  #highest: Position | null = null;
   #hardState: HardState;
   #run: OpenRun | null = null;
 
@@ -349,6 +362,7 @@ export class Surveyor {
     const run = this.#run;
     return {
       newest: this.#newest,
+      highest: this.#highest,
       hardState: this.#hardState,
       run: run && { start: run.start, lastBatchNumber: run.lastBatchNumber },
     };
@@ -356,6 +370,7 @@ export class Surveyor {
 
   #know(batchNumber: number, position: Position): void {
     if (batchNumber > (this.#newest?.batchNumber ?? 0)) this.#newest = { batchNumber, position };
+    if (this.#highest === null || isAtLeast(position, this.#highest)) this.#highest = position;
   }
 
   /** It was begun only when every batch before it was durable. */

@@ -359,6 +359,37 @@ test("lmdb: closing the store ends images and snapshots under way", async () => 
   snapshot.close();
 });
 
+test("lmdb: a store that is closed while an image replaces it is closed, and opens with the new rows", async () => {
+  const giver = openLmdb(fresh("giver")).store;
+  fill(giver, 2);
+  const path = fresh("image");
+  await giver.writeImage(path);
+  const wanted = rowsOf(giver);
+  await giver.close();
+  let closing: Promise<void> | null = null;
+  const disk: ImageDisk = {
+    ...nodeImageDisk,
+    rename(from, to) {
+      closing = store.close();
+      return nodeImageDisk.rename(from, to);
+    },
+  };
+  const at = fresh("store");
+  const { store } = openLmdb(at, { disk });
+  fill(store, 1);
+  await install(store, path);
+  assert.ok(closing);
+  await closing;
+  assert.throws(
+    () => store.get(keyOf(1)),
+    (error) => isRockpoolError(error, "UNAVAILABLE"),
+  );
+  const again = openLmdb(at);
+  assert.equal(again.discardReason, null);
+  assert.ok(rowsOf(again.store).join() === wanted.join());
+  await again.store.close();
+});
+
 test("lmdb: a store is discarded when its file was cut, is gone, or is none, and says so", async () => {
   const closed = async () => {
     const at = fresh("store");

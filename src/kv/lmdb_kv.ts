@@ -187,6 +187,7 @@ class LmdbKeyValueStore implements KeyValueStore {
   readonly #snapshots = new Set<KeyValueSnapshot>();
   #isInside = false;
   #isOpen = true;
+  #replacing: Promise<void> | null = null;
   #damage: string | null = null;
 
   constructor(opened: Opened, folder: Folder) {
@@ -283,13 +284,16 @@ class LmdbKeyValueStore implements KeyValueStore {
       await copyPages(disk, copy);
       await inspectImage(incoming, path, accept);
       checkGoOn();
-      await this.#replaceBy(incoming);
+      this.#replacing = this.#replaceBy(incoming);
+      await this.#replacing;
     } finally {
       await disk.remove(incoming);
     }
   }
 
   async close(): Promise<void> {
+    // It opens the store again, however it ends; who asked for it hears of its failure.
+    await Promise.allSettled([this.#replacing]);
     if (!this.#isOpen) return;
     await this.#closeDatabase();
     const { path, unlock, ...marked } = this.#folder;
