@@ -33,6 +33,8 @@ export const APPLY_ENTRIES_MAX = 256;
 export const PEER_INFLIGHT_ENTRIES_MAX = 4096;
 export const PEER_INFLIGHT_BYTES_MAX = 8 * MiB;
 
+/** Names and values of one inode's extended attributes: a row, with all else, must stay far below an entry. */
+export const XATTR_BYTES_MAX = 64 * KiB;
 /** Inbound gRPC message on a master: Alluxio's `alluxio.master.network.max.inbound.message.size`. */
 export const MASTER_MESSAGE_BYTES_MAX = 100 * MiB;
 /** Entries of one listing message; a complete FileInfo is about 400 B. */

@@ -34,6 +34,7 @@ import {
   mountPointToWire,
   ttlActionFromWire,
   ttlFromWire,
+  xattrFromWire,
 } from "./wire_codec.ts";
 
 const { methods } = FileSystemMasterClientService;
@@ -204,7 +205,7 @@ function creations(ports: MasterServicePorts) {
         mode: options?.mode === undefined ? DIRECTORY_MODE : modeFromWire(options.mode),
         isPersisted: isThrough(options?.writeType),
         ...ttlOf(common),
-        xattr: Object.fromEntries(options?.xattr ?? []),
+        xattr: xattrFromWire(options?.xattr),
       });
       return {};
     }),
@@ -225,7 +226,7 @@ function creations(ports: MasterServicePorts) {
         replicationMin: options?.replicationMin ?? 0,
         replicationMax: options?.replicationMax ?? NO_REPLICATION_MAX,
         ...ttlOf(common),
-        xattr: Object.fromEntries(options?.xattr ?? []),
+        xattr: xattrFromWire(options?.xattr),
       });
       return { fileInfo: fileInfoToWire(info) };
     }),

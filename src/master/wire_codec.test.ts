@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { isRockpoolError } from "../common/errors.ts";
+import { XATTR_BYTES_MAX } from "../common/limits.ts";
 import { TtlAction, WorkerNetAddress as WireAddress } from "../proto/gen/common.ts";
 import { LoadMetadataPType } from "../proto/gen/file_system_master.ts";
 import { modeFromWire, modeToWire } from "../rpc/wire_mode.ts";
@@ -12,6 +13,7 @@ import {
   operationIdFromWire,
   ttlActionFromWire,
   ttlActionToWire,
+  xattrFromWire,
 } from "./wire_codec.ts";
 
 test("modes go to the wire and back", () => {
@@ -66,4 +68,14 @@ test("operation ids keep all their bits, and an absent one is null", () => {
   const id = { mostSignificantBits: -(2n ** 63n), leastSignificantBits: 2n ** 63n - 1n };
   assert.deepEqual(operationIdFromWire(id), { high: -(2n ** 63n), low: 2n ** 63n - 1n });
   assert.equal(operationIdFromWire(undefined), null);
+});
+
+test("extended attributes are refused when names and values are too long together", () => {
+  const value = new Uint8Array(XATTR_BYTES_MAX - 2);
+  assert.deepEqual(xattrFromWire(new Map([["ä", value]])), { ä: value });
+  assert.deepEqual(xattrFromWire(undefined), {});
+  assert.throws(
+    () => xattrFromWire(new Map([["aaa", value]])),
+    (error) => isRockpoolError(error, "INVALID_ARGUMENT"),
+  );
 });

@@ -9,6 +9,7 @@
 import { RockpoolError } from "../common/errors.ts";
 import type { TtlAction, WorkerNetAddress } from "../common/file_facts.ts";
 import { type BlockId, sequenceOf, type WorkerId } from "../common/ids.ts";
+import { XATTR_BYTES_MAX } from "../common/limits.ts";
 import type { WorkerInfoInit } from "../proto/gen/block_master.ts";
 import type * as wire from "../proto/gen/common.ts";
 import { TtlAction as WireTtlAction } from "../proto/gen/common.ts";
@@ -74,6 +75,21 @@ export function lengthFromWire(lengthBytes: number, what: string): number {
 export function blockLengthFromWire(blockId: BlockId, lengthBytes: number): number {
   lengthFromWire(lengthBytes * (sequenceOf(blockId) + 1), `A file up to its block ${blockId}`);
   return lengthBytes;
+}
+
+/** @throws RockpoolError INVALID_ARGUMENT when they are too long together: rows must fit into an entry of the journal */
+export function xattrFromWire(
+  xattr: ReadonlyMap<string, Uint8Array> | undefined,
+): Readonly<Record<string, Uint8Array>> {
+  const pairs = [...(xattr ?? [])];
+  const sizeBytes = sumOf(pairs, ([name, value]) => Buffer.byteLength(name) + value.length);
+  if (sizeBytes > XATTR_BYTES_MAX)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `The extended attributes take ${sizeBytes} bytes`,
+      `Names and values of one file or directory may take ${XATTR_BYTES_MAX} bytes together`,
+    );
+  return Object.fromEntries(pairs);
 }
 
 export function ttlActionToWire(action: TtlAction): WireTtlAction {
