@@ -41,9 +41,9 @@ import { Restorer } from "../src/master/restorer.ts";
 import { createMasterState, type MasterState } from "../src/master/state_machine.ts";
 import { nodeWorld } from "../src/world/node_world.ts";
 import { createFile, INITIALIZE, Log } from "./commands.ts";
-import { type BenchResult, type BenchTarget, percentile, report } from "./harness.ts";
+import { type BenchResult, type BenchTarget, numberFlag, percentile, report } from "./harness.ts";
 
-const FILES = Number(/--files=(\d+)/.exec(process.argv.join(" "))?.[1] ?? 1_000_000);
+const FILES = numberFlag("files", 1_000_000);
 const FILES_PER_DIRECTORY = 1000;
 /** Entries between two checkpoints, so at most about as many are behind one. */
 const LOG_ENTRIES = 200_000;

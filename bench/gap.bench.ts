@@ -9,12 +9,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { longestGapMs } from "../test/process/gaps.ts";
 import { LocalCluster } from "../test/process/local_cluster.ts";
 import { OwnWriter } from "../test/process/own_writer.ts";
-import { machineFacts, percentile } from "./harness.ts";
+import { machineFacts, numberFlag, percentile } from "./harness.ts";
 
 const TARGET_MS = 150;
 /** Acknowledgements before a kill, and after it: a gap has two ends. */
 const PROGRESS = 20;
-const KILLS = Number(/--kills=(\d+)/.exec(process.argv.join(" "))?.[1] ?? 20);
+const KILLS = numberFlag("kills", 20);
 
 async function measure(cluster: LocalCluster): Promise<number[]> {
   const writer = await OwnWriter.start(cluster, "/gap");

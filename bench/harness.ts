@@ -84,6 +84,13 @@ function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
+/** What `--name=` says on the command line, or the fallback. */
+export function numberFlag(name: string, fallback: number): number {
+  const prefix = `--${name}=`;
+  const given = process.argv.find((argument) => argument.startsWith(prefix));
+  return given === undefined ? fallback : Number(given.slice(prefix.length));
+}
+
 export function machineFacts() {
   return {
     cpu: cpus()[0]?.model ?? "unknown",

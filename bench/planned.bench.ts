@@ -12,17 +12,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { credentialsOf, JournalAdminClient } from "../src/client/journal_admin.ts";
 import { DirectoryWriter } from "../test/process/directory_writer.ts";
 import { LocalCluster } from "../test/process/local_cluster.ts";
-import { machineFacts, percentile } from "./harness.ts";
+import { machineFacts, numberFlag, percentile } from "./harness.ts";
 
 const TARGET_MS = 100;
 const BASELINES = 10;
 const BASELINE_MS = 500;
-
-function flag(name: string, fallback: number): number {
-  const prefix = `--${name}=`;
-  const given = process.argv.find((argument) => argument.startsWith(prefix));
-  return given === undefined ? fallback : Number(given.slice(prefix.length));
-}
 
 type Figures = {
   readonly name: string;
@@ -49,7 +43,7 @@ async function handOvers(cluster: LocalCluster, writer: DirectoryWriter): Promis
   const gapsMs: number[] = [];
   const transferredMs: number[] = [];
   try {
-    for (let i = 0; i < flag("hand-overs", 30); i++) {
+    for (let i = 0; i < numberFlag("hand-overs", 30); i++) {
       const heir = ((await cluster.leader()) % masters.length) + 1;
       const address = cluster.journalAddress(heir);
       const act = async () => void transferredMs.push(round(await admin.transferTo(address)));
@@ -63,7 +57,7 @@ async function handOvers(cluster: LocalCluster, writer: DirectoryWriter): Promis
 
 async function stops(cluster: LocalCluster, writer: DirectoryWriter): Promise<Figures> {
   const gapsMs: number[] = [];
-  for (let i = 0; i < flag("stops", 5); i++) {
+  for (let i = 0; i < numberFlag("stops", 5); i++) {
     const leader = await cluster.leader();
     const stop = async () => {
       cluster.kill("master", leader, "SIGTERM");

@@ -5,10 +5,11 @@
  * Without Go it says so and is skipped; with ROCKPOOL_REQUIRE_GO=1 that is a failure.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
 import { nodeTarget } from "../build.mjs";
+import { plant } from "./plant.mjs";
 import { root } from "./prepare.mjs";
 
 const MODULE = "go.etcd.io/raft/v3@v3.6.0";
@@ -143,20 +144,8 @@ function skip(reason) {
 
 /** Our driver and core as one file, with one piece replaced if a bug is given. */
 async function bundle(outfile, bug) {
-  const plant = {
-    name: "plant",
-    setup({ onLoad }) {
-      onLoad({ filter: /src\/raft\/\w+\.ts$/ }, ({ path }) => {
-        if (!path.endsWith(bug.file)) return null;
-        const parts = readFileSync(path, "utf8").split(bug.find);
-        if (parts.length !== 2)
-          throw new Error(`"${bug.name}" has no place in ${bug.file} any more`);
-        return { contents: parts.join(bug.replace), loader: "ts" };
-      });
-    },
-  };
   const entryPoints = ["test/conformance/main.ts"];
-  const plugins = bug === undefined ? [] : [plant];
+  const plugins = bug === undefined ? [] : [plant(bug)];
   await build({ ...nodeTarget, absWorkingDir: root, entryPoints, outfile, plugins });
 }
 

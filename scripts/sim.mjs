@@ -7,11 +7,11 @@
  *   npm run sim -- --planted [NAME]            builds the product with a bug in it, and looks for the seed that finds it
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { build } from "esbuild";
 import { nodeTarget } from "../build.mjs";
+import { plant } from "./plant.mjs";
 
 const PROCESSES = 2;
 const PLANTED_SEEDS_MAX = 2000;
@@ -41,23 +41,6 @@ async function bundle(name, bug = null) {
   const logLevel = bug === null ? "warning" : "silent";
   await build({ ...nodeTarget, entryPoints: ["test/sim/main.ts"], outfile, plugins, logLevel });
   return outfile;
-}
-
-/** Replaces one piece of one source. It must be there exactly once, or the bug is out of date. */
-function plant({ name, file, find, replace }) {
-  return {
-    name: "planted-bug",
-    setup(builder) {
-      builder.onLoad({ filter: /\.ts$/ }, ({ path }) => {
-        if (relative(".", path) !== file) return undefined;
-        const source = readFileSync(resolve(path), "utf8");
-        const parts = source.split(find);
-        if (parts.length !== 2)
-          throw new Error(`${name}: ${file} holds what it looks for ${parts.length - 1} times`);
-        return { contents: parts.join(replace), loader: "ts" };
-      });
-    },
-  };
 }
 
 /** Runs seeds in one process, and shows each result. @returns what ends it early, and a promise of its end */

@@ -5,22 +5,16 @@
  * another made: those depend on the machine's speed.
  * @module
  */
+import { SeededRandom } from "../../src/raft/testing.ts";
+import { hashText } from "../sim/random.ts";
 
-/** FNV-1a over UTF-16 code units. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
-}
-
-/** Mulberry32: 32 bits of state, good enough to choose among a few dozen things. */
 export class Chance {
   readonly seed: string;
-  #state: number;
+  readonly #random: SeededRandom;
 
   constructor(seed: string) {
     this.seed = seed;
-    this.#state = hashOf(seed);
+    this.#random = new SeededRandom(hashText(seed));
   }
 
   /** A generator that depends on the seed and this name alone. */
@@ -30,11 +24,7 @@ export class Chance {
 
   /** In [0, 1). */
   unit(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let word = this.#state;
-    word = Math.imul(word ^ (word >>> 15), word | 1);
-    word ^= word + Math.imul(word ^ (word >>> 7), word | 61);
-    return ((word ^ (word >>> 14)) >>> 0) / 0x1_0000_0000;
+    return this.#random.uint32() / 2 ** 32;
   }
 
   /** A whole number from `from` up to and without `to`. */
