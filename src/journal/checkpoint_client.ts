@@ -4,7 +4,7 @@
  * @module
  */
 import { connect, type Socket } from "node:net";
-import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { messageOf, RockpoolError } from "../common/errors.ts";
 import { InvariantError, invariant } from "../common/invariant.ts";
 import type { Position } from "../raft/messages.ts";
 import type { Timer, World } from "../world/ports.ts";
@@ -129,9 +129,4 @@ export class CheckpointClient {
     this.#socket.destroy();
     if (this.#waiting !== null) this.#fail("the connection was closed");
   }
-}
-
-/** True for a failure after which the same peer may be asked again. */
-export function isCutOff(error: unknown): boolean {
-  return isRockpoolError(error, "UNAVAILABLE");
 }

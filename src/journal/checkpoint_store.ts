@@ -7,8 +7,6 @@
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
-import { invariant } from "../common/invariant.ts";
-import { encodeMembership } from "../raft/membership.ts";
 import type { Position, Snapshot } from "../raft/messages.ts";
 import type { Clock } from "../world/ports.ts";
 import {
@@ -368,10 +366,4 @@ async function rewrite(file: JournalFile): Promise<void> {
     await writeFully(file, bytes.subarray(0, count), at);
     at += count;
   }
-}
-
-/** The payload of a config entry, as the state machine keeps it beside its position. */
-export function payloadOf({ membership }: Snapshot): Uint8Array {
-  invariant(membership.voters.length > 0, "a checkpoint names its members");
-  return encodeMembership(membership);
 }

@@ -12,7 +12,6 @@ import {
   type BatchHead,
   type Crc32c,
   DESCRIPTORS_OFFSET,
-  decodeDescriptor,
   decodeIdentity,
   encodeDescriptor,
   encodeIdentity,
@@ -30,12 +29,6 @@ const DESCRIPTORS_MAX = 240;
 const ZEROS_BYTES = 1024 * 1024;
 const SEGMENT_NAME = /^wal-(\d{16})$/;
 const UNFINISHED_NAME = /^wal-\d{16}\.preparing$/;
-const WAL_FILE = /^wal-(begin(\.new)?|\d{16}(\.preparing|\.damaged-\d+)?)$/;
-
-/** True for every name that the write-ahead log gives to a file. */
-export function isWalFile(name: string): boolean {
-  return WAL_FILE.test(name);
-}
 
 export function segmentName(sequence: number): string {
   return `wal-${String(sequence).padStart(16, "0")}`;
@@ -121,21 +114,6 @@ export function writeDescriptor(
 export function readIdentity(bytes: Uint8Array, crc32c: Crc32c): SegmentIdentity | null {
   const first = decodeIdentity(bytes.subarray(0, WAL_PAGE_BYTES), crc32c);
   return first ?? decodeIdentity(bytes.subarray(WAL_PAGE_BYTES, 2 * WAL_PAGE_BYTES), crc32c);
-}
-
-/** The sound descriptors of this use of the segment. */
-export function readDescriptors(
-  segment: SegmentBytes,
-  identity: SegmentIdentity,
-  crc32c: Crc32c,
-): BatchDescriptor[] {
-  const found: BatchDescriptor[] = [];
-  for (let at = DESCRIPTORS_OFFSET; at < identity.dataOffset; at += WAL_PAGE_BYTES) {
-    const descriptor = decodeDescriptor(segment.read(at, WAL_PAGE_BYTES), crc32c);
-    if (descriptor === null || descriptor.incarnation !== identity.incarnation) continue;
-    if (descriptor.sequence === identity.sequence) found.push(descriptor);
-  }
-  return found;
 }
 
 /** Where a log stands after its last sound batch. */

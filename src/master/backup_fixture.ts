@@ -2,7 +2,6 @@
  * For tests: backups in memory, and clusters to take them of.
  * @module
  */
-import { ROOT_INODE_ID } from "../common/ids.ts";
 import type { Path } from "../common/path.ts";
 import { type BackupSink, type BackupSource, BackupWriter } from "./backup_file.ts";
 import { Backuper, type BackupResult } from "./backuper.ts";
@@ -101,8 +100,4 @@ export function namespaceRows({ store }: Pick<MasterState, "store">): string[] {
   return [...store.range(NAMESPACE_KEYS)].map(
     ({ key, value }) => `${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`,
   );
-}
-
-export function hasRoot({ view }: MasterState): boolean {
-  return view.inode(ROOT_INODE_ID) !== null;
 }
