@@ -26,9 +26,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   master: [...BASE, "kv", "journal", "rpc", "ufs", "client"],
   worker: [...BASE, "rpc", "ufs"],
   client: [...BASE, "rpc"],
-  shell: [...BASE, "client", "rpc", "local"],
+  shell: [...BASE, "client", "rpc", "local", "launch"],
+  launch: [...BASE, "local"],
   local: [...BASE, "client", "rpc"],
   web: BASE,
+  zookeeper: WORDS,
 };
 /** Files that join the parts to the real world; nothing imports them. */
 const ENTRY_POINTS = /^src\/[a-z_]+\.ts$/;
