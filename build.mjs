@@ -5,7 +5,15 @@
  * `node build.mjs package` all and the types of "rockpool/client".
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -95,6 +103,24 @@ async function buildCommandLine() {
   if (native !== undefined) throw new Error(`The command line came to contain ${native}`);
 }
 
+/** The pages in the browser: one script and one style sheet, with nothing loaded from elsewhere. */
+async function buildWebUi() {
+  await build({
+    bundle: true,
+    minify: true,
+    format: "esm",
+    platform: "browser",
+    target: ["chrome109", "firefox115", "safari16"],
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    logLevel: "warning",
+    entryPoints: { app: "src/web_ui/main.tsx", style: "src/web_ui/style.css" },
+    outdir: "dist/web_ui",
+  });
+  for (const name of ["index.html", "icon.svg"])
+    copyFileSync(`src/web_ui/${name}`, `dist/web_ui/${name}`);
+}
+
 /** What programs import as "rockpool/client". */
 async function buildClient() {
   const entryPoints = ["src/client/file_system.ts"];
@@ -111,6 +137,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   generateProtocol();
   if (process.argv[2] !== "gen") {
     await buildDaemons();
+    await buildWebUi();
     await buildCommandLine();
     await buildClient();
     if (process.argv[2] === "package") buildClientTypes();

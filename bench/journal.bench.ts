@@ -1,306 +1,116 @@
 /**
- * The journal alone: three members in processes of their own, each with its journal thread and its folder on this
- * disk, and a state machine that does nothing. Beside it, in turns, the least that durability costs: a loop that
- * writes what all proposers have to say into a file full of zeros, with one fdatasync for all. The ratio is the price
- * of replication, of threads and of answering each proposer.
+ * The journal alone, with a state machine that does nothing, beside the least that durability costs: a raw group-commit
+ * loop with the same fdatasync (raw_loop.ts). Both run in processes of their own and take turns, round by round.
  *
- * Three members on one machine share its cores and its disk, which three machines would not. So the same loop is also run
- * in three processes at once, each with all proposers; the ratio to the mean of the three leaves that sharing out.
+ * Two comparisons, because a master among three does three times the work of one loop, which three machines would share:
+ *
+ * - **A sole master beside one raw loop**: like for like. Each batch is one write and one fdatasync on one disk; the ratio
+ *   is the price of a log that can be read again, of the journal's thread and of the state machine. At least 0.5.
+ * - **Three masters beside three raw loops at once**, on the cores and the disk of one machine, each loop with all
+ *   proposers: the ratio is the price of replication on top. Three machines would not share.
+ *
+ * `--rounds=` and `--ms=` make it shorter; `--only=sole` leaves the three out, and writes no results.
  * @module
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { isRockpoolError } from "../src/common/errors.ts";
 import { formatJournal } from "../src/journal/journal_format.ts";
-import type { CommittedEntry, StateMachine, StatePosition } from "../src/journal/journal_system.ts";
-import { RaftJournal } from "../src/journal/raft_journal.ts";
-import { workerThread } from "../src/journal/thread_port.ts";
 import { openKernels } from "../src/kernels/load.ts";
-import { nodeWorld } from "../src/world/node_world.ts";
-import { machineFacts, percentile } from "./harness.ts";
+import { machineFacts, numberFlag, percentile } from "./harness.ts";
+import type { ChildSetup } from "./journal_child.ts";
+import { ENTRY_BYTES, type FromChild, type Round, type ToChild } from "./journal_load.ts";
 
-const MEMBERS = 3;
 const PROPOSERS = [1, 32, 256, 1024];
-const ROUNDS = 5;
-const ROUND_MS = 1000;
-const ENTRY_BYTES = 200;
-const RECORD_BYTES = 28;
-const PAGE_BYTES = 4096;
-const RAW_FILE_BYTES = 64 * 1024 * 1024;
+const MEMBERS = 3;
+const RATIO_MIN = 0.5;
+const ROUNDS = numberFlag("rounds", 5);
+const ROUND_MS = numberFlag("ms", 1000);
+const IS_SOLE_ONLY = process.argv.includes("--only=sole");
+/** Of /proc's CPU times; Linux never has another one. */
+const CLOCK_TICKS_PER_S = 100;
 
-type MemberSetup = {
-  readonly folder: string;
-  readonly address: string;
-  readonly addresses: readonly string[];
-  readonly script: string;
-};
-/** A raw loop in a process of its own. */
-type RawSetup = { readonly path: string };
-type ToMember = { readonly kind: "run"; readonly proposers: number } | { readonly kind: "end" };
-type FromMember = { readonly kind: "leads" } | { readonly kind: "round"; readonly round: Round };
-type Round = { readonly entries: number; readonly ms: number; readonly latenciesMs: number[] };
+type Measured = { readonly rounds: readonly Round[]; readonly cpuMs: number };
 
-/** Answers with the index, keeps nothing. */
-class Nothing implements StateMachine<number> {
-  #position: StatePosition = { index: 0, term: 0, membership: null };
-  position(): StatePosition {
-    return this.#position;
-  }
-  apply(entries: readonly CommittedEntry[], through: StatePosition): readonly number[] {
-    this.#position = through;
-    return entries.map(({ index }) => index);
-  }
-  async writeImage(path: string): Promise<StatePosition> {
-    const position = this.#position;
-    writeFileSync(path, "nothing");
-    return position;
-  }
-  installImage(): Promise<StatePosition> {
-    return Promise.resolve(this.#position);
-  }
-}
-
-/** As many loops as there are proposers, each waiting for its own answer. */
-async function round(
-  proposers: number,
-  act: (payload: Uint8Array) => Promise<unknown>,
-): Promise<Round> {
-  const latenciesMs: number[] = [];
-  const beganMs = performance.now();
-  const propose = async () => {
-    const payload = new Uint8Array(ENTRY_BYTES).fill(7);
-    for (let startMs = performance.now(); startMs - beganMs < ROUND_MS; ) {
-      await act(payload);
-      const nowMs = performance.now();
-      latenciesMs.push(nowMs - startMs);
-      startMs = nowMs;
-    }
-  };
-  await Promise.all(Array.from({ length: proposers }, propose));
-  return { entries: latenciesMs.length, ms: performance.now() - beganMs, latenciesMs };
-}
-
-// — the raw loop —
-
-/** One write and one fdatasync at a time; whoever comes meanwhile goes together with the next. */
-class RawLoop {
-  readonly #file: FileHandle;
-  #waiting: { readonly payload: Uint8Array; readonly resolve: () => void }[] = [];
-  #isRunning = false;
-  #offsetBytes = 0;
-
-  constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  static async open(path: string): Promise<RawLoop> {
-    const file = await open(path, "w+");
-    const zeros = new Uint8Array(1024 * 1024);
-    for (let at = 0; at < RAW_FILE_BYTES; at += zeros.length)
-      await file.write(zeros, 0, zeros.length, at);
-    await file.sync();
-    return new RawLoop(file);
-  }
-
-  append(payload: Uint8Array): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push({ payload, resolve });
-      if (!this.#isRunning) {
-        this.#isRunning = true;
-        // At the end of the turn, so that all that woke up in it goes together.
-        setImmediate(() => void this.#run());
-      }
-    });
-  }
-
-  async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
-      const sizeBytes = batch.length * (ENTRY_BYTES + RECORD_BYTES);
-      const bytes = new Uint8Array(Math.ceil(sizeBytes / PAGE_BYTES) * PAGE_BYTES);
-      for (const [at, { payload }] of batch.entries())
-        bytes.set(payload, at * (ENTRY_BYTES + RECORD_BYTES) + RECORD_BYTES);
-      if (this.#offsetBytes + bytes.length > RAW_FILE_BYTES) this.#offsetBytes = 0;
-      await this.#file.write(bytes, 0, bytes.length, this.#offsetBytes);
-      await this.#file.datasync();
-      this.#offsetBytes += bytes.length;
-      for (const { resolve } of batch) resolve();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    this.#isRunning = false;
-  }
-
-  async close(): Promise<void> {
-    await this.#file.close();
-  }
-}
-
-// — a member —
-
-async function runMember(setup: MemberSetup): Promise<void> {
-  const { folder, address, addresses, script } = setup;
-  const tell = (message: FromMember) => process.send?.(message);
-  const journal = new RaftJournal<number>({
-    folder,
-    address,
-    addresses,
-    bindHost: "127.0.0.1",
-    bindPort: Number(address.split(":")[1]),
-    stateMachine: new Nothing(),
-    world: nodeWorld(),
-    connect: workerThread(pathToFileURL(script), { kernelFlavour: "wasm" }),
-    onEvent(event) {
-      if (event.kind === "fatal") throw new Error(event.message);
-    },
-  });
-  journal.onLeadership(({ kind }) => {
-    if (kind === "gained") tell({ kind: "leads" });
-  });
-  // Only the parent, which is this same file, sends here.
-  process.on("message", (message: ToMember) => void obey(journal, message, tell));
-  // A parent that was killed must not leave a cluster behind.
-  process.on("disconnect", () => process.exit());
-  await journal.start();
-}
-
-async function obey(
-  journal: RaftJournal<number>,
-  message: ToMember,
-  tell: (message: FromMember) => void,
-): Promise<void> {
-  if (message.kind === "end") {
-    await journal.abandon();
-    process.disconnect();
-    return;
-  }
-  const measured = await round(message.proposers, async (payload) => {
-    try {
-      await journal.propose(payload);
-    } catch (error) {
-      // A change of leaders in the middle: this round is worth nothing, and says so by its figures.
-      if (!isRockpoolError(error, "UNAVAILABLE")) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-  });
-  tell({ kind: "round", round: measured });
-}
-
-async function runRaw({ path }: RawSetup): Promise<void> {
-  const raw = await RawLoop.open(path);
-  // Only the parent, which is this same file, sends here.
-  process.on("message", async (message: ToMember) => {
-    if (message.kind === "end") {
-      await raw.close();
-      process.disconnect();
-      return;
-    }
-    const measured = await round(message.proposers, (payload) => raw.append(payload));
-    const answer: FromMember = { kind: "round", round: measured };
-    process.send?.(answer);
-  });
-  process.on("disconnect", () => process.exit());
-  const ready: FromMember = { kind: "leads" };
-  process.send?.(ready);
-}
-
-// — the parent —
-
-/** Raw loops that run at the same time. */
-class RawLoops {
+/** Processes that are measured together: raw loops, or the members of one journal. */
+class Group {
   readonly #children: readonly ChildProcess[];
+  readonly #ready: Promise<unknown>;
+  /** Those that take proposals: all raw loops, one member. */
+  #proposing: ChildProcess[] = [];
 
-  constructor(paths: readonly string[]) {
-    this.#children = paths.map((path) =>
-      fork(fileURLToPath(import.meta.url), [`--raw=${JSON.stringify({ path })}`]),
-    );
-  }
-
-  #next(child: ChildProcess): Promise<FromMember> {
-    return new Promise((resolve) => child.once("message", resolve));
-  }
-
-  async ready(): Promise<void> {
-    await Promise.all(this.#children.map((child) => this.#next(child)));
-  }
-
-  /** @returns the round that is the middle one by its throughput */
-  async run(proposers: number): Promise<Round> {
-    const rounds = await Promise.all(
-      this.#children.map(async (child) => {
-        const answer = this.#next(child);
-        const message: ToMember = { kind: "run", proposers };
-        child.send(message);
-        const told = await answer;
-        if (told.kind !== "round") throw new Error("A raw loop answers with its round");
-        return told.round;
-      }),
-    );
-    return middleOf(rounds);
-  }
-
-  async end(): Promise<void> {
-    const message: ToMember = { kind: "end" };
-    const ended = this.#children.map(
-      (child) => new Promise((resolve) => child.once("exit", resolve)),
-    );
-    for (const child of this.#children) child.send(message);
-    await Promise.all(ended);
-  }
-}
-
-class Members {
-  readonly #children: readonly ChildProcess[];
-  #leader: ChildProcess | null = null;
-  #onRound: ((round: Round) => void) | null = null;
-  #onLeader: (() => void) | null = null;
-
-  constructor(setups: readonly MemberSetup[]) {
+  constructor(script: string, setups: readonly ChildSetup[]) {
     this.#children = setups.map((setup) => {
-      const flag = `--member=${JSON.stringify(setup)}`;
-      const child = fork(fileURLToPath(import.meta.url), [flag]);
-      // Only `tell` of our own children sends here.
-      child.on("message", (message: FromMember) => {
-        if (message.kind === "leads") {
-          this.#leader = child;
-          this.#onLeader?.();
-        } else this.#onRound?.(message.round);
+      const child = fork(script, [JSON.stringify(setup)]);
+      // Half a cluster measures nothing; the others end when this process does.
+      child.on("exit", (code) => {
+        if (code !== 0) throw new Error(`A ${setup.kind} ended with ${code}`);
       });
       return child;
     });
+    const isReady = this.#children.map(
+      (child) =>
+        new Promise<void>((resolve) => {
+          // Only our own children send here.
+          child.on("message", (message: FromChild) => {
+            if (message.kind !== "ready") return;
+            if (setups[0]?.kind === "raw") this.#proposing.push(child);
+            else this.#proposing = [child];
+            resolve();
+          });
+        }),
+    );
+    this.#ready = setups[0]?.kind === "raw" ? Promise.all(isReady) : Promise.race(isReady);
   }
 
-  async led(): Promise<void> {
-    if (this.#leader !== null) return;
-    await new Promise<void>((resolve) => {
-      this.#onLeader = resolve;
-    });
+  async ready(): Promise<void> {
+    await this.#ready;
   }
 
-  run(proposers: number): Promise<Round> {
-    return new Promise((resolve) => {
-      this.#onRound = resolve;
-      this.#send(this.#leader, { kind: "run", proposers });
-    });
+  async run(proposers: number): Promise<Measured> {
+    const before = this.#cpuMs();
+    const rounds = await Promise.all(
+      this.#proposing.map(
+        (child) =>
+          new Promise<Round>((resolve) => {
+            const onMessage = (message: FromChild) => {
+              if (message.kind !== "round") return;
+              child.off("message", onMessage);
+              resolve(message.round);
+            };
+            child.on("message", onMessage);
+            send(child, { kind: "run", proposers, ms: ROUND_MS });
+          }),
+      ),
+    );
+    return { rounds, cpuMs: this.#cpuMs() - before };
   }
 
-  #send(child: ChildProcess | null, message: ToMember): void {
-    child?.send(message);
+  /** Of all threads of all processes so far. */
+  #cpuMs(): number {
+    let ticks = 0;
+    for (const { pid } of this.#children) {
+      // Behind the name, which may hold anything but ends with the last bracket.
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+      ticks += Number(fields[11]) + Number(fields[12]);
+    }
+    return (ticks * 1000) / CLOCK_TICKS_PER_S;
   }
 
   async end(): Promise<void> {
     const ended = this.#children.map(
       (child) => new Promise((resolve) => child.once("exit", resolve)),
     );
-    for (const child of this.#children) this.#send(child, { kind: "end" });
+    for (const child of this.#children) send(child, { kind: "end" });
     await Promise.all(ended);
   }
+}
+
+function send(child: ChildProcess, message: ToChild): void {
+  child.send(message);
 }
 
 async function freePorts(count: number): Promise<number[]> {
@@ -315,120 +125,147 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function setUp(root: string): Promise<MemberSetup[]> {
-  const script = join(root, "journal_thread.mjs");
-  await build({
-    entryPoints: ["src/journal_thread_main.ts"],
-    outfile: script,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    loader: { ".wasm": "binary" },
-  });
+type Scripts = { readonly child: string; readonly thread: string };
+
+/** What the processes run, and the threads in them. */
+async function bundled(root: string): Promise<Scripts> {
+  const child = join(root, "journal_child.mjs");
+  const thread = join(root, "journal_thread.mjs");
+  for (const [source, outfile] of [
+    ["bench/journal_child.ts", child],
+    ["src/journal_thread_main.ts", thread],
+  ] as const)
+    await build({
+      entryPoints: [source],
+      outfile,
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      target: "node20",
+      loader: { ".wasm": "binary" },
+    });
+  return { child, thread };
+}
+
+async function members(root: string, scripts: Scripts, count: number): Promise<Group> {
   const kernels = openKernels({ flavour: "js", arenaBytes: 64 * 1024 });
   const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
-  const addresses = (await freePorts(MEMBERS)).map((port) => `127.0.0.1:${port}`);
-  const setups: MemberSetup[] = [];
+  const addresses = (await freePorts(count)).map((port) => `127.0.0.1:${port}`);
+  const setups: ChildSetup[] = [];
   for (const [at, address] of addresses.entries()) {
-    const folder = join(root, `member-${at}`);
+    const folder = join(root, `member-${at + 1}-of-${count}`);
     await formatJournal(folder, { address, addresses, crc32c, nowMs: Date.now() });
-    setups.push({ folder, address, addresses, script });
+    setups.push({ kind: "member", folder, address, addresses, script: scripts.thread });
   }
-  return setups;
+  return new Group(scripts.child, setups);
 }
 
-type Figures = { readonly entriesPerS: number; readonly p50Ms: number; readonly p99Ms: number };
-
-function middleOf(rounds: readonly Round[]): Round {
-  const speed = ({ entries, ms }: Round) => (entries * 1000) / ms;
-  const sorted = [...rounds].sort((a, b) => speed(a) - speed(b));
-  return sorted[sorted.length >> 1] ?? { entries: 0, ms: 1, latenciesMs: [] };
+function rawLoops(root: string, scripts: Scripts, count: number): Group {
+  return new Group(
+    scripts.child,
+    Array.from({ length: count }, (_, at) => ({
+      kind: "raw",
+      path: join(root, `raw-${at + 1}-of-${count}`),
+    })),
+  );
 }
+
+type Figures = {
+  readonly entriesPerS: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Of all threads and processes of the group, for each entry that was answered. */
+  readonly cpuUsPerEntry: number;
+};
+
+const speed = ({ entries, ms }: Round) => (entries * 1000) / ms;
+const rounded = (value: number) => Number(value.toPrecision(3));
 
 /** Of the round with the median throughput: means over rounds would show the neighbours. */
-function figuresOf(rounds: readonly Round[]): Figures {
-  const { entries, ms, latenciesMs } = middleOf(rounds);
-  const rounded = (value: number) => Number(value.toPrecision(3));
-  return {
-    entriesPerS: Math.round((entries * 1000) / ms),
-    p50Ms: rounded(percentile(latenciesMs, 0.5)),
-    p99Ms: rounded(percentile(latenciesMs, 0.99)),
-  };
+function figuresOf(measured: readonly Measured[]): Figures {
+  const each = measured.map(({ rounds, cpuMs }): Figures => {
+    const mean = (of: (round: Round) => number) =>
+      rounds.reduce((sum, one) => sum + of(one), 0) / rounds.length;
+    const entries = rounds.reduce((sum, one) => sum + one.entries, 0);
+    return {
+      entriesPerS: Math.round(mean(speed)),
+      p50Ms: rounded(mean(({ p50Ms }) => p50Ms)),
+      p99Ms: rounded(mean(({ p99Ms }) => p99Ms)),
+      cpuUsPerEntry: rounded((cpuMs * 1000) / entries),
+    };
+  });
+  const middle = percentile(
+    each.map(({ entriesPerS }) => entriesPerS),
+    0.5,
+  );
+  const found = each.find(({ entriesPerS }) => entriesPerS === middle);
+  if (found === undefined) throw new Error("No round was measured");
+  return found;
 }
 
-function print(proposers: number, what: string, figures: Figures, ratio: string): void {
-  const { entriesPerS, p50Ms, p99Ms } = figures;
-  const columns = [String(proposers).padStart(5), what.padEnd(9), `${entriesPerS}/s`.padStart(11)];
-  console.log(`${columns.join("  ")}  p50 ${p50Ms} ms  p99 ${p99Ms} ms  ${ratio}`);
+function print(proposers: number, what: string, figures: Figures, ratio = ""): void {
+  const { entriesPerS, p50Ms, p99Ms, cpuUsPerEntry } = figures;
+  const columns = [String(proposers).padStart(5), what.padEnd(13), `${entriesPerS}/s`.padStart(10)];
+  const times = `p50 ${p50Ms} ms  p99 ${p99Ms} ms  CPU ${cpuUsPerEntry} us`;
+  console.log(`${columns.join("  ")}  ${times}  ${ratio}`);
 }
 
-async function compare(members: Members, raw: RawLoop, raws: RawLoops, proposers: number) {
-  const journalRounds: Round[] = [];
-  const rawRounds: Round[] = [];
-  const sharedRounds: Round[] = [];
-  await members.run(proposers); // Warms up.
+type Pair = { readonly journal: Group; readonly raw: Group };
+
+async function compare({ journal, raw }: Pair, proposers: number, what: readonly [string, string]) {
+  const journalRounds: Measured[] = [];
+  const rawRounds: Measured[] = [];
+  await raw.run(proposers); // Warms up.
+  await journal.run(proposers);
   for (let count = 0; count < ROUNDS; count++) {
-    rawRounds.push(await round(proposers, (payload) => raw.append(payload)));
-    sharedRounds.push(await raws.run(proposers));
-    journalRounds.push(await members.run(proposers));
+    rawRounds.push(await raw.run(proposers));
+    journalRounds.push(await journal.run(proposers));
   }
-  const journal = figuresOf(journalRounds);
+  const own = figuresOf(journalRounds);
   const loop = figuresOf(rawRounds);
-  const shared = figuresOf(sharedRounds);
-  const ratio = (one: number, other: number) => Number((one / other).toPrecision(3));
-  const speedRatio = ratio(journal.entriesPerS, loop.entriesPerS);
-  const sharedSpeedRatio = ratio(journal.entriesPerS, shared.entriesPerS);
-  const latencyRatio = ratio(journal.p50Ms, loop.p50Ms);
-  print(proposers, "raw loop", loop, "");
-  print(proposers, "each of 3", shared, "");
-  const ratios = `throughput ×${speedRatio}, of 3 ×${sharedSpeedRatio}, p50 ×${latencyRatio}`;
-  print(proposers, "journal", journal, ratios);
-  return {
-    proposers,
-    journal,
-    rawLoop: loop,
-    threeRawLoops: shared,
-    speedRatio,
-    sharedSpeedRatio,
-    latencyRatio,
-  };
+  const ratio = rounded(own.entriesPerS / loop.entriesPerS);
+  const latencyRatio = rounded(own.p50Ms / loop.p50Ms);
+  print(proposers, what[1], loop);
+  print(proposers, what[0], own, `throughput ×${ratio}, p50 ×${latencyRatio}`);
+  return { journal: own, rawLoop: loop, ratio, latencyRatio };
+}
+
+async function measureAll(sole: Pair, three: Pair | null) {
+  const rows: object[] = [];
+  for (const proposers of PROPOSERS) {
+    const one = await compare(sole, proposers, ["sole master", "raw loop"]);
+    if (one.ratio < RATIO_MIN) {
+      console.log(`MISSED: ${one.ratio} of a raw loop at ${proposers}, at least ${RATIO_MIN}`);
+      process.exitCode = 1;
+    }
+    if (three === null) continue;
+    const all = await compare(three, proposers, ["three masters", "3 raw loops"]);
+    rows.push({ proposers, soleMaster: one, threeMasters: all });
+  }
+  return rows;
 }
 
 async function main(): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), "rockpool-bench-"));
-  const members = new Members(await setUp(root));
-  const raw = await RawLoop.open(join(root, "raw"));
-  const raws = new RawLoops([1, 2, 3].map((at) => join(root, `raw-${at}`)));
+  const scripts = await bundled(root);
+  const sole = { journal: await members(root, scripts, 1), raw: rawLoops(root, scripts, 1) };
+  const three = IS_SOLE_ONLY
+    ? null
+    : { journal: await members(root, scripts, MEMBERS), raw: rawLoops(root, scripts, MEMBERS) };
+  const groups = [sole, three].flatMap((pair) => (pair === null ? [] : [pair.journal, pair.raw]));
   try {
-    await raws.ready();
-    await members.led();
-    console.log(`${MEMBERS} members on one disk, entries of ${ENTRY_BYTES} B`);
-    const rows: Awaited<ReturnType<typeof compare>>[] = [];
-    for (const proposers of PROPOSERS) rows.push(await compare(members, raw, raws, proposers));
+    for (const group of groups) await group.ready();
+    console.log(`Entries of ${ENTRY_BYTES} B, one disk`);
+    const rows = await measureAll(sole, three);
+    if (three === null) return;
     mkdirSync("bench/results", { recursive: true });
-    const facts = {
-      name: "journal",
-      measuredAt: new Date().toISOString(),
-      machine: machineFacts(),
-    };
-    writeFileSync("bench/results/journal.json", `${JSON.stringify({ ...facts, rows }, null, 2)}\n`);
+    const measuredAt = new Date().toISOString();
+    const result = { name: "journal", measuredAt, machine: machineFacts(), rows };
+    writeFileSync("bench/results/journal.json", `${JSON.stringify(result, null, 2)}\n`);
   } finally {
-    await members.end();
-    await raws.end();
-    await raw.close();
+    for (const group of groups) await group.end();
     rmSync(root, { recursive: true, force: true });
   }
 }
 
-/** What this process is to be, as `Members` or `RawLoops` above wrote it. */
-function flag(name: string): string | null {
-  const found = process.argv.find((argument) => argument.startsWith(`--${name}=`));
-  return found === undefined ? null : found.slice(name.length + 3);
-}
-
-const member = flag("member");
-const rawSetup = flag("raw");
-if (member !== null) await runMember(JSON.parse(member) as MemberSetup);
-else if (rawSetup !== null) await runRaw(JSON.parse(rawSetup) as RawSetup);
-else await main();
+await main();

@@ -10,12 +10,14 @@ import { createInterface } from "node:readline/promises";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "./common/errors.ts";
 import { defaultHome } from "./conf/load.ts";
+import type { LocalParts } from "./local/cluster.ts";
 import { runCli, type ShellParts } from "./shell/cli.ts";
 import { type Console, Interrupted } from "./shell/console.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const home = dirname(here);
 const mainScript = join(here, "main.js");
+const cliScript = join(here, "cli.cjs");
 
 function version(): string {
   const text = readFileSync(join(home, "package.json"), "utf8");
@@ -76,30 +78,39 @@ function localDir(): string {
   return folders.find((folder) => existsSync(join(folder, "local.json"))) ?? folders[0] ?? "data";
 }
 
+async function localParts(): Promise<LocalParts> {
+  const { formatMaster, formatWorker } = await import("./format.ts");
+  const { loadConfiguration } = await import("./conf/load.ts");
+  return {
+    mainScript,
+    async format({ kind, home: nodeHome, confDir }) {
+      const { configuration } = loadConfiguration({
+        kind,
+        definitions: [],
+        variables: {},
+        home: nodeHome,
+        confDir,
+      });
+      if (kind === "master") await formatMaster(configuration, Date.now());
+      else formatWorker(configuration);
+    },
+  };
+}
+
 const parts: ShellParts = {
   version: version(),
   async runLocal(words, console) {
     const { runLocal } = await import("./local/commands.ts");
-    const { formatMaster, formatWorker } = await import("./format.ts");
-    const { loadConfiguration } = await import("./conf/load.ts");
     return runLocal(words, {
-      mainScript,
-      cliScript: join(here, "cli.cjs"),
+      ...(await localParts()),
+      cliScript,
       defaultDir: localDir(),
       say: (line) => void console.out(`${line}\n`), // a line for people: nobody waits for it
-      async format({ kind, home: nodeHome, confDir }) {
-        const { configuration } = loadConfiguration({
-          kind,
-          definitions: [],
-          variables: {},
-          home: nodeHome,
-          confDir,
-        });
-        if (kind === "master") await formatMaster(configuration, Date.now());
-        else formatWorker(configuration);
-      },
     });
   },
+  local: localParts,
+  cliScript,
+  storeTests: async () => (await import("./store_tests.ts")).storeTests,
   journalTools: async () => (await import("./journal_tools.ts")).journalTools,
   processes: {
     mainScript,

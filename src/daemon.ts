@@ -7,13 +7,21 @@ import { EXIT, messageOf } from "./common/errors.ts";
 import { InvariantError } from "./common/invariant.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
+import type { LiveConfiguration } from "./conf/live.ts";
+import { OsGroupMapping } from "./master/groups.ts";
 import type { ImpersonationRule } from "./rpc/sasl.ts";
+import type { LevelControl } from "./telemetry/logger.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
-import type { World } from "./world/ports.ts";
+import { loopbackProblem, visibleAddress } from "./world/addresses.ts";
+import type { Clock, World } from "./world/ports.ts";
 
 export type DaemonContext = {
+  /** As it was at the start. */
   readonly configuration: Configuration;
+  /** The same with what was changed since: for values that are asked for each time. */
+  readonly live: LiveConfiguration;
   readonly telemetry: Telemetry;
+  readonly levels: LevelControl;
   readonly world: World;
   /** Logs and ends the process. */
   readonly fatal: (
@@ -49,8 +57,29 @@ export function processUser(configuration: Configuration): string {
 }
 
 /** The name under which others reach this machine when the configuration names none. */
-export function machineName(): string {
-  return hostname();
+export function machineName(configuration: Configuration): string {
+  const address = configuration.get(CommonKeys.ipAddressUsed) ? visibleAddress() : null;
+  return address ?? hostname();
+}
+
+/** Who is in which group, as the operating system says or as the configuration would have it. */
+export function groupMapping(configuration: Configuration, clock: Clock): OsGroupMapping {
+  const isIdentity = configuration.get(CommonKeys.groupMapping) === "IdentityUserGroupsMapping";
+  return isIdentity ? new OsGroupMapping(clock, async (user) => [user]) : new OsGroupMapping(clock);
+}
+
+/** Says when others cannot reach this process by the name that it gives itself. */
+export async function warnOfLoopback(
+  { telemetry }: Pick<DaemonContext, "telemetry">,
+  own: string,
+  peers: readonly string[],
+  key: string,
+): Promise<void> {
+  const problem = await loopbackProblem(own, peers);
+  if (problem !== null)
+    telemetry.logger.log("warn", "conf", problem, {
+      remedy: `Set ${key} to a name or address that they see`,
+    });
 }
 
 /** Who may act for whom: `alluxio.master.security.impersonation.<user>.users` and `.groups`. */

@@ -20,7 +20,7 @@ import { makeFolder } from "./world/folders.ts";
 
 /** Files of the metadata store; nothing else in its folder is touched. */
 const METASTORE_FILE =
-  /^((store(\.version-\d+)?|incoming)\.mdb(-lock)?|store\.lock|opened\.json(\.new)?)$/;
+  /^((store(\.version-\d+|\.suspect)?|incoming)\.mdb(-lock)?|store\.lock|opened\.(json(\.new)?|trial))$/;
 
 /** Whether a host name means this machine, as far as that can be said without asking a name server. */
 export function isLocalHost(host: string): boolean {

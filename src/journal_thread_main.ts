@@ -1,9 +1,11 @@
 /**
- * Entry point of the journal thread; src/journal/journal_thread.ts says what it does.
+ * Entry point of the journal thread, src/journal/journal_thread.ts says what it does; and of the thread that it starts for
+ * its disk, src/journal/disk_thread.ts.
  * @module
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { invariant } from "./common/invariant.ts";
+import { DiskThread, type DiskWorkerData, serveDisk } from "./journal/disk_thread.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import type { FromThread, ToThread } from "./journal/journal_protocol.ts";
 import { JournalCore } from "./journal/journal_thread.ts";
@@ -16,32 +18,41 @@ import { nodeWorld } from "./world/node_world.ts";
 /** Checksums of loose bytes need no arena of their own. */
 const ARENA_BYTES = 64 * 1024;
 
-const port = parentPort;
-invariant(port !== null, "this script runs in a worker thread");
-// `workerThread` of thread_port.ts is the only one that starts this script.
-const { kernelFlavour } = workerData as ThreadWorkerData;
-const kernels = openKernels({ flavour: kernelFlavour, arenaBytes: ARENA_BYTES });
-const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
-const world = nodeWorld();
-const wire = new Wire<FromThread>({
-  timers: world.timers,
-  post: (messages) => port.postMessage(messages),
-  // Nobody asks where an entry is before it is committed, which is said next.
-  mayWait: ({ kind }) => kind === "accepted",
-});
-const core = new JournalCore({
-  fileSystem: nodeFileSystem(),
-  crc32c,
-  world,
-  createTransport: tcpTransport(crc32c, world),
-  post(message) {
-    wire.put(message);
-    if (message.kind !== "closed") return;
-    // Nothing follows it: without the port, nothing holds the thread.
-    wire.flush();
-    port.close();
-  },
-});
-port.on("message", (messages: readonly ToThread[]) => {
-  for (const message of messages) core.receive(message);
-});
+/** What the journal thread starts its disk's thread with. */
+type DiskData = { readonly disk: DiskWorkerData };
+
+// Only `workerThread` of thread_port.ts and the journal thread itself start this script.
+const started = workerData as ThreadWorkerData | DiskData;
+if ("disk" in started) serveDisk(started.disk);
+else runJournal(started);
+
+function runJournal({ kernelFlavour }: ThreadWorkerData): void {
+  const port = parentPort;
+  invariant(port !== null, "this script runs in a worker thread");
+  const kernels = openKernels({ flavour: kernelFlavour, arenaBytes: ARENA_BYTES });
+  const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+  const world = nodeWorld();
+  const wire = new Wire<FromThread>({
+    timers: world.timers,
+    post: (messages) => port.postMessage(messages),
+    // Nobody asks where an entry is before it is committed, which is said next.
+    mayWait: ({ kind }) => kind === "accepted",
+  });
+  const disk = new DiskThread(new URL(import.meta.url), (shared): DiskData => ({ disk: shared }));
+  const core = new JournalCore({
+    fileSystem: nodeFileSystem(disk),
+    crc32c,
+    world,
+    createTransport: tcpTransport(crc32c, world),
+    post(message) {
+      wire.put(message);
+      if (message.kind !== "closed") return;
+      // Nothing follows it: without the port, nothing holds the thread.
+      wire.flush();
+      port.close();
+    },
+  });
+  port.on("message", (messages: readonly ToThread[]) => {
+    for (const message of messages) core.receive(message);
+  });
+}

@@ -11,7 +11,7 @@ import type { Configuration } from "./conf/configuration.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { indexOfName, verifyCheckpoint } from "./journal/checkpoint_file.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
-import { readJournal } from "./journal/inspect_journal.ts";
+import { type ReadingNote, readJournal } from "./journal/inspect_journal.ts";
 import { repairJournal } from "./journal/repair_journal.ts";
 import { verifyJournal } from "./journal/verify_journal.ts";
 import { crc32c } from "./kernels/fallback.ts";
@@ -54,6 +54,12 @@ function textOf(entry: Entry): string {
     body = { unreadable: messageOf(error), bytes: Buffer.from(entry.payload).toString("hex") };
   }
   return JSON.stringify(body, plainValue, 2);
+}
+
+function noteText(note: ReadingNote): string {
+  return note.kind === "trimmed"
+    ? `The running master has removed entries ${note.firstIndex} to ${note.lastIndex} meanwhile: a checkpoint holds them. It goes on behind them`
+    : `What comes after entry ${note.lastIndex} is damaged, in ${note.path}: \`bin/rockpool journal verify\` says what can be done`;
 }
 
 async function checkpointLines(folder: string): Promise<VerifyOutcome> {
@@ -112,8 +118,10 @@ async function verify(
 
 export const journalTools: JournalToolParts = {
   verify,
-  *read(configuration, given, from) {
-    for (const entry of readJournal(folderOf(configuration, given), crc32c, from))
+  *read(configuration, given, from, onNote) {
+    const folder = folderOf(configuration, given);
+    const entries = readJournal(folder, crc32c, { from, onNote: (note) => onNote(noteText(note)) });
+    for (const entry of entries)
       yield { index: entry.index, term: entry.term, kind: entry.kind, text: textOf(entry) };
   },
   repair: (configuration, given, acceptLossAfter) =>

@@ -11,8 +11,11 @@ import { parseArgs } from "node:util";
 import { EXIT, messageOf, RockpoolError } from "./common/errors.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
+import { LiveConfiguration } from "./conf/live.ts";
 import { defaultHome, type Loaded, loadConfiguration } from "./conf/load.ts";
+import { namesWithoutEffect, requireSafe } from "./conf/standings.ts";
 import { type Daemon, type DaemonContext, StartFailure } from "./daemon.ts";
+import { nameWarnings } from "./launch/visible_name.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { createTelemetry } from "./telemetry/telemetry.ts";
@@ -54,16 +57,21 @@ function load({ kind, confDir, definitions }: Arguments): Loaded {
   return loadConfiguration({ kind, definitions, variables: process.env, home, confDir });
 }
 
+function rootLevel(configuration: Configuration) {
+  const level = configuration.get(CommonKeys.rockpoolLogLevel);
+  return configuration.get(CommonKeys.debug) && level !== "trace" ? "debug" : level;
+}
+
 function openTelemetry(configuration: Configuration) {
   const { clock } = nodeWorld();
-  const isDebug = configuration.get(CommonKeys.debug);
   const logger = createLogger({
     format: configuration.get(CommonKeys.rockpoolLogFormat),
-    level: isDebug ? "debug" : configuration.get(CommonKeys.rockpoolLogLevel),
+    level: rootLevel(configuration),
     clock,
     fileDescriptor: 1,
   });
-  return createTelemetry(logger, createMetrics());
+  const { levels } = logger;
+  return { levels, telemetry: createTelemetry(logger, createMetrics(), levels) };
 }
 
 /** How a start that failed ends the process. */
@@ -118,7 +126,7 @@ async function run(words: readonly string[]): Promise<void> {
   const given = parseWords(words);
   const loaded = load(given);
   const { configuration } = loaded;
-  const telemetry = openTelemetry(configuration);
+  const { levels, telemetry } = openTelemetry(configuration);
   const { logger } = telemetry;
   const fatal = (exitCode: number, message: string, detail: Readonly<Record<string, unknown>>) => {
     logger.log("fatal", "main", message, { ...detail, exitCode });
@@ -129,11 +137,17 @@ async function run(words: readonly string[]): Promise<void> {
     process.on(event, (error) => fatal(EXIT.invariant, event, { error }));
   const context: DaemonContext = {
     configuration,
+    live: new LiveConfiguration(configuration),
     telemetry,
+    levels,
     world: nodeWorld(),
     fatal,
     scriptFolder: new URL(".", import.meta.url),
   };
+  context.live.onChange((changed) => {
+    if (changed.has(CommonKeys.debug.key) || changed.has(CommonKeys.rockpoolLogLevel.key))
+      levels.setLevel("root", rootLevel(context.live.current));
+  });
   logger.log("info", "main", "starting", {
     kind: given.kind,
     pid: process.pid,
@@ -142,14 +156,21 @@ async function run(words: readonly string[]): Promise<void> {
     home: configuration.get(CommonKeys.home),
     script: fileURLToPath(import.meta.url),
   });
-  for (const text of [...loaded.warnings, ...configuration.warnings])
+  for (const text of [
+    ...loaded.warnings,
+    ...configuration.warnings,
+    ...nameWarnings(given.kind, configuration),
+  ])
     logger.log("warn", "conf", text);
-  if (configuration.withoutEffect.length > 0)
+  const names = namesWithoutEffect(configuration);
+  if (names.length > 0)
     logger.log("info", "conf", "set, known, and without effect in this version", {
-      names: configuration.withoutEffect,
+      names,
+      reasons: "bin/alluxio init validate --type conf",
     });
   const startedMs = performance.now();
   try {
+    requireSafe(configuration, given.kind);
     const daemon = await createDaemon(given.kind, context);
     stopOnSignal(daemon, context);
     const facts = await daemon.start();

@@ -31,7 +31,7 @@ function nameOf(nowMs: number): string {
 }
 
 /** Of a daemon's context, what this needs. */
-type BackupContext = Pick<DaemonContext, "configuration" | "world"> & {
+type BackupContext = Pick<DaemonContext, "configuration" | "live" | "world"> & {
   readonly telemetry: Pick<DaemonContext["telemetry"], "logger">;
 };
 
@@ -39,7 +39,7 @@ type Place = { readonly store: UnderFileSystem; readonly folder: string };
 
 /** The host by which this master is known. */
 export function masterHost(configuration: Configuration): string {
-  return configuration.get(MasterKeys.hostname) ?? machineName();
+  return configuration.get(MasterKeys.hostname) ?? machineName(configuration);
 }
 
 /**
@@ -112,7 +112,7 @@ export class MasterBackups {
 
   /** Keeps the newest of the configured folder. */
   async #removeOld(): Promise<void> {
-    const { configuration, telemetry } = this.#context;
+    const { live, telemetry } = this.#context;
     const { store, folder } = this.#placeOf({ directory: null, isLocal: false });
     const backups = ((await store.list(folder)) ?? [])
       .flatMap(({ name }) => {
@@ -120,7 +120,7 @@ export class MasterBackups {
         return madeMs === undefined ? [] : [{ name, madeMs: Number(madeMs) }];
       })
       .sort((a, b) => b.madeMs - a.madeMs);
-    for (const { name } of backups.slice(configuration.get(MasterKeys.dailyBackupsRetained))) {
+    for (const { name } of backups.slice(live.get(MasterKeys.dailyBackupsRetained))) {
       const path = posix.join(folder, name);
       await store.remove(path, false);
       telemetry.logger.log("info", "backup", "oldBackupRemoved", { path });
@@ -128,8 +128,8 @@ export class MasterBackups {
   }
 
   #placeOf({ directory, isLocal }: BackupRequest): Place {
-    const { configuration } = this.#context;
-    const wanted = directory ?? configuration.get(MasterKeys.backupDirectory);
+    const { configuration, live } = this.#context;
+    const wanted = directory ?? live.get(MasterKeys.backupDirectory);
     const isPath = isAbsolute(wanted) && !wanted.split("/").includes("..");
     if (!isPath)
       throw new RockpoolError(
@@ -170,7 +170,15 @@ export class MasterBackups {
       return { uri: path, entryCount };
     } catch (error) {
       telemetry.logger.log("error", "backup", "backupFailed", { path, error: messageOf(error) });
-      await writer.abort();
+      try {
+        await writer.abort();
+      } catch (cause) {
+        // What failed first is what counts.
+        telemetry.logger.log("warn", "backup", "backupNotRemoved", {
+          path,
+          error: messageOf(cause),
+        });
+      }
       throw error;
     }
   }

@@ -14,7 +14,14 @@ import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { UserKeys } from "./conf/user_keys.ts";
-import { type Daemon, type DaemonContext, processUser, StartFailure } from "./daemon.ts";
+import {
+  type Daemon,
+  type DaemonContext,
+  groupMapping,
+  processUser,
+  StartFailure,
+  warnOfLoopback,
+} from "./daemon.ts";
 import { isLocalHost } from "./format.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import { readIdentityFile } from "./journal/journal_folder.ts";
@@ -29,23 +36,25 @@ import type { ApplyResult } from "./master/apply.ts";
 import { Backuper } from "./master/backuper.ts";
 import { createBlockMaster, type SoftBlockMaster } from "./master/block_master.ts";
 import { createFileSystemMaster, type NamespaceServices } from "./master/file_system_master.ts";
-import { OsGroupMapping, Principals } from "./master/groups.ts";
+import { type OsGroupMapping, Principals } from "./master/groups.ts";
 import { STORE_SCHEMA_VERSION } from "./master/inode.ts";
 import { PersistScheduler } from "./master/persist_scheduler.ts";
 import { Restorer } from "./master/restorer.ts";
 import { createMasterState, type MasterState } from "./master/state_machine.ts";
 import { WorkerControlClient } from "./master/worker_control.ts";
 import { MasterBackups, masterHost } from "./master_backups.ts";
+import { MasterConfiguration } from "./master_configuration.ts";
 import { JournalCondition, MasterJournal } from "./master_journal.ts";
-import { masterReadings } from "./master_metrics.ts";
+import { masterReadings, RootSpace } from "./master_metrics.ts";
 import { MasterRestore, requireSoundBackup } from "./master_restore.ts";
 import { masterRpcServer } from "./master_rpc.ts";
 import { MasterStatusPage } from "./master_status.ts";
+import { JournalTimes, MasterWatch } from "./master_watch.ts";
+import { startMasterWeb } from "./master_web.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import { UnderStores } from "./under_stores.ts";
-import { masterHandler } from "./web/pages.ts";
-import { startWebServer, type WebServer } from "./web/server.ts";
+import type { WebServer } from "./web/server.ts";
 import { makeFolder } from "./world/folders.ts";
 import type { Timer } from "./world/ports.ts";
 
@@ -55,6 +64,8 @@ const ORPHAN_GRACE_MS = 30_000;
 const CHECK_WORKERS_MS_MAX = 1000;
 const PERSIST_CONCURRENCY = 64;
 const PERSIST_PER_WORKER = 8;
+/** Who has served for so long has touched what there is to be touched of the metadata. */
+const METADATA_PROVEN_MS = 30_000;
 /** A tick of the election clock: fine enough for the times that it counts. */
 const TICK_MS_MAX = 10;
 const TICKS_PER_HEARTBEAT = 5;
@@ -88,7 +99,9 @@ export type MasterParts = {
   /** The journal for its administrators. */
   readonly admin: MasterJournal;
   readonly condition: JournalCondition;
+  readonly journalTimes: JournalTimes;
   readonly backups: MasterBackups;
+  readonly configuration: MasterConfiguration;
   readonly restore: MasterRestore;
   /** Whether this master leads and may serve. */
   readonly isServing: () => boolean;
@@ -115,6 +128,9 @@ const JOURNAL_LEVELS = {
   refusedByPeer: "warn",
   readOnly: "error",
   peerWiped: "error",
+  quorumLost: "warn",
+  notTakenIn: "warn",
+  addressListsDiffer: "warn",
   fatal: "fatal",
 } as const;
 
@@ -122,6 +138,7 @@ function openJournal(
   context: DaemonContext,
   state: MasterState,
   condition: JournalCondition,
+  journalTimes: JournalTimes,
 ): RaftJournal<ApplyResult> {
   const { configuration, telemetry, world, scriptFolder } = context;
   const { members, self } = journalMembership(configuration, isLocalHost);
@@ -141,6 +158,7 @@ function openJournal(
     onEvent: (event) => {
       log(event);
       condition.onEvent(event);
+      journalTimes.onEvent(event);
       if (event.kind !== "fatal") return;
       const { exitCode, message, remedy, detail } = event;
       context.fatal(exitCode, message, { remedy, detail });
@@ -150,7 +168,7 @@ function openJournal(
 
 /** What brings files to the under store in the background, by the workers. */
 function createPersists(
-  { configuration, telemetry, world }: DaemonContext,
+  { configuration, live, telemetry, world }: DaemonContext,
   namespace: NamespaceServices,
   blocks: SoftBlockMaster,
 ): Pick<MasterParts, "persists" | "control"> {
@@ -165,7 +183,9 @@ function createPersists(
     options: {
       concurrencyMax: PERSIST_CONCURRENCY,
       perWorkerMax: PERSIST_PER_WORKER,
-      pollMs: configuration.get(MasterKeys.persistenceSchedulerInterval),
+      get pollMs() {
+        return live.get(MasterKeys.persistenceSchedulerInterval);
+      },
     },
     onEvent: telemetry.listen("persist", { filePersisted: "debug" }),
   });
@@ -179,7 +199,7 @@ function createParts(
   groups: OsGroupMapping,
   rootGroup: string,
 ): MasterParts {
-  const { configuration, telemetry, world } = context;
+  const { configuration, live, telemetry, world } = context;
   const user = processUser(configuration);
   const rootUfsUri = rootUnderStore(configuration);
   // Each of the two needs the other; both are there before anything calls them.
@@ -189,7 +209,8 @@ function createParts(
     onBlocksRemoved: (blockIds: readonly BlockId[]) => late.blocks?.blocksRemoved(blockIds),
   });
   const condition = new JournalCondition(() => world.clock.wallMs());
-  const journal = openJournal(context, state, condition);
+  const journalTimes = new JournalTimes();
+  const journal = openJournal(context, state, condition, journalTimes);
   const mounted = () => [
     rootUfsUri,
     ...(state.view.isInitialized() ? state.view.mounts().rows.map((row) => row.ufsUri) : []),
@@ -223,8 +244,12 @@ function createParts(
     isServing: () => journal.isServing(),
     clock: world.clock,
     options: {
-      workerTimeoutMs: configuration.get(MasterKeys.workerTimeout),
-      lostWorkerForgetMs: configuration.get(MasterKeys.lostWorkerDeletionTimeout),
+      get workerTimeoutMs() {
+        return live.get(MasterKeys.workerTimeout);
+      },
+      get lostWorkerForgetMs() {
+        return live.get(MasterKeys.lostWorkerDeletionTimeout);
+      },
       orphanGraceMs: ORPHAN_GRACE_MS,
     },
     onEvent: telemetry.listen("blocks"),
@@ -233,7 +258,9 @@ function createParts(
   const { persists, control } = createPersists(context, namespace, blocks);
   const principals = new Principals(groups, {
     arePermissionsChecked: configuration.get(CommonKeys.permissionEnabled),
-    superGroup: configuration.get(CommonKeys.supergroup),
+    get superGroup() {
+      return live.get(CommonKeys.supergroup);
+    },
     superUser: user,
   });
   const admin = new MasterJournal({
@@ -244,9 +271,11 @@ function createParts(
     restoreProgress: () => restore.progressText(),
   });
   const { restore, backups, isServing } = createBackups(context, stores, state, journal, namespace);
+  const reported = new MasterConfiguration({ context, state, journal, isServing });
   return {
     ...{ store, state, journal, namespace, blocks, persists, control },
     ...{ principals, groups, admin, condition, backups, restore, isServing },
+    ...{ configuration: reported, journalTimes },
   };
 }
 
@@ -269,7 +298,10 @@ function createBackups(
 }
 
 /** Follows leadership: what only a leader does begins and ends with it. */
-function followLeadership({ journal, persists }: MasterParts, { telemetry }: DaemonContext): void {
+function followLeadership(
+  { journal, persists }: MasterParts,
+  { configuration, telemetry }: DaemonContext,
+): void {
   journal.onLeadership((event) => {
     if (event.kind === "gained") {
       telemetry.logger.log("info", "main", "this master leads", {
@@ -280,21 +312,17 @@ function followLeadership({ journal, persists }: MasterParts, { telemetry }: Dae
     } else {
       telemetry.logger.log("info", "main", "this master is a standby", { term: event.term });
       persists.stop();
+      if (!configuration.get(MasterKeys.exitOnDemotion)) return;
+      telemetry.logger.log("warn", "main", "this master ends, since it leads no more", {
+        because: `${MasterKeys.exitOnDemotion.key}=true`,
+      });
+      process.kill(process.pid, "SIGTERM");
     }
   });
 }
 
 function requireFormatted(configuration: Configuration): void {
   const folder = configuration.get(MasterKeys.journalFolder);
-  if (
-    configuration.get(MasterKeys.journalType) !== "EMBEDDED" ||
-    configuration.get(MasterKeys.zookeeperEnabled)
-  )
-    throw new RockpoolError(
-      "INVALID_ARGUMENT",
-      `Only ${MasterKeys.journalType.key}=EMBEDDED without ZooKeeper works in this build`,
-      `Take ${MasterKeys.journalType.key} and ${MasterKeys.zookeeperEnabled.key} out of the site file`,
-    );
   if (isFormatted(folder)) return;
   throw new RockpoolError(
     "FAILED_PRECONDITION",
@@ -347,7 +375,9 @@ class MasterDaemon implements Daemon {
   #parts: MasterParts | null = null;
   #rpc: RpcServer | null = null;
   #web: WebServer | null = null;
+  #watch: MasterWatch | null = null;
   #checks: Timer | null = null;
+  #proof: Timer | null = null;
 
   constructor(context: DaemonContext) {
     this.#context = context;
@@ -360,7 +390,7 @@ class MasterDaemon implements Daemon {
     const stores = new UnderStores();
     if (isNeverUsed(configuration)) await requireSoundBackup(this.#context, stores);
     await requireFreePorts(configuration);
-    const { store, discardReason } = openLmdb(makeMetastoreFolder(configuration), {
+    const { store, discardReason, proven } = openLmdb(makeMetastoreFolder(configuration), {
       schemaVersion: STORE_SCHEMA_VERSION,
       onLockTakenOver: (pid) =>
         telemetry.logger.log("info", "main", "metastoreLockTakenOver", { pid }),
@@ -376,28 +406,25 @@ class MasterDaemon implements Daemon {
         reason: discardReason,
       });
     const user = processUser(configuration);
-    const groups = new OsGroupMapping(world.clock);
+    const groups = groupMapping(configuration, world.clock);
     // Without an answer of the system the root gets a group of the user's name: no reason not to start.
     const [rootGroup = user] = await groups.groupsOf(user).catch((): readonly string[] => []);
     const parts = createParts(this.#context, store, stores, groups, rootGroup);
     this.#parts = parts;
     followLeadership(parts, this.#context);
     const page = new MasterStatusPage(this.#context, parts);
-    const readings = masterReadings(parts, telemetry.metrics);
-    for (const reading of readings) telemetry.metrics.serve(reading);
-    const web = await startWebServer({
-      bindHost: configuration.get(MasterKeys.webBindHost),
-      port: configuration.get(MasterKeys.webPort),
-      handle: masterHandler({
-        status: () => page.status(),
-        scrape: () => telemetry.metrics.scrape(),
-        isPageEnabled: configuration.get(CommonKeys.webUiEnabled),
-      }),
-      onError: (path, error) =>
-        telemetry.logger.log("error", "web", "page failed", { path, error }),
+    const watch = new MasterWatch(this.#context, parts);
+    this.#watch = watch;
+    const rootSpace = new RootSpace(this.#context, stores);
+    page.watchWith(watch, () => rootSpace.read());
+    const { startedMs } = page;
+    const readings = masterReadings({
+      ...{ context: this.#context, parts, watch, rootSpace, startedMs },
     });
+    for (const reading of readings) telemetry.metrics.serve(reading);
+    const web = await startMasterWeb(this.#context, parts, page, watch);
     this.#web = web;
-    const rpc = masterRpcServer(this.#context, parts, page, readings);
+    const rpc = masterRpcServer(this.#context, parts, page, readings, watch);
     this.#rpc = rpc;
     const rpcPort = await rpc.listen(
       configuration.get(MasterKeys.bindHost),
@@ -405,17 +432,30 @@ class MasterDaemon implements Daemon {
     );
     await startJournal(parts.journal);
     parts.admin.watch();
+    watch.census.start();
     parts.backups.startDaily();
+    parts.configuration.start();
+    this.#warnOfLoopback();
     this.#checkWorkers(parts, world);
+    this.#proof = world.timers.after(METADATA_PROVEN_MS, proven);
     const { lastIndex, appliedIndex } = parts.journal.status();
     return { rpcPort, webPort: web.port, lastIndex, appliedIndex };
   }
 
+  /** In the background: names may take their time. */
+  #warnOfLoopback(): void {
+    const { configuration } = this.#context;
+    const own = configuration.get(MasterKeys.hostname);
+    const peers = (configuration.get(MasterKeys.journalAddresses) ?? []).map(({ host }) => host);
+    if (own !== null) void warnOfLoopback(this.#context, own, peers, MasterKeys.hostname.key);
+  }
+
   #checkWorkers(parts: MasterParts, world: DaemonContext["world"]): void {
-    const wantedMs = this.#context.configuration.get(MasterKeys.lostWorkerDetectionInterval);
+    const wantedMs = this.#context.live.get(MasterKeys.lostWorkerDetectionInterval);
     const everyMs = Math.min(wantedMs, CHECK_WORKERS_MS_MAX);
     this.#checks = world.timers.after(everyMs, () => {
       parts.blocks.checkWorkers();
+      this.#watch?.checkWorkers();
       // A new leader should know the groups of whom everything is done as, and not start processes while clients wait.
       void parts.groups.groupsOf(processUser(this.#context.configuration)).catch(() => {}); // asked again
       this.#checkWorkers(parts, world);
@@ -423,15 +463,17 @@ class MasterDaemon implements Daemon {
   }
 
   async stop(): Promise<void> {
-    const { configuration } = this.#context;
     this.#checks?.cancel();
+    this.#proof?.cancel();
     this.#parts?.admin.close();
     this.#parts?.backups.close();
+    this.#parts?.configuration.close();
     // The leader first hands over, so that clients find the next one while the calls under way end.
     await this.#parts?.journal.close();
-    await this.#rpc?.close(configuration.get(MasterKeys.shutdownGrace));
+    await this.#rpc?.close(this.#context.live.get(MasterKeys.shutdownGrace));
     await this.#web?.close();
     this.#parts?.control.close();
+    await this.#watch?.close();
     await this.#parts?.store.close();
   }
 }

@@ -12,8 +12,10 @@ import { MasterKeys } from "./conf/master_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
 import type { JournalEvent } from "./journal/journal_protocol.ts";
 import type { JournalSystem } from "./journal/journal_system.ts";
+import { configurationDigest } from "./launch/configuration_digest.ts";
 import { type JournalPort, memberAt, type QuorumMember } from "./master/services_journal.ts";
 import type { RaftReportInit } from "./proto/gen/rockpool_internal.ts";
+import { percentile, type TimerReading } from "./telemetry/timer.ts";
 import type { Timer } from "./world/ports.ts";
 
 const CHECKPOINT_FILE = /^checkpoint-(\d{16})$/;
@@ -84,15 +86,26 @@ async function newestCheckpoint(folder: string): Promise<Checkpoint | null> {
   const indices = (await readdir(folder))
     .flatMap((name) => CHECKPOINT_FILE.exec(name)?.[1] ?? [])
     .sort();
-  const newest = indices.at(-1);
-  if (newest === undefined) return null;
-  const { mtimeMs } = await stat(join(folder, `checkpoint-${newest}`));
-  return { index: Number(newest), timeMs: Math.round(mtimeMs) };
+  for (let newest = indices.pop(); newest !== undefined; newest = indices.pop())
+    try {
+      const { mtimeMs } = await stat(join(folder, `checkpoint-${newest}`));
+      return { index: Number(newest), timeMs: Math.round(mtimeMs) };
+    } catch (error) {
+      // It was found damaged, or replaced by a newer one, since the folder was read.
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  return null;
 }
 
 async function roomOf(folder: string): Promise<Room> {
   const { bavail, blocks, bsize } = await statfs(folder);
   return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
+}
+
+function p99Us({ samplesMs }: TimerReading): number | undefined {
+  if (samplesMs.length === 0) return undefined;
+  const sorted = [...samplesMs].sort((a, b) => a - b);
+  return Math.round(percentile(sorted, 0.99) * 1000);
 }
 
 export type MasterJournalOptions = {
@@ -108,12 +121,15 @@ export type MasterJournalOptions = {
 export class MasterJournal implements JournalPort {
   readonly #options: MasterJournalOptions;
   readonly #folder: string;
+  readonly #configurationDigest: string;
   #checkpoint: Checkpoint | null = null;
   #room: Room = { freeBytes: 0, totalBytes: 0 };
   #looks: Timer | null = null;
+  #isClosed = false;
 
   constructor(options: MasterJournalOptions) {
     this.#options = options;
+    this.#configurationDigest = configurationDigest(options.context.configuration);
     this.#folder = options.context.configuration.get(MasterKeys.journalFolder);
   }
 
@@ -128,13 +144,11 @@ export class MasterJournal implements JournalPort {
 
   /** Looks at the disk now and then, and says when there is little room. */
   watch(): void {
-    const { configuration, world, telemetry } = this.#options.context;
-    const everyMs = configuration.get(MasterKeys.journalSpaceInterval);
-    const threshold = configuration.get(MasterKeys.journalSpaceThreshold);
+    const { live, world, telemetry } = this.#options.context;
     const look = async (): Promise<void> => {
-      try {
-        await this.#look();
+      if (await this.#look()) {
         const { freeBytes, totalBytes } = this.#room;
+        const threshold = live.get(MasterKeys.journalSpaceThreshold);
         const freePercent = totalBytes === 0 ? 100 : Math.floor((100 * freeBytes) / totalBytes);
         if (freePercent < threshold)
           telemetry.logger.log("warn", "journal", "journalSpaceLow", {
@@ -143,26 +157,33 @@ export class MasterJournal implements JournalPort {
             freePercent,
             threshold,
           });
-      } catch (error) {
-        telemetry.logger.log("warn", "journal", "journalSpaceUnknown", {
-          folder: this.#folder,
-          error: messageOf(error),
-        });
       }
-      this.#looks = world.timers.after(everyMs, () => void look()); // catches its own failures
+      if (this.#isClosed) return;
+      const everyMs = live.get(MasterKeys.journalSpaceInterval);
+      this.#looks = world.timers.after(everyMs, () => void look()); // it fails by a bug only
     };
     void look(); // as above
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#looks?.cancel();
   }
 
-  async #look(): Promise<void> {
-    [this.#room, this.#checkpoint] = await Promise.all([
-      roomOf(this.#folder),
-      newestCheckpoint(this.#folder),
-    ]);
+  /** @returns false when the disk did not answer: then what was seen last stays, and the log says why */
+  async #look(): Promise<boolean> {
+    const folder = this.#folder;
+    try {
+      [this.#room, this.#checkpoint] = await Promise.all([
+        roomOf(folder),
+        newestCheckpoint(folder),
+      ]);
+      return true;
+    } catch (error) {
+      const { logger } = this.#options.context.telemetry;
+      logger.log("warn", "journal", "journalSpaceUnknown", { folder, error: messageOf(error) });
+      return false;
+    }
   }
 
   members(): readonly QuorumMember[] {
@@ -203,6 +224,9 @@ export class MasterJournal implements JournalPort {
       isReadOnly: condition.isReadOnly,
       repairCount: condition.repairCount,
       restoreProgress: restoreProgress() ?? undefined,
+      syncP99Us: p99Us(status.flushes),
+      lagP99Us: p99Us(status.lags),
+      configurationDigest: this.#configurationDigest,
     };
   }
 
@@ -241,6 +265,6 @@ export class MasterJournal implements JournalPort {
   async checkpoint(): Promise<string> {
     await this.#options.journal.checkpoint();
     const { configuration } = this.#options.context;
-    return configuration.get(MasterKeys.hostname) ?? machineName();
+    return configuration.get(MasterKeys.hostname) ?? machineName(configuration);
   }
 }

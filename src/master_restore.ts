@@ -7,12 +7,14 @@
  * @module
  */
 import { isRockpoolError, messageOf, RockpoolError } from "./common/errors.ts";
+import { InvariantError } from "./common/invariant.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import type { DaemonContext } from "./daemon.ts";
 import type { JournalSystem } from "./journal/journal_system.ts";
 import { isFresh } from "./master/apply_restore.ts";
-import { digestText, verifyBackup } from "./master/backup_file.ts";
-import type { Restorer } from "./master/restorer.ts";
+import { digestText } from "./master/backup_file.ts";
+import { type Restorer, verifyRestorable } from "./master/restorer.ts";
+import { Turns } from "./master/state_digest.ts";
 import type { MasterState } from "./master/state_machine.ts";
 import { openBackup } from "./master_backups.ts";
 import type { UnderStores } from "./under_stores.ts";
@@ -25,7 +27,7 @@ const INTERRUPTED_REMEDY =
 
 /** Reads the backup that a fresh master is to begin with. @throws RockpoolError that names the file */
 export async function requireSoundBackup(
-  { configuration, telemetry }: DaemonContext,
+  { configuration, telemetry, world }: DaemonContext,
   stores: UnderStores,
 ): Promise<void> {
   const file = configuration.get(MasterKeys.initFromBackup);
@@ -33,7 +35,8 @@ export async function requireSoundBackup(
   try {
     const source = await openBackup(stores, file);
     try {
-      const { header, entryCount, digest } = await verifyBackup(source);
+      const { pause } = new Turns(world);
+      const { header, entryCount, digest } = await verifyRestorable(source, pause);
       telemetry.logger.log("info", "restore", "the backup is sound", {
         file,
         entryCount,
@@ -75,7 +78,7 @@ export class MasterRestore {
     this.#file = options.context.configuration.get(MasterKeys.initFromBackup);
     this.#isSettled = this.#file === null;
     options.journal.onLeadership(({ kind }) => {
-      if (kind === "gained") void this.#lead(); // catches its own failures
+      if (kind === "gained") void this.#lead(); // catches its own failures; a bug ends the process
     });
   }
 
@@ -156,6 +159,7 @@ export class MasterRestore {
         await source.close();
       }
     } catch (error) {
+      if (error instanceof InvariantError) throw error;
       const remedy = isRockpoolError(error) ? error.remedy : "";
       if (isRockpoolError(error, "UNAVAILABLE")) {
         this.#retryLater();

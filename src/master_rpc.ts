@@ -3,10 +3,8 @@
  * @module
  */
 import { CommonKeys } from "./conf/common_keys.ts";
-import type { Configuration } from "./conf/configuration.ts";
 import { parseHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
-import { UserKeys } from "./conf/user_keys.ts";
 import {
   type DaemonContext,
   endOnBug,
@@ -14,12 +12,16 @@ import {
   LOGIN_STALE_MS,
   processUser,
 } from "./daemon.ts";
+import { watched } from "./master/call_watch.ts";
 import { pinnedFileIds } from "./master/pinned_files.ts";
 import { masterServices } from "./master/services.ts";
 import { PROTOCOL_VERSION } from "./master/services_meta.ts";
 import type { MasterFacts, MasterServicePorts } from "./master/services_ports.ts";
 import type { MasterParts } from "./master_daemon.ts";
+import { metricReading } from "./master_metrics.ts";
 import type { MasterStatusPage } from "./master_status.ts";
+import type { MasterWatch } from "./master_watch.ts";
+import { FileSystemMasterClientService } from "./proto/gen/file_system_master.ts";
 import { GrpcServer, type GrpcServerOptions } from "./rpc/grpc_server.ts";
 import { SaslAuthentication, trustingAuthenticator } from "./rpc/sasl.ts";
 import type { RpcServer } from "./rpc/service.ts";
@@ -27,30 +29,6 @@ import type { Reading } from "./telemetry/metrics.ts";
 
 /** Clients that vanished without a word are noticed by pings. */
 const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 };
-
-/**
- * What clients are told to use unless they, or the site file of the masters, say otherwise: they find a new
- * leader sooner. An unmodified client asks one master after the other, each for up to 30 s, and pauses up to 3 s.
- */
-const CLIENT_ADVICE: readonly (readonly [string, string])[] = [
-  [UserKeys.masterPollingConcurrent.key, "true"],
-  [UserKeys.masterPollingTimeout.key, "3s"],
-  [UserKeys.rpcRetryMaxSleep.key, "500ms"],
-  ["alluxio.user.network.rpc.keepalive.time", "5s"],
-  ["alluxio.user.network.rpc.keepalive.timeout", "5s"],
-];
-
-/** The same on all masters: only what their site files say alike for clients. */
-function clusterDefaults(configuration: Configuration): ReadonlyMap<string, string> {
-  const defaults = new Map(CLIENT_ADVICE);
-  const keys = [...Object.values(UserKeys), CommonKeys.umask, CommonKeys.permissionEnabled];
-  const names = new Set([...keys.map(({ key }) => key), ...defaults.keys()]);
-  for (const name of names) {
-    const text = configuration.source(name) === "DEFAULT" ? null : configuration.text(name);
-    if (text !== null) defaults.set(name, text);
-  }
-  return defaults;
-}
 
 function masterFacts(
   context: DaemonContext,
@@ -82,8 +60,9 @@ function servicePorts(
   parts: MasterParts,
   page: MasterStatusPage,
   readings: readonly Reading[],
+  watch: MasterWatch,
 ): MasterServicePorts {
-  const { configuration, world } = context;
+  const { world } = context;
   const { namespace, blocks, principals, state } = parts;
   return {
     fileSystem: namespace.fileSystem,
@@ -91,12 +70,14 @@ function servicePorts(
     isServing: parts.isServing,
     principalOf: ({ user }) => principals.principalOf(user),
     pinnedFileIds: () => pinnedFileIds(state.view),
-    clusterDefaults: clusterDefaults(configuration),
+    configuration: parts.configuration,
     masterFacts: () => masterFacts(context, parts, page),
     journal: parts.admin,
     backups: parts.backups.jobs,
-    metrics: () => new Map(readings.map(({ name, kind, read }) => [name, { kind, value: read() }])),
+    metrics: () => new Map(readings.map((reading) => [reading.name, metricReading(reading)])),
+    workerMetrics: watch.workerMetrics,
     clearMetrics: () => {}, // what Prometheus counts must not go back
+    setWorkerStanding: (worker, standing) => parts.control.setStanding(worker, standing),
     nowMs: () => world.clock.wallMs(),
   };
 }
@@ -107,6 +88,7 @@ export function masterRpcServer(
   parts: MasterParts,
   page: MasterStatusPage,
   readings: readonly Reading[],
+  watch: MasterWatch,
 ): RpcServer {
   const { configuration, telemetry, world } = context;
   const log = telemetry.listen<Parameters<NonNullable<GrpcServerOptions["onEvent"]>>[0]>("rpc", {
@@ -128,12 +110,15 @@ export function masterRpcServer(
     impersonation: impersonationRules(configuration),
     groupsOf: (user) => parts.groups.groupsOf(user),
     staleMs: LOGIN_STALE_MS,
+    handshakeMs: configuration.get(CommonKeys.authenticationTimeout),
     nowMs: () => world.clock.monotonicMs(),
   });
   const authenticator = isSimple ? sasl : trustingAuthenticator(processUser(configuration));
   const server = new GrpcServer({ ...options, authenticator });
   if (isSimple) server.addService(sasl.table());
-  for (const table of masterServices(servicePorts(context, parts, page, readings)))
-    server.addService(table);
+  for (const table of masterServices(servicePorts(context, parts, page, readings, watch)))
+    server.addService(
+      table.name === FileSystemMasterClientService.name ? watched(table, watch.callWatch()) : table,
+    );
   return server;
 }

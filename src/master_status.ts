@@ -6,23 +6,29 @@ import { journalMembership, masterRpcAddresses, masterWebAddresses } from "./con
 import { CommonKeys } from "./conf/common_keys.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
+import { WorkerKeys } from "./conf/worker_keys.ts";
 import type { DaemonContext } from "./daemon.ts";
 import { isLocalHost } from "./format.ts";
 import type { JournalMember, JournalStatus } from "./journal/journal_system.ts";
 import type { WorkerInfo } from "./master/api.ts";
+import { NO_CENSUS } from "./master/census.ts";
 import type { MasterParts } from "./master_daemon.ts";
+import type { MasterWatch } from "./master_watch.ts";
 import type {
   Leader,
   MasterStatus,
   MemberStatus,
   MountSummary,
+  Space,
   WorkerSummary,
-} from "./web/status.ts";
+} from "./web/api_types.ts";
 
 export class MasterStatusPage {
   readonly #context: DaemonContext;
   readonly #parts: MasterParts;
   readonly startedMs: number;
+  #watch: MasterWatch | null = null;
+  #rootSpace: () => Space | null = () => null;
 
   constructor(context: DaemonContext, parts: MasterParts) {
     this.#context = context;
@@ -30,27 +36,62 @@ export class MasterStatusPage {
     this.startedMs = context.world.clock.wallMs();
   }
 
+  /** What only a master that is starting does not know yet; set once, before anybody asks. */
+  watchWith(watch: MasterWatch, rootSpace: () => Space | null): void {
+    this.#watch = watch;
+    this.#rootSpace = rootSpace;
+  }
+
   status(): MasterStatus {
     const { configuration, world } = this.#context;
+    const { admin, state } = this.#parts;
     const journal = this.#parts.journal.status();
     const members = journal.members.map((member) => this.#member(member, journal));
     const self = members.find(({ isSelf }) => isSelf);
-    const { role, isServing, term, commitIndex, appliedIndex } = journal;
+    const { role, isServing, term, lastIndex, commitIndex, appliedIndex } = journal;
+    const rootSpace = this.#rootSpace();
     return {
       rpc: self?.rpc ?? "",
       version: configuration.get(CommonKeys.version),
       startedMs: this.startedMs,
       uptimeMs: world.clock.wallMs() - this.startedMs,
-      role,
-      isServing,
+      ...{ role, isServing, term, lastIndex, commitIndex, appliedIndex },
       leader: leaderOf(members),
-      term,
-      commitIndex,
-      appliedIndex,
+      clusterId: state.view.isInitialized() ? state.view.state().clusterId : "",
+      lastGainedMs: journal.lastGainedMs,
+      lastLostMs: journal.lastLostMs,
+      failover: journal.lastFailover,
+      checkpoint: admin.checkpointSeen,
+      checkpointEveryEntries: configuration.get(MasterKeys.checkpointPeriodEntries),
+      journalFolder: configuration.get(MasterKeys.journalFolder),
+      journalRoom: admin.roomSeen,
+      journalWarnings: this.#journalWarnings(),
       members,
       workers: this.#parts.blocks.workers().map((worker) => this.#worker(worker)),
-      mounts: this.#mounts(),
+      mounts: this.#mounts(rootSpace),
+      rootSpace,
+      census: this.#watch?.census.result ?? NO_CENSUS,
+      workerRpcPort: configuration.get(WorkerKeys.rpcPort),
     };
+  }
+
+  #journalWarnings(): readonly string[] {
+    const { condition, admin } = this.#parts;
+    const { configuration } = this.#context;
+    const folder = configuration.get(MasterKeys.journalFolder);
+    const { freeBytes, totalBytes } = admin.roomSeen;
+    const freePercent = totalBytes === 0 ? 100 : Math.floor((100 * freeBytes) / totalBytes);
+    return [
+      ...(condition.isReadOnly ? [`The disk of ${folder} is full: this master only follows`] : []),
+      ...(condition.promisedIndex === null
+        ? []
+        : [
+            `Part of the journal in ${folder} is damaged, and is being got back from other masters`,
+          ]),
+      ...(freePercent < configuration.get(MasterKeys.journalSpaceThreshold)
+        ? [`Only ${freePercent} % of the disk of ${folder} are free`]
+        : []),
+    ];
   }
 
   /**
@@ -81,30 +122,40 @@ export class MasterStatusPage {
       isLeader,
       isVoter: standing === "voter",
       isAvailable,
+      matchIndex: isSelf ? journal.lastIndex : matchIndex,
       lagEntries: isSelf ? journal.lastIndex - journal.appliedIndex : lagOnLeader,
     };
   }
 
   #worker(worker: WorkerInfo): WorkerSummary {
     const { host, rpcPort, webPort } = worker.address;
+    const { isLive, isDecommissioned } = worker;
     return {
+      id: worker.id.toString(),
+      host,
       rpc: formatHostPort({ host, port: rpcPort }),
       web: formatHostPort({ host, port: webPort }),
-      isLive: worker.isLive,
+      state: isDecommissioned ? "decommissioned" : isLive ? "live" : "lost",
       sinceContactMs: this.#context.world.clock.wallMs() - worker.lastContactMs,
+      startedMs: worker.startedMs,
       tiers: worker.tiers,
       blockCount: worker.blockCount,
+      version: worker.buildVersion,
+      revision: worker.buildRevision,
     };
   }
 
-  #mounts(): readonly MountSummary[] {
+  #mounts(rootSpace: Space | null): readonly MountSummary[] {
     const { view } = this.#parts.state;
     if (!view.isInitialized()) return [];
-    return view.mounts().rows.map(({ path, ufsUri, isReadOnly }) => ({
+    return view.mounts().rows.map(({ path, ufsUri, isReadOnly, isShared }) => ({
       path,
       ufsUri,
       type: /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(ufsUri)?.[0] ?? "local",
       isReadOnly,
+      isShared,
+      capacityBytes: path === "/" ? (rootSpace?.capacityBytes ?? -1) : -1,
+      usedBytes: path === "/" ? (rootSpace?.usedBytes ?? -1) : -1,
     }));
   }
 }

@@ -2,51 +2,44 @@
  * A worker, joined: configuration → options, events → log and metrics, status → web port.
  * @module
  */
+import { chmodSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { RockpoolError } from "./common/errors.ts";
-import { masterRpcAddresses, masterWebAddresses, requireOneTier } from "./conf/cluster.ts";
+import { messageOf, RockpoolError } from "./common/errors.ts";
+import { masterRpcAddresses, requireOneTier } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
-import { formatHostPort } from "./conf/key_spec.ts";
+import { reportOf } from "./conf/report.ts";
 import { TIER_KEYS, type TierKeys, WorkerKeys } from "./conf/worker_keys.ts";
 import {
   type Daemon,
   type DaemonContext,
   endOnBug,
+  groupMapping,
   impersonationRules,
   LOGIN_STALE_MS,
   machineName,
   processUser,
+  warnOfLoopback,
 } from "./daemon.ts";
 import { openKernels } from "./kernels/load.ts";
 import { arenaBytesOf } from "./kernels/slot_pool.ts";
-import { OsGroupMapping } from "./master/groups.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
-import type { Reading } from "./telemetry/metrics.ts";
 import { TemporaryFiles } from "./ufs/temporary_files.ts";
 import { UnderStores } from "./under_stores.ts";
-import { askForLeader } from "./web/leader_client.ts";
-import { workerHandler } from "./web/pages.ts";
-import { startWebServer, type WebServer } from "./web/server.ts";
-import type { WorkerStatus as WebStatus } from "./web/status.ts";
+import type { WebServer } from "./web/server.ts";
 import type { TierOptions } from "./worker/block_store.ts";
 import type { WorkerEvent } from "./worker/worker_api.ts";
-import {
-  createWorker,
-  type WorkerOptions,
-  type WorkerProcess,
-  type WorkerStatus,
-} from "./worker/worker_process.ts";
+import { createWorker, type WorkerOptions, type WorkerProcess } from "./worker/worker_process.ts";
+import { capacityOf, workerReadings } from "./worker_metrics.ts";
+import { startWorkerWeb } from "./worker_web.ts";
 import { makeFolder } from "./world/folders.ts";
 
 /** Chunks on their way at the same time: 64 MiB. More streams wait their turn. */
 const SLOT_COUNT = 64;
 const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 const PIN_INTERVAL_MS = 1000;
-/** A page is not worth a longer wait for a master that hangs. */
-const ASK_TIMEOUT_MS = 500;
 /** In the first folder of cached blocks; see ufs/temporary_files.ts. */
 const TEMPORARIES_FOLDER = "unfinished";
 export const BUILD_REVISION = "rockpool";
@@ -87,9 +80,9 @@ function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
   const { clock } = world;
   const isSimple = configuration.get(CommonKeys.authenticationType) === "SIMPLE";
   const user = processUser(configuration);
-  const groups = new OsGroupMapping(clock);
+  const groups = groupMapping(configuration, clock);
   return {
-    hostname: configuration.get(WorkerKeys.hostname) ?? machineName(),
+    hostname: configuration.get(WorkerKeys.hostname) ?? machineName(configuration),
     containerHostname: configuration.text("alluxio.worker.container.hostname") ?? "",
     bindHost: configuration.get(WorkerKeys.bindHost),
     rpcPort: configuration.get(WorkerKeys.rpcPort),
@@ -107,6 +100,7 @@ function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
           impersonation: impersonationRules(configuration),
           groupsOf: (name) => groups.groupsOf(name),
           staleMs: LOGIN_STALE_MS,
+          handshakeMs: configuration.get(CommonKeys.authenticationTimeout),
         }
       : { kind: "none", user },
     heartbeatIntervalMs: configuration.get(WorkerKeys.heartbeatInterval),
@@ -116,54 +110,25 @@ function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
     buildVersion: configuration.get(CommonKeys.version),
     buildRevision: BUILD_REVISION,
     vcpuCount: availableParallelism(),
+    configuration: reportOf(configuration),
   };
 }
 
-function workerReadings(worker: WorkerProcess): readonly Reading[] {
-  const gauges: readonly [string, string, (status: WorkerStatus) => number][] = [
-    ["Worker.CapacityTotal", "Bytes that may be cached", (s) => capacity(s)],
-    ["Worker.CapacityUsed", "Bytes that are cached", (s) => used(s)],
-    ["Worker.CapacityFree", "Bytes of room", (s) => capacity(s) - used(s)],
-    ["Worker.BlocksCached", "Blocks that are cached", (s) => s.blockCount],
-    ["Worker.ActiveRpcReadCount", "Open reads", (s) => s.counters.readsActive],
-    ["Worker.ActiveRpcWriteCount", "Open writes", (s) => s.counters.writesActive],
-    ["Worker.FreeSlots", "Chunks of kernel memory that are free", (s) => s.freeSlots],
-  ];
-  const counters: readonly [string, string, (count: WorkerStatus["counters"]) => number][] = [
-    ["Worker.BytesReadCache", "Bytes read from the cache", (c) => c.bytesReadLocal],
-    ["Worker.BytesReadPerUfs", "Bytes read from under stores", (c) => c.bytesReadUfs],
-    ["Worker.BytesWrittenRemote", "Bytes written to the cache", (c) => c.bytesWritten],
-    ["Worker.BytesWrittenPerUfs", "Bytes written to under stores", (c) => c.bytesWrittenUfs],
-    ["Worker.CacheBlocksSize", "Bytes fetched to be cached", (c) => c.bytesCached],
-    ["Worker.CacheSucceededBlocks", "Blocks fetched to be cached", (c) => c.blocksCached],
-    ["Worker.BlocksEvicted", "Blocks evicted", (c) => c.blocksEvicted],
-    ["Worker.BlocksQuarantined", "Damaged blocks set aside", (c) => c.blocksQuarantined],
-    [
-      "Worker.BytesPersisted",
-      "Bytes brought to under stores in the background",
-      (c) => c.bytesPersisted,
-    ],
-  ];
-  const status = () => worker.status();
-  return [
-    ...gauges.map(([name, help, read]) => ({
-      name,
-      help,
-      kind: "gauge" as const,
-      read: () => read(status()),
-    })),
-    ...counters.map(([name, help, read]) => ({
-      name,
-      help,
-      kind: "counter" as const,
-      read: () => read(status().counters),
-    })),
-  ];
+/** @throws RockpoolError FAILED_PRECONDITION when the folder is somebody else's */
+function setMode(folder: string, configuration: Configuration): void {
+  const { dataFolderMode } = WorkerKeys;
+  const mode = configuration.get(dataFolderMode);
+  if (mode === null) return;
+  try {
+    chmodSync(folder, mode);
+  } catch (error) {
+    throw new RockpoolError(
+      "UNAVAILABLE",
+      `Cannot change the permissions of ${folder}: ${messageOf(error)}`,
+      `Take ${dataFolderMode.key} out of the configuration, or give the folder to this user`,
+    );
+  }
 }
-
-const capacity = (status: WorkerStatus) =>
-  status.tiers.reduce((sum, tier) => sum + tier.capacityBytes, 0);
-const used = (status: WorkerStatus) => status.tiers.reduce((sum, tier) => sum + tier.usedBytes, 0);
 
 class WorkerDaemon implements Daemon {
   readonly #context: DaemonContext;
@@ -201,31 +166,26 @@ class WorkerDaemon implements Daemon {
   }
 
   async start() {
-    const { configuration, telemetry } = this.#context;
+    const { telemetry } = this.#context;
     await this.#prepare();
     if (await this.#temporaries.open())
       void this.#removeLeftovers(); // a store that hangs holds up nobody
     else telemetry.logger.log("warn", "worker", "another worker uses the same folders", {});
     const { rpcPort } = await this.#worker.start();
-    for (const reading of workerReadings(this.#worker)) telemetry.metrics.serve(reading);
-    this.#web = await startWebServer({
-      bindHost: configuration.get(WorkerKeys.webBindHost),
-      port: configuration.get(WorkerKeys.webPort),
-      handle: workerHandler({
-        status: () => this.#status(),
-        leader: () => askForLeader(masterWebAddresses(configuration), ASK_TIMEOUT_MS),
-        scrape: () => telemetry.metrics.scrape(),
-        isPageEnabled: configuration.get(CommonKeys.webUiEnabled),
-      }),
-      onError: (path, error) =>
-        telemetry.logger.log("error", "web", "page failed", { path, error }),
-    });
+    const { metrics } = telemetry;
+    const registrations = () => metrics.eventCount("worker", "masterRegistered");
+    for (const reading of workerReadings(this.#worker, registrations)) metrics.serve(reading);
+    this.#web = await startWorkerWeb(this.#context, this.#worker, this.#options.hostname);
     return { rpcPort, webPort: this.#web.port, ...this.#capacity() };
   }
 
   /** @throws RockpoolError when a port is taken or a folder cannot be made */
   async #prepare(): Promise<void> {
     const { configuration } = this.#context;
+    const masters = masterRpcAddresses(configuration).map(({ host }) => host);
+    const { hostname } = this.#options;
+    // In the background: names may take their time.
+    void warnOfLoopback(this.#context, hostname, masters, WorkerKeys.hostname.key);
     const { rpcPort, webPort, bindHost, webBindHost } = WorkerKeys;
     const bound = [
       ["RPC", bindHost, rpcPort],
@@ -241,8 +201,10 @@ class WorkerDaemon implements Daemon {
     );
     const key = TIER_KEYS[0]?.path.key ?? "";
     for (const { directories } of this.#options.tiers)
-      for (const { path } of directories)
+      for (const { path } of directories) {
         makeFolder(path, `cached blocks (${key})`, `Set ${key} to folders that this user may make`);
+        setMode(path, configuration);
+      }
   }
 
   /** What a worker on the same folders had begun in the under store when it was killed. */
@@ -263,29 +225,7 @@ class WorkerDaemon implements Daemon {
 
   #capacity() {
     const status = this.#worker.status();
-    return { capacityBytes: capacity(status), blockCount: status.blockCount };
-  }
-
-  #status(): WebStatus {
-    const { configuration, world } = this.#context;
-    const status = this.#worker.status();
-    const { startedMs, blockCount, address, tiers, masters } = status;
-    return {
-      rpc: formatHostPort({
-        host: address.host ?? this.#options.hostname,
-        port: address.rpcPort ?? 0,
-      }),
-      version: configuration.get(CommonKeys.version),
-      startedMs,
-      uptimeMs: world.clock.wallMs() - startedMs,
-      isRegistered: masters.some(({ state }) => state === "registered"),
-      tiers: tiers.map(({ tierAlias, capacityBytes, usedBytes }) => ({
-        alias: tierAlias,
-        capacityBytes,
-        usedBytes,
-      })),
-      blockCount,
-    };
+    return { capacityBytes: capacityOf(status), blockCount: status.blockCount };
   }
 }
 

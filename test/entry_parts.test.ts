@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { isRockpoolError } from "../src/common/errors.ts";
+import { LiveConfiguration } from "../src/conf/live.ts";
 import { loadConfiguration } from "../src/conf/load.ts";
 import { impersonationRules } from "../src/daemon.ts";
 import { formatMaster, formatWorker, isLocalHost } from "../src/format.ts";
@@ -39,13 +40,14 @@ function file(path: string): string {
 
 test("formatMaster() makes journal and metadata empty, and leaves the under store alone", async () => {
   const kept = [file("underFSStorage/a/b"), file("metastore/notes.txt"), file("logs/master.log")];
-  const store = file("metastore/store.mdb");
+  const names = ["store.mdb", "store.mdb-lock", "store.suspect.mdb", "store.version-2.mdb"];
+  const stores = [...names, "opened.json", "opened.trial"].map((name) => file(`metastore/${name}`));
   await formatMaster(configure(), 1);
   assert.deepEqual(
     readdirSync(join(home, "journal")).filter((name) => name.startsWith("_format_")),
     ["_format_1"],
   );
-  assert.equal(existsSync(store), false);
+  for (const path of stores) assert.equal(existsSync(path), false, path);
   await formatMaster(configure(), 2);
   assert.ok(existsSync(join(home, "journal", "_format_2")));
   assert.equal(existsSync(join(home, "journal", "_format_1")), false);
@@ -105,13 +107,15 @@ function backupsOf(definitions: readonly string[]) {
   let nowMs = Date.UTC(2026, 10, 21, 4, 0);
   const timers: { readonly atMs: number; readonly callback: () => void }[] = [];
   const logged: string[] = [];
+  const configuration = configure([
+    `alluxio.master.mount.table.root.ufs=${home}/under`,
+    "alluxio.master.hostname=m1",
+    ...definitions,
+  ]);
   const backups = new MasterBackups({
     context: {
-      configuration: configure([
-        `alluxio.master.mount.table.root.ufs=${home}/under`,
-        "alluxio.master.hostname=m1",
-        ...definitions,
-      ]),
+      configuration,
+      live: new LiveConfiguration(configuration),
       world: {
         clock: { monotonicMs: () => nowMs, wallMs: () => nowMs },
         random: { uint32: () => 0 },

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createConfiguration } from "../src/conf/configuration.ts";
+import { LiveConfiguration } from "../src/conf/live.ts";
 import { MasterBackups } from "../src/master_backups.ts";
 import { UnderStores } from "../src/under_stores.ts";
 import { nodeWorld } from "../src/world/node_world.ts";
@@ -30,7 +31,12 @@ test("the daily backup is made once a day, also when the timer is early by the c
     },
   ]);
   const backups = new MasterBackups({
-    context: { configuration, world, telemetry: { logger: { log() {}, flush() {} } } },
+    context: {
+      configuration,
+      live: new LiveConfiguration(configuration),
+      world,
+      telemetry: { logger: { log() {}, flush() {} } },
+    },
     stores: new UnderStores(),
     backuper: { backup: () => Promise.reject(new Error("Nobody serves")) },
     isServing: () => false,

@@ -119,9 +119,21 @@ export function resolveMasters(
       throw new RockpoolError(
         "INVALID_ARGUMENT",
         `Authority "${authority.text}" is not understood`,
-        "Use host:port, host1:port1,host2:port2, ebj@name, or none for the configured masters",
+        hintFor(authority.text, property),
       );
   }
+}
+
+/** What somebody may have meant who wrote an authority that is none. */
+function hintFor(text: string, property: PropertyReader): string {
+  const forms =
+    "Use host:port, host1:port1,host2:port2, ebj@name, or none for the configured masters";
+  const names = /^(?:ebj@|zk@)?([A-Za-z0-9_.-]+)$/.exec(text);
+  if (names === null) return forms;
+  const name = names[1] ?? "";
+  if (property(`alluxio.master.nameservices.${name}`) !== undefined)
+    return `${name} is a logical name: write alluxio://ebj@${name}/`;
+  return `Write the port, as in ${name}:19998, or alluxio://ebj@${name}/ for a logical name of alluxio.master.nameservices.${name}`;
 }
 
 function shownZookeeper(
@@ -132,23 +144,25 @@ function shownZookeeper(
 
 function resolveName(name: string, property: PropertyReader): readonly string[] {
   const idsKey = `alluxio.master.nameservices.${name}`;
-  const ids = (property(idsKey) ?? "").split(",").map((id) => id.trim());
-  const named = ids.filter((id) => id !== "");
+  const ids = (property(idsKey) ?? "").split(/[,;]/).map((id) => id.trim());
+  const named = [...new Set(ids.filter((id) => id !== ""))];
   if (named.length === 0)
     throw new RockpoolError(
       "INVALID_ARGUMENT",
-      `Logical name "${name}" is not configured`,
+      `Logical name "${name}" is not configured: ${idsKey} is not set`,
       `Set ${idsKey} to the ids of its masters, e.g. master1,master2,master3`,
     );
   return named.map((id) => {
     const key = `alluxio.master.rpc.address.${name}.${id}`;
-    const address = parseHostPort(property(key) ?? "");
-    if (address === null)
-      throw new RockpoolError(
-        "INVALID_ARGUMENT",
-        `Master "${id}" of the logical name "${name}" has no address`,
-        `Set ${key} to host:port`,
-      );
-    return address;
+    const text = property(key);
+    const address = parseHostPort(text ?? "");
+    if (address !== null) return address;
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      text === undefined || text.trim() === ""
+        ? `Master "${id}" of the logical name "${name}" has no address: ${key} is not set`
+        : `Master "${id}" of the logical name "${name}" has no address: ${key}=${text} is none`,
+      `Set ${key} to host:port`,
+    );
   });
 }

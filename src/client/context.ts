@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import type { Random } from "../world/ports.ts";
 import type { Locality, WorkerView } from "./block_policy.ts";
 import type { MasterClient, Signal } from "./master_client.ts";
@@ -55,9 +56,12 @@ export class WorkerDirectory {
   #list: readonly WorkerView[] = [];
   #pending: Promise<readonly WorkerView[]> | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
+  readonly #isWanted: (address: WorkerNetAddress) => boolean;
 
-  constructor(master: MasterClient) {
+  /** @param isWanted leaves out workers that this client is not to use */
+  constructor(master: MasterClient, isWanted: (address: WorkerNetAddress) => boolean = () => true) {
     this.#master = master;
+    this.#isWanted = isWanted;
   }
 
   async list(signal: Signal): Promise<readonly WorkerView[]> {
@@ -73,7 +77,8 @@ export class WorkerDirectory {
   async #read(): Promise<readonly WorkerView[]> {
     const askedMs = performance.now();
     try {
-      this.#list = await this.#master.workers(null);
+      const all = await this.#master.workers(null);
+      this.#list = all.filter(({ address }) => this.#isWanted(address));
       this.#readAtMs = askedMs;
       return this.#list;
     } finally {

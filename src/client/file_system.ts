@@ -16,10 +16,13 @@ import { hostname, userInfo } from "node:os";
 import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type Path, parsePath } from "../common/path.ts";
 import type { Credentials } from "../rpc/channel.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import { type PropertyReader, parseAuthority, parseUri, resolveMasters } from "./authority.ts";
+import { ClusterAdmin } from "./cluster_admin.ts";
+import { ClusterDefaults, type DefaultsAtPath } from "./cluster_defaults.ts";
 import { connectMasters, connectWorkers } from "./connections.ts";
 import {
   type ClientContext,
@@ -40,7 +43,7 @@ import type {
   WriteType,
 } from "./file_status.ts";
 import { storesInUfs } from "./file_status.ts";
-import { type Attributes, type LoadMetadata, MasterClient } from "./master_client.ts";
+import { type Attributes, type LoadMetadata, MasterClient, type Signal } from "./master_client.ts";
 import { OpenedFile, type ReadRange } from "./opened_file.ts";
 import type { MasterPort, WorkerPort } from "./ports.ts";
 
@@ -75,6 +78,10 @@ export type ConnectOptions = {
   readonly blockSizeBytes?: number;
   /** Taken off the modes of new files and directories. */
   readonly umask?: number;
+  /** More of what this client's own configuration says; the options above are stronger. */
+  readonly defaults?: DefaultsAtPath;
+  /** Take what the masters give as defaults, of the cluster and of paths, for what is not set here; true when left out. */
+  readonly clusterDefaults?: boolean;
   /** This host's name as workers know it, to prefer a local one. */
   readonly hostName?: string;
   readonly patience?: Partial<Patience>;
@@ -124,12 +131,18 @@ const UMASK = 0o022;
 /** `close()` waits this long for requests that only fill caches. */
 const BACKGROUND_MS = 1000;
 
-type Defaults = {
-  readonly writeType: WriteType;
-  readonly readType: ReadType;
-  readonly blockSizeBytes: number;
-  readonly umask: number;
-};
+/** Where neither the caller nor the masters say anything. */
+const BUILT_IN = {
+  writeType: "ASYNC_THROUGH",
+  readType: "CACHE",
+  blockSizeBytes: BLOCK_SIZE_BYTES,
+  umask: UMASK,
+  replicationMin: 0,
+  replicationMax: -1,
+  ttlMs: -1,
+  ttlAction: "FREE",
+} as const satisfies Required<DefaultsAtPath>;
+type Defaults = Readonly<Required<DefaultsAtPath>>;
 
 function addressesOf(options: ConnectOptions): readonly string[] {
   const { masters, property = () => undefined } = options;
@@ -160,16 +173,23 @@ function signalOf(options: CallOptions): AbortSignal | null {
 /** A cluster's files. Safe for any number of calls at once. */
 export class FileSystem {
   readonly #context: ClientContext;
-  readonly #defaults: Defaults;
+  /** What the options of the connection say. */
+  readonly #given: DefaultsAtPath;
+  readonly #clusterDefaults: ClusterDefaults | null;
   readonly #background: Set<Promise<unknown>>;
+  /** For administrators. */
+  readonly admin: ClusterAdmin;
 
   private constructor(
     context: ClientContext,
-    defaults: Defaults,
+    defaults: { readonly given: DefaultsAtPath; readonly cluster: ClusterDefaults | null },
     background: Set<Promise<unknown>>,
+    admin: ClusterAdmin,
   ) {
+    this.admin = admin;
     this.#context = context;
-    this.#defaults = defaults;
+    this.#given = defaults.given;
+    this.#clusterDefaults = defaults.cluster;
     this.#background = background;
   }
 
@@ -188,11 +208,13 @@ export class FileSystem {
         auth,
         callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
       });
-      return FileSystem.over({ ...options, user }, masterPort, connectWorkers({ auth }));
+      const { clusterDefaults = true } = options;
+      const given = { ...options, user, clusterDefaults };
+      return FileSystem.over(given, masterPort, connectWorkers({ auth }));
     });
   }
 
-  /** A client over given connections. */
+  /** A client over given connections; it asks for no defaults unless told to. */
   static over(
     options: Omit<ConnectOptions, "masters">,
     masterPort: MasterPort,
@@ -219,13 +241,27 @@ export class FileSystem {
         void settled.then(() => background.delete(settled));
       },
     };
-    const defaults = {
-      writeType: options.writeType ?? "ASYNC_THROUGH",
-      readType: options.readType ?? "CACHE",
-      blockSizeBytes: options.blockSizeBytes ?? BLOCK_SIZE_BYTES,
-      umask: options.umask ?? UMASK,
+    const { writeType, readType, blockSizeBytes, umask } = options;
+    const given: DefaultsAtPath = {
+      ...options.defaults,
+      ...(writeType === undefined ? {} : { writeType }),
+      ...(readType === undefined ? {} : { readType }),
+      ...(blockSizeBytes === undefined ? {} : { blockSizeBytes }),
+      ...(umask === undefined ? {} : { umask }),
     };
-    return new FileSystem(context, defaults, background);
+    const cluster = options.clusterDefaults === true ? new ClusterDefaults(master) : null;
+    return new FileSystem(
+      context,
+      { given, cluster },
+      background,
+      new ClusterAdmin(masterPort, workerPort),
+    );
+  }
+
+  /** The connection's options, then the masters' defaults for the path, then the built-in ones. */
+  async #defaultsAt(path: string, signal: Signal): Promise<Defaults> {
+    const theirs = await this.#clusterDefaults?.at(parsePath(path), signal);
+    return { ...BUILT_IN, ...theirs, ...this.#given };
   }
 
   /** @throws RockpoolError NOT_FOUND */
@@ -254,8 +290,9 @@ export class FileSystem {
   /** @throws RockpoolError ALREADY_EXISTS; NOT_FOUND when the parent is missing and not `isRecursive` */
   async createDirectory(path: string, options: CreateDirectoryOptions = {}): Promise<void> {
     const { isRecursive = true, allowExists = false } = options;
-    const mode = options.mode ?? 0o777 & ~this.#defaults.umask;
-    const isPersisted = storesInUfs(options.writeType ?? this.#defaults.writeType);
+    const defaults = await this.#defaultsAt(path, signalOf(options));
+    const mode = options.mode ?? 0o777 & ~defaults.umask;
+    const isPersisted = storesInUfs(options.writeType ?? defaults.writeType);
     const wanted = { isRecursive, allowExists, mode, isPersisted };
     await this.#context.master.createDirectory(parsePath(path), wanted, signalOf(options));
   }
@@ -271,20 +308,21 @@ export class FileSystem {
    *   the file was made
    */
   async createFile(path: string, options: CreateFileOptions = {}): Promise<FileOutStream> {
-    const writeType = options.writeType ?? this.#defaults.writeType;
     const signal = signalOf(options);
+    const defaults = await this.#defaultsAt(path, signal);
+    const writeType = options.writeType ?? defaults.writeType;
     const status = await this.#context.master.createFile(
       parsePath(path),
       {
         isRecursive: options.isRecursive ?? true,
         isOverwrite: options.isOverwrite ?? false,
-        mode: options.mode ?? 0o666 & ~this.#defaults.umask,
-        blockSizeBytes: options.blockSizeBytes ?? this.#defaults.blockSizeBytes,
+        mode: options.mode ?? 0o666 & ~defaults.umask,
+        blockSizeBytes: options.blockSizeBytes ?? defaults.blockSizeBytes,
         writeType,
-        replicationMin: options.replicationMin ?? 0,
-        replicationMax: options.replicationMax ?? -1,
-        ttlMs: options.ttlMs ?? -1,
-        ttlAction: options.ttlAction ?? "FREE",
+        replicationMin: options.replicationMin ?? defaults.replicationMin,
+        replicationMax: options.replicationMax ?? defaults.replicationMax,
+        ttlMs: options.ttlMs ?? defaults.ttlMs,
+        ttlAction: options.ttlAction ?? defaults.ttlAction,
       },
       signal,
       this.#context.patience.settleMs,
@@ -342,7 +380,8 @@ export class FileSystem {
         `Cannot read ${path}: it is being written`,
         "Wait until its writer has closed it",
       );
-    return new OpenedFile(this.#context, status, options.readType ?? this.#defaults.readType);
+    const readType = options.readType ?? (await this.#defaultsAt(path, signalOf(options))).readType;
+    return new OpenedFile(this.#context, status, readType);
   }
 
   /** A file's bytes as a stream. */
@@ -395,6 +434,22 @@ export class FileSystem {
     await this.#context.master.scheduleAsyncPersistence(parsePath(path), signalOf(options));
   }
 
+  /**
+   * Has workers drop their copies of the files at and below a path, within about a second.
+   * @throws RockpoolError FAILED_PRECONDITION for a file that is not persisted, or pinned and not `isForced`: then nothing is freed
+   */
+  async free(
+    path: string,
+    options: CallOptions & { readonly isForced?: boolean } = {},
+  ): Promise<void> {
+    await this.#context.master.free(parsePath(path), options.isForced ?? false, signalOf(options));
+  }
+
+  /** Paths at and below one that are not in the under store as they are in the cluster. */
+  async checkConsistency(path: string, options: CallOptions = {}): Promise<readonly string[]> {
+    return this.#context.master.checkConsistency(parsePath(path), signalOf(options));
+  }
+
   async getMountTable(options: CallOptions = {}): Promise<readonly MountPoint[]> {
     return this.#context.master.mountPoints(signalOf(options));
   }
@@ -423,9 +478,55 @@ export class FileSystem {
     return this.#context.master.pathOf(fileId, signalOf(options));
   }
 
-  /** The masters' configuration: value and source by key. */
+  /** The leading master's configuration: value and source by key. */
   async configuration(options: CallOptions = {}) {
     return this.#context.master.configuration(signalOf(options));
+  }
+
+  /** What the masters give as defaults to all their clients, and below paths. */
+  async masterDefaults(options: CallOptions = {}) {
+    return this.#context.master.defaults(signalOf(options));
+  }
+
+  /** Sets what clients take as defaults below a path. @throws RockpoolError PERMISSION_DENIED; INVALID_ARGUMENT */
+  async setPathDefaults(
+    path: string,
+    properties: ReadonlyMap<string, string>,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#context.master.setPathDefaults(parsePath(path), properties, signalOf(options));
+  }
+
+  /** Takes defaults of a path away, all of them when no key is named. @throws RockpoolError NOT_FOUND */
+  async removePathDefaults(
+    path: string,
+    keys: readonly string[],
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#context.master.removePathDefaults(parsePath(path), keys, signalOf(options));
+  }
+
+  /** What masters and workers have reported of their configurations, the leader's first. */
+  async nodeConfigurations(options: CallOptions = {}) {
+    return this.#context.master.nodeConfigurations(signalOf(options));
+  }
+
+  /** Directories of workers that failed. */
+  async lostStorage(options: CallOptions = {}) {
+    return this.#context.master.lostStorage(signalOf(options));
+  }
+
+  /**
+   * The same client, which writes to and reads by way of certain workers alone: "host", or "host:rpcPort".
+   * What none of them holds it reads by way of those that do. It is closed with the client that it came from.
+   */
+  onWorkers(names: readonly string[]): FileSystem {
+    const { master } = this.#context;
+    const isWanted = ({ host, rpcPort }: WorkerNetAddress) =>
+      names.includes(host) || names.includes(`${host}:${rpcPort}`);
+    const workers = new WorkerDirectory(master, isWanted);
+    const defaults = { given: this.#given, cluster: this.#clusterDefaults };
+    return new FileSystem({ ...this.#context, workers }, defaults, this.#background, this.admin);
   }
 
   /** "host:port" of the master that answered last; null before the first call. */

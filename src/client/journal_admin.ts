@@ -102,7 +102,9 @@ export class JournalAdminClient {
   async look(): Promise<JournalView> {
     const answers = await Promise.all(this.#masters.map((channel) => this.#ask(channel)));
     const reports = answers.flatMap(({ report }) => (report === null ? [] : [report]));
-    const leader = reports.find(({ isServing }) => isServing) ?? null;
+    // One that was deposed may not know it yet.
+    const serving = reports.filter(({ isServing }) => isServing).sort((a, b) => b.term - a.term);
+    const leader = serving[0] ?? null;
     return { answers, leader, members: membersOf(reports, leader) };
   }
 

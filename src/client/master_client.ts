@@ -7,6 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { RockpoolError } from "../common/errors.ts";
+import type { NodeConfiguration } from "../conf/consistency.ts";
 import { BlockMasterClientService } from "../proto/gen/block_master.ts";
 import { TtlAction as WireTtlAction } from "../proto/gen/common.ts";
 import {
@@ -21,7 +22,9 @@ import {
   MetaMasterClientService,
   MetaMasterConfigurationService,
 } from "../proto/gen/meta_master.ts";
+import { ConfigurationAdmin } from "../proto/gen/rockpool_internal.ts";
 import { bitsToWire, modeToWire } from "../rpc/wire_mode.ts";
+import type { MasterDefaults } from "./cluster_defaults.ts";
 import {
   blockLocationsOf,
   clusterInfoOf,
@@ -43,6 +46,13 @@ import type { MasterPort } from "./ports.ts";
 /** Whether the under store is asked for what the namespace does not know. */
 export type LoadMetadata = "NEVER" | "ONCE" | "ALWAYS";
 export type Signal = AbortSignal | null;
+
+/** Directories of one worker's tier that failed. */
+export type LostStorage = {
+  readonly host: string;
+  readonly tierAlias: string;
+  readonly paths: readonly string[];
+};
 
 export type CreateDirectoryOptions = {
   readonly isRecursive: boolean;
@@ -334,6 +344,16 @@ export class MasterClient {
     await this.#port.unary(FILES.ScheduleAsyncPersistence, { path, options: {} }, signal);
   }
 
+  async free(path: string, isForced: boolean, signal: Signal): Promise<void> {
+    const options = { recursive: true, forced: isForced };
+    await this.#port.unary(FILES.Free, { path, options }, signal);
+  }
+
+  async checkConsistency(path: string, signal: Signal): Promise<readonly string[]> {
+    const answer = await this.#port.unary(FILES.CheckConsistency, { path, options: {} }, signal);
+    return answer.inconsistentPaths;
+  }
+
   async mountPoints(signal: Signal): Promise<readonly MountPoint[]> {
     const { mountPoints } = await this.#port.unary(FILES.GetMountTable, { checkUfs: true }, signal);
     return [...mountPoints].map(([path, wire]) => mountPointOf(path, wire));
@@ -372,13 +392,73 @@ export class MasterClient {
     return clusterInfoOf(masterInfo);
   }
 
-  /** The masters' configuration: value and source by key. */
+  /** What the masters give clients as defaults. */
+  async defaults(signal: Signal): Promise<MasterDefaults> {
+    const { clusterConfigs, pathConfigs } = await this.#port.unary(
+      MetaMasterConfigurationService.methods.GetConfiguration,
+      { rawValue: true },
+      signal,
+    );
+    const byName = (properties: typeof clusterConfigs) =>
+      new Map(
+        properties.flatMap(({ name, value }) =>
+          name === undefined || value === undefined ? [] : [[name, value] as const],
+        ),
+      );
+    return {
+      cluster: byName(clusterConfigs),
+      byPath: new Map([...pathConfigs].map(([path, { properties }]) => [path, byName(properties)])),
+    };
+  }
+
+  /** Replaces the named defaults below a path. */
+  async setPathDefaults(path: string, properties: ReadonlyMap<string, string>, signal: Signal) {
+    const { SetPathConfiguration } = MetaMasterConfigurationService.methods;
+    await this.#port.unary(SetPathConfiguration, { path, properties }, signal);
+  }
+
+  /** @param keys none: all of the path */
+  async removePathDefaults(path: string, keys: readonly string[], signal: Signal) {
+    const { RemovePathConfiguration } = MetaMasterConfigurationService.methods;
+    await this.#port.unary(RemovePathConfiguration, { path, keys }, signal);
+  }
+
+  /** What every process has reported of its configuration; the leader's own comes first. */
+  async nodeConfigurations(signal: Signal): Promise<readonly NodeConfiguration[]> {
+    const { GetNodeConfigurations } = ConfigurationAdmin.methods;
+    const { nodes } = await this.#port.unary(GetNodeConfigurations, {}, signal);
+    return nodes.map(({ isMaster, address, properties }) => ({
+      kind: isMaster ? "master" : "worker",
+      address,
+      properties: new Map(
+        properties.map(({ name, value, source }) => [
+          name,
+          { value: value ?? null, source: source ?? "" },
+        ]),
+      ),
+    }));
+  }
+
+  /** Workers' directories that failed, by worker address. */
+  async lostStorage(signal: Signal): Promise<readonly LostStorage[]> {
+    const { GetWorkerLostStorage } = BLOCKS;
+    const { workerLostStorageInfo } = await this.#port.unary(GetWorkerLostStorage, {}, signal);
+    return workerLostStorageInfo.flatMap(({ address, lostStorage }) =>
+      [...lostStorage].map(([tierAlias, { storage }]) => ({
+        host: address?.host ?? "",
+        tierAlias,
+        paths: storage,
+      })),
+    );
+  }
+
+  /** The leading master's configuration: value and source by key; secrets are masked. */
   async configuration(
     signal: Signal,
   ): Promise<ReadonlyMap<string, { readonly value: string; readonly source: string }>> {
     const answer = await this.#port.unary(
       MetaMasterConfigurationService.methods.GetConfiguration,
-      { rawValue: true, ignorePathConf: true },
+      { ignorePathConf: true },
       signal,
     );
     return new Map(

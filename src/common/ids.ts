@@ -26,9 +26,7 @@ const SEQUENCE_BITS = 24n;
 export const SEQUENCE_MAX = 0xff_ffff;
 const SEQUENCE_MASK = BigInt(SEQUENCE_MAX);
 
-export const INVALID_ID = -1n;
 export const ROOT_INODE_ID = 0n as InodeId;
-export const ROOT_MOUNT_ID = 1n;
 
 export function blockIdOf(containerId: bigint, sequence: number): BlockId {
   invariant(sequence >= 0 && sequence < SEQUENCE_MAX, "a block's sequence fits in 24 bits");

@@ -29,14 +29,14 @@ export const BATCH_ENTRIES_MAX = 4096;
 export const PROPOSALS_MAX = 16_384;
 /** Entries applied in one transaction: bounds how long the main loop is held. */
 export const APPLY_ENTRIES_MAX = 256;
+/** The same of their bytes, for entries that hold many rows: one entry more may be in it. */
+export const APPLY_BYTES_MAX = 32 * 1024;
 /** Entries and bytes in flight to one peer. */
 export const PEER_INFLIGHT_ENTRIES_MAX = 4096;
 export const PEER_INFLIGHT_BYTES_MAX = 8 * MiB;
 
 /** Names and values of one inode's extended attributes: a row, with all else, must stay far below an entry. */
 export const XATTR_BYTES_MAX = 64 * KiB;
-/** Inbound gRPC message on a master: Alluxio's `alluxio.master.network.max.inbound.message.size`. */
-export const MASTER_MESSAGE_BYTES_MAX = 100 * MiB;
 /** Entries of one listing message; a complete FileInfo is about 400 B. */
 export const LIST_BATCH = 1000;
 /** Blocks of one file: what is told of them fills a message, and freeing them holds the main loop for half a second. */

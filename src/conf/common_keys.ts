@@ -2,7 +2,17 @@
  * Keys that every process reads: places, network, security, and what is Rockpool's own.
  * @module
  */
-import { BOOLEAN, keySpec, oneOf, STRING, unsetKeySpec } from "./key_spec.ts";
+import {
+  BOOLEAN,
+  classOf,
+  DURATION,
+  keySpec,
+  LIST,
+  oneOf,
+  POSITIVE_DURATION,
+  STRING,
+  unsetKeySpec,
+} from "./key_spec.ts";
 
 export const CommonKeys = {
   home: keySpec("alluxio.home", STRING, "/opt/alluxio", {
@@ -21,6 +31,10 @@ export const CommonKeys = {
     scope: "ALL",
     doc: "The folder of the logs",
   }),
+  dynamicUpdateEnabled: keySpec("alluxio.conf.dynamic.update.enabled", BOOLEAN, "false", {
+    scope: "ALL",
+    doc: "Allow `fsadmin updateConf` to change dynamic properties of running masters",
+  }),
   version: keySpec("alluxio.version", STRING, "2.9.4", {
     scope: "ALL",
     doc: "The version whose protocol is spoken",
@@ -29,6 +43,33 @@ export const CommonKeys = {
     scope: "SERVER",
     doc: "Log more",
   }),
+  siteConfDir: unsetKeySpec("alluxio.site.conf.dir", LIST, {
+    scope: "ALL",
+    doc: "Folders that are searched for alluxio-site.properties; given by -D or in the environment",
+  }),
+  ipAddressUsed: keySpec("alluxio.network.ip.address.used", BOOLEAN, "false", {
+    scope: "ALL",
+    doc: "A process without a configured host name calls itself by its address, not by its name",
+  }),
+  tlsEnabled: keySpec("alluxio.network.tls.enabled", BOOLEAN, "false", {
+    scope: "ALL",
+    doc: "Encrypt connections; true is refused",
+  }),
+  authenticationTimeout: keySpec(
+    "alluxio.network.connection.auth.timeout",
+    POSITIVE_DURATION,
+    "30sec",
+    { scope: "ALL", doc: "How long a login may take" },
+  ),
+  groupMapping: keySpec(
+    "alluxio.security.group.mapping.class",
+    classOf(["ShellBasedUnixGroupsMapping", "IdentityUserGroupsMapping"]),
+    "ShellBasedUnixGroupsMapping",
+    {
+      scope: "ALL",
+      doc: "Groups of users: those of the master's operating system, or one that is called as the user",
+    },
+  ),
   authenticationType: keySpec(
     "alluxio.security.authentication.type",
     oneOf(["SIMPLE", "NOSASL"]),
@@ -61,7 +102,27 @@ export const CommonKeys = {
   }),
   webUiEnabled: keySpec("alluxio.web.ui.enabled", BOOLEAN, "true", {
     scope: "SERVER",
-    doc: "Serve the status page; health, leader and metrics are served in any case",
+    doc: "Serve the web UI; health, leader, metrics and the JSON behind the pages are served in any case",
+  }),
+  webRefreshInterval: keySpec("alluxio.web.refresh.interval", POSITIVE_DURATION, "2s", {
+    scope: "SERVER",
+    doc: "Pace at which an open page of the web UI asks for news",
+  }),
+  webFileInfoEnabled: keySpec("alluxio.web.file.info.enabled", BOOLEAN, "true", {
+    scope: "SERVER",
+    doc: "Let the web UI show files, their contents and the logs",
+  }),
+  webActionsEnabled: keySpec("rockpool.web.actions.enabled", BOOLEAN, "true", {
+    scope: "SERVER",
+    doc: "Let the web port upload files, elect a leader and change log levels",
+  }),
+  webAllowedHosts: keySpec("rockpool.web.allowed.hosts", LIST, "", {
+    scope: "SERVER",
+    doc: "Further names under which browsers reach this process, for what changes something",
+  }),
+  slowOperationThreshold: keySpec("rockpool.slow.operation.threshold", DURATION, "1s", {
+    scope: "SERVER",
+    doc: "Operations that take this long are logged with where the time went; 0 logs none",
   }),
   rockpoolCore: keySpec("rockpool.core", oneOf(["wasm", "js"]), "wasm", {
     scope: "SERVER",

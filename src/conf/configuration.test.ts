@@ -18,6 +18,7 @@ import {
   nearestName,
 } from "./keys.ts";
 import { MasterKeys } from "./master_keys.ts";
+import { namesWithoutEffect } from "./standings.ts";
 import { UserKeys } from "./user_keys.ts";
 import { TIER_KEYS, WorkerKeys } from "./worker_keys.ts";
 
@@ -134,7 +135,10 @@ test("names without a table have Alluxio's default, and are said to be without e
     "EEE, dd MMM yyyy HH:mm:ss zzz",
   );
   assert.equal(configuration.text("alluxio.fuse.web.hostname"), null);
-  assert.deepEqual(configuration.withoutEffect, ["alluxio.fuse.web.port"]);
+  assert.deepEqual(namesWithoutEffect(configuration), [
+    "alluxio.fuse.web.port",
+    "alluxio.user.app.id",
+  ]);
   assert.deepEqual(configuration.warnings, []);
 });
 

@@ -9,15 +9,7 @@
  */
 import { RockpoolError } from "../common/errors.ts";
 import type { KeySpec } from "./key_spec.ts";
-import {
-  ALL_KEYS,
-  defaultTextOf,
-  isKnownName,
-  isSecretName,
-  isWithoutEffect,
-  keyOf,
-  nearestName,
-} from "./keys.ts";
+import { ALL_KEYS, defaultTextOf, isKnownName, isSecretName, keyOf, nearestName } from "./keys.ts";
 
 /** Where a value came from; the names are those that Alluxio's tools print. */
 export type Source =
@@ -58,8 +50,8 @@ const DEPTH_MAX = 20;
 export class Configuration {
   /** About names that nobody knows, and values that were ignored. */
   readonly warnings: readonly string[];
-  /** Names of Alluxio's that were set and change nothing in our daemons. */
-  readonly withoutEffect: readonly string[];
+  /** What it was made of, the strongest first. */
+  readonly layers: readonly Layer[];
   readonly #settings: ReadonlyMap<string, Setting>;
   readonly #values: ReadonlyMap<string, unknown>;
 
@@ -67,12 +59,12 @@ export class Configuration {
     readonly settings: ReadonlyMap<string, Setting>;
     readonly values: ReadonlyMap<string, unknown>;
     readonly warnings: readonly string[];
+    readonly layers: readonly Layer[];
   }) {
+    this.layers = parts.layers;
     this.#settings = parts.settings;
     this.#values = parts.values;
     this.warnings = Object.freeze([...parts.warnings]);
-    const names = [...parts.settings.keys()].filter(isWithoutEffect);
-    this.withoutEffect = Object.freeze(names.sort());
     Object.freeze(this);
   }
 
@@ -106,6 +98,11 @@ export class Configuration {
   /** Whether somebody may ask for this name without it being a slip of the pen. */
   isKnown(name: string): boolean {
     return isKnownName(name) || this.#settings.has(name);
+  }
+
+  /** Names that somebody set, aliases replaced by their keys. */
+  setNames(): readonly string[] {
+    return [...this.#settings.keys()].filter((name) => this.source(name) !== "DEFAULT");
   }
 
   /** What was set under names that begin so, for templates such as logical names of clusters. */
@@ -208,7 +205,39 @@ export function createConfiguration(layers: readonly Layer[]): Configuration {
       causes(settings, problems).join("\n"),
       "Correct the values where they are set; `rockpool conf get` shows the rest",
     );
-  return new Configuration({ settings, values, warnings });
+  return new Configuration({ settings, values, warnings, layers });
+}
+
+/**
+ * The same with changes on top of everything.
+ * @throws RockpoolError as {@link createConfiguration}
+ */
+export function withRuntime(
+  configuration: Configuration,
+  assignments: readonly Assignment[],
+): Configuration {
+  return createConfiguration([{ source: "RUNTIME", assignments }, ...configuration.layers]);
+}
+
+/**
+ * The same over what the masters say: of paths, the innermost first, and of the cluster. What is set here is stronger.
+ * Values of theirs that cannot be read here are left out, with a warning: a newer master must not stop its clients.
+ */
+export function withDefaults(
+  configuration: Configuration,
+  layers: readonly Layer[],
+): Configuration {
+  const isReadable = ({ name, value }: Assignment) => {
+    const spec = keyOf(name);
+    return spec === undefined || value.includes("${") || spec.type.parse(value.trim()) !== null;
+  };
+  const own = configuration.layers.filter(({ source }) => source !== "DEFAULT");
+  const defaults = configuration.layers.filter(({ source }) => source === "DEFAULT");
+  const readable = layers.map(({ source, assignments }) => ({
+    source,
+    assignments: assignments.filter(isReadable),
+  }));
+  return createConfiguration([...own, ...readable, ...defaults]);
 }
 
 /** Every key whose text goes into the text of this one. */

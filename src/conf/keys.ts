@@ -32,18 +32,6 @@ export function defaultTextOf(name: string): string | null {
   return spec === undefined ? (ACCEPTED_NAMES.get(name) ?? null) : spec.defaultText;
 }
 
-/** Whether a name is known only because Alluxio has it: setting it changes nothing in our daemons. */
-export function isWithoutEffect(name: string): boolean {
-  return ACCEPTED_NAMES.has(name) && !BY_NAME.has(name) && !HONOURED.has(name);
-}
-
-/** Read by their text, or handed to clients: not in the tables, but not without effect. */
-const HONOURED: ReadonlySet<string> = new Set(
-  [...ACCEPTED_NAMES.keys(), "alluxio.worker.container.hostname"].filter(
-    (name) => name.startsWith("alluxio.user.") || name === "alluxio.worker.container.hostname",
-  ),
-);
-
 export function isKnownName(name: string): boolean {
   return BY_NAME.has(name) || isAcceptedName(name);
 }

@@ -96,6 +96,23 @@ function firstSiteFile(folders: readonly string[]): { path: string; text: string
   return null;
 }
 
+/** Where a site file is looked for. @param given the folders that somebody named, parted by commas */
+function searchPath(
+  given: string | undefined,
+  places: { readonly home: string; readonly confDir: string; readonly more: readonly string[] },
+): readonly string[] {
+  const { home, confDir, more } = places;
+  if (given === undefined || given.trim() === "")
+    return [confDir, ...more, join(homedir(), ".alluxio"), "/etc/alluxio"];
+  return given
+    .split(",")
+    .map((folder) => folder.trim())
+    .filter((folder) => folder !== "")
+    .map((folder) =>
+      folder.replaceAll(`\${alluxio.conf.dir}`, confDir).replaceAll(`\${alluxio.home}`, home),
+    );
+}
+
 /** @throws RockpoolError INVALID_ARGUMENT for values that are wrong and files that cannot be read */
 export function loadConfiguration(options: LoadOptions): Loaded {
   const definitions = definitionsOf(options.definitions);
@@ -109,12 +126,13 @@ export function loadConfiguration(options: LoadOptions): Loaded {
   );
   const envText = readIfThere(join(confDir, ENV_FILE));
   const variables = envText === null ? given : applyEnvFile(envText, given);
-  const site = firstSiteFile([
-    confDir,
-    ...(options.moreConfDirs ?? []),
-    join(homedir(), ".alluxio"),
-    "/etc/alluxio",
-  ]);
+  const site = firstSiteFile(
+    searchPath(defined("alluxio.site.conf.dir") ?? variables["ALLUXIO_SITE_CONF_DIR"], {
+      home,
+      confDir,
+      more: options.moreConfDirs ?? [],
+    }),
+  );
   const parsed = parseProperties(site?.text ?? "");
   const layers: Layer[] = [
     { source: "SYSTEM_PROPERTY", assignments: definitions },

@@ -110,6 +110,10 @@ export const MasterKeys = {
     scope: "MASTER",
     doc: "A backup that fills a freshly formatted cluster when it first starts",
   }),
+  exitOnDemotion: keySpec("alluxio.master.journal.exit.on.demotion", BOOLEAN, "false", {
+    scope: "MASTER",
+    doc: "A leader that loses its office ends, in order, instead of becoming a standby",
+  }),
   journalSpaceInterval: keySpec(
     "alluxio.master.journal.space.monitor.interval",
     POSITIVE_DURATION,
@@ -139,6 +143,16 @@ export const MasterKeys = {
     integer({ min: 1, max: 10_000 }),
     "3",
     { scope: "MASTER", doc: "How many backups of that directory are kept" },
+  ),
+  auditLogEnabled: keySpec("alluxio.master.audit.logging.enabled", BOOLEAN, "false", {
+    scope: "MASTER",
+    doc: "Write a line to master_audit.log for each request of a client to the namespace",
+  }),
+  auditLogCapacity: keySpec(
+    "alluxio.master.audit.logging.queue.capacity",
+    integer({ min: 1, max: 10_000_000 }),
+    "10000",
+    { scope: "MASTER", doc: "Lines of the audit log that may wait; beyond it they are dropped" },
   ),
   zookeeperEnabled: keySpec("alluxio.zookeeper.enabled", BOOLEAN, "false", {
     scope: "ALL",
@@ -174,6 +188,16 @@ export const MasterKeys = {
     "1s",
     { scope: "MASTER", doc: "Pace at which files wait to be sent to the under store" },
   ),
+  standbyHeartbeatInterval: keySpec(
+    "alluxio.master.standby.heartbeat.interval",
+    POSITIVE_DURATION,
+    "5sec",
+    { scope: "MASTER", doc: "Pace at which standbys report their configuration to the leader" },
+  ),
+  standbyTimeout: keySpec("alluxio.master.heartbeat.timeout", POSITIVE_DURATION, "10min", {
+    scope: "MASTER",
+    doc: "The report of a standby that was silent for this long is forgotten",
+  }),
   workerTimeout: keySpec("alluxio.master.worker.timeout", POSITIVE_DURATION, "5min", {
     scope: "MASTER",
     doc: "A worker that is silent for this long is lost",

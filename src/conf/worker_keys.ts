@@ -13,7 +13,18 @@ import {
   POSITIVE_DURATION,
   STRING,
   unsetKeySpec,
+  type ValueType,
 } from "./key_spec.ts";
+
+/** Nine letters of permissions, as `ls` shows them. */
+const POSIX_MODE: ValueType<number> = {
+  name: "STRING",
+  expected: "nine letters of permissions such as rwxr-x---",
+  parse: (text) => {
+    if (!/^([r-][w-][x-]){3}$/.test(text)) return null;
+    return [...text].reduce((mode, letter) => 2 * mode + (letter === "-" ? 0 : 1), 0);
+  },
+};
 
 /** More levels than any tier list in the field has. */
 export const TIER_LEVELS_MAX = 5;
@@ -48,6 +59,10 @@ export const WorkerKeys = {
   dataFolder: keySpec("alluxio.worker.data.folder", STRING, "/alluxioworker/", {
     scope: "WORKER",
     doc: "The folder that is made in each tier directory; formatting removes nothing outside it",
+  }),
+  dataFolderMode: unsetKeySpec("alluxio.worker.data.folder.permissions", POSIX_MODE, {
+    scope: "WORKER",
+    doc: "Permissions of that folder; unset: what the umask of the process leaves",
   }),
   tierLevels: keySpec(
     "alluxio.worker.tieredstore.levels",

@@ -5,22 +5,30 @@
  */
 import type { LogIndex, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
-import { APPLY_ENTRIES_MAX } from "../common/limits.ts";
+import { APPLY_BYTES_MAX, APPLY_ENTRIES_MAX } from "../common/limits.ts";
 import type { Timers } from "../world/ports.ts";
-import { ENTRY_KINDS, type Failed, type PackedEntries, unpack } from "./journal_protocol.ts";
+import {
+  ENTRY_KINDS,
+  type Failed,
+  type InstallFailed,
+  type PackedEntries,
+  unpack,
+} from "./journal_protocol.ts";
 import type { CommittedEntry, StateMachine, StatePosition } from "./journal_system.ts";
 import { failed } from "./state_keeper.ts";
 
 type Chunk = {
-  readonly entries: PackedEntries;
+  readonly entries: Pick<PackedEntries, "firstIndex" | "terms" | "kinds">;
   readonly payloads: readonly Uint8Array[];
+  readonly receivedMs: number;
   next: number;
 };
 
 export type ApplierOptions<R> = {
   readonly stateMachine: StateMachine<R>;
   readonly timers: Timers;
-  readonly onResult: (index: LogIndex, term: Term, result: R) => void;
+  /** @param receivedMs when the oldest entry of its slice came here */
+  readonly onResult: (index: LogIndex, term: Term, result: R, receivedMs: number) => void;
   /** A slice is applied. @param finished last index of a delivery that is applied as a whole; null for none */
   readonly onSlice: (
     through: { readonly index: LogIndex; readonly term: Term },
@@ -57,8 +65,24 @@ export class Applier<R> {
     this.#chunks = [];
   }
 
-  add(entries: PackedEntries): void {
-    this.#chunks.push({ entries, payloads: unpack(entries), next: 0 });
+  add(entries: PackedEntries, receivedMs: number): void {
+    this.#add({ entries, payloads: unpack(entries), receivedMs, next: 0 });
+  }
+
+  /** Commands of one term. */
+  addCommands(
+    firstIndex: LogIndex,
+    term: Term,
+    payloads: readonly Uint8Array[],
+    receivedMs: number,
+  ): void {
+    const terms = new Float64Array(payloads.length).fill(term);
+    const kinds = new Uint8Array(payloads.length).fill(ENTRY_KINDS.command);
+    this.#add({ entries: { firstIndex, terms, kinds }, payloads, receivedMs, next: 0 });
+  }
+
+  #add(chunk: Chunk): void {
+    this.#chunks.push(chunk);
     if (!this.#isScheduled) this.#applySome();
   }
 
@@ -71,7 +95,9 @@ export class Applier<R> {
     let term = 0;
     let membership: Uint8Array | null = null;
     let finished: LogIndex | null = null;
-    for (let count = 0; count < APPLY_ENTRIES_MAX; count++) {
+    const receivedMs = this.#chunks[0]?.receivedMs ?? 0;
+    let sizeBytes = 0;
+    for (let count = 0; count < APPLY_ENTRIES_MAX && sizeBytes < APPLY_BYTES_MAX; count++) {
       const chunk = this.#chunks[0];
       if (chunk === undefined) break;
       const { firstIndex, terms, kinds } = chunk.entries;
@@ -79,6 +105,7 @@ export class Applier<R> {
       invariant(firstIndex + chunk.next === index + 1, "entries are applied one after the other");
       invariant(payload !== undefined, "every entry has a payload");
       index += 1;
+      sizeBytes += payload.length;
       term = terms[chunk.next] ?? 0;
       const kind = kinds[chunk.next];
       if (kind === ENTRY_KINDS.command) entries.push({ index, term, payload });
@@ -89,7 +116,8 @@ export class Applier<R> {
         finished = index;
       }
     }
-    if (index > this.#applied) this.#apply(entries, { index, term, membership }, finished);
+    const through = { index, term, membership };
+    if (index > this.#applied) this.#apply(entries, through, finished, receivedMs);
     // What was called may have stopped this, or scheduled it.
     if (this.#chunks.length > 0) this.#schedule();
   }
@@ -104,6 +132,7 @@ export class Applier<R> {
     entries: readonly CommittedEntry[],
     through: StatePosition,
     finished: LogIndex | null,
+    receivedMs: number,
   ): void {
     const { stateMachine, onResult, onSlice, onFailure } = this.#options;
     let results: readonly R[];
@@ -119,7 +148,7 @@ export class Applier<R> {
     for (const [at, { index, term }] of entries.entries()) {
       // As long as there are as many results as entries, there is one here.
       const result = results[at] as R;
-      onResult(index, term, result);
+      onResult(index, term, result, receivedMs);
     }
     onSlice(through, finished);
   }
@@ -135,7 +164,7 @@ export class Applier<R> {
   }
 
   /** What was added and is not applied is dropped: the image holds it, or it comes again. */
-  async installImage(path: string, imageBytes: number): Promise<StatePosition | Failed> {
+  async installImage(path: string, imageBytes: number): Promise<StatePosition | InstallFailed> {
     if (this.#state === "open") this.#state = "installing";
     this.#chunks = [];
     try {
@@ -143,7 +172,9 @@ export class Applier<R> {
       this.#applied = position.index;
       return position;
     } catch (error) {
-      return failed(error);
+      const position = this.#options.stateMachine.position();
+      this.#applied = position.index;
+      return { ...failed(error), position };
     } finally {
       // While the state is not what it should be nothing may be applied to it: the journal sends nothing before it is.
       if (this.#state === "installing") this.#state = "open";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
 import { encodeMembership } from "../raft/membership.ts";
 import type { Position, Snapshot } from "../raft/messages.ts";
@@ -24,6 +25,7 @@ const AHEAD: Snapshot = { index: 50, term: 3, membership: THREE };
 /** A state that is one small file: its position, in the image too. */
 class FileState {
   readonly #fileSystem: JournalFileSystem;
+  onInstall = () => {};
   constructor(fileSystem: JournalFileSystem) {
     this.#fileSystem = fileSystem;
   }
@@ -41,6 +43,7 @@ class FileState {
     return this.position();
   }
   async installImage(path: string, imageBytes: number): Promise<StatePosition> {
+    this.onInstall();
     const bytes = this.#fileSystem.readFileSync(path) ?? new Uint8Array(0);
     this.put(parse(bytes.subarray(0, imageBytes)));
     return this.position();
@@ -64,7 +67,10 @@ class Master {
   readonly keeper: StateKeeper;
   readonly events: CheckpointEvent[] = [];
 
-  constructor(fileSystem: JournalFileSystem) {
+  constructor(
+    fileSystem: JournalFileSystem,
+    onRestart: (position: StatePosition) => void = () => {},
+  ) {
     const world = nodeWorld();
     const onEvent = (event: CheckpointEvent) => this.events.push(event);
     const { clock } = world;
@@ -81,6 +87,7 @@ class Master {
       onEvent,
       onNews: () => {},
       logBegin: () => 0,
+      onRestart,
     });
   }
 
@@ -89,7 +96,11 @@ class Master {
       this.keeper.written(await this.state.writeImage(message.path).catch(failed));
     else if (message.kind === "installImage") {
       const { path, imageBytes } = message;
-      this.keeper.installed(await this.state.installImage(path, imageBytes).catch(failed));
+      const outcome = await this.state.installImage(path, imageBytes).catch((error: unknown) => ({
+        ...failed(error),
+        position: this.state.position(),
+      }));
+      this.keeper.installed(outcome);
     }
   }
 }
@@ -206,3 +217,26 @@ for (const [name, act] of [
       assert.ok(at > 5, `${fault.code}: ${at} calls`);
     }
   });
+
+test("StateKeeper tells where the state stands when a checkpoint could not replace it, or did all the same", async () => {
+  for (const isReplaced of [false, true]) {
+    const fileSystem = new MemoryFileSystem();
+    const restarts: StatePosition[] = [];
+    const master = new Master(fileSystem, (position) => restarts.push(position));
+    master.state.put({ index: LAST, term: 1 });
+    const peer = await peerOf(AHEAD);
+    const checkpoint = await master.store.fetch(peer, PEER, AHEAD, () => true);
+    master.state.onInstall = () => {
+      if (isReplaced) master.state.put(AHEAD);
+      throw new RockpoolError("UNAVAILABLE", "just then");
+    };
+    const installing = master.keeper.install(checkpoint);
+    if (isReplaced) assert.equal((await installing).index, AHEAD.index);
+    else await assert.rejects(installing, { status: "UNAVAILABLE" });
+    assert.deepEqual(
+      restarts.map(({ index }) => index),
+      [isReplaced ? AHEAD.index : LAST],
+    );
+    assert.equal(master.keeper.isInstalling, false);
+  }
+});

@@ -32,6 +32,8 @@ const MAGIC = new TextEncoder().encode("RPCHKPNT");
 const MANIFEST_BYTES_MAX = 16 * 1024 * 1024;
 const NAME = /^checkpoint-(\d{16})$/;
 const UNFINISHED_NAME = /^checkpoint-\d{16}\.making$/;
+const DAMAGED_SUFFIX = ".damaged";
+const DAMAGED_NAME = /^checkpoint-(\d{16})\.damaged$/;
 const INCOMING_NAME = /^checkpoint-(\d{16})-([0-9a-f]{16})\.incoming$/;
 
 export type Manifest = {
@@ -68,6 +70,17 @@ export function checkpointName(index: number): string {
 /** @returns the index of a finished checkpoint; null for any other file */
 export function indexOfName(name: string): number | null {
   const digits = NAME.exec(name)?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
+/** Where a checkpoint that is damaged is moved. */
+export function damagedName(path: string): string {
+  return `${path}${DAMAGED_SUFFIX}`;
+}
+
+/** @returns the index of one that was moved there; null for any other file */
+export function indexOfDamagedName(name: string): number | null {
+  const digits = DAMAGED_NAME.exec(name)?.[1];
   return digits === undefined ? null : Number(digits);
 }
 

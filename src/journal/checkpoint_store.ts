@@ -2,7 +2,7 @@
  * The checkpoints in the journal's folder: finished ones, of which two are kept, and one that is on its way from a peer.
  *
  * A file is named `checkpoint-<index>` only when all of it is durable and was checked, by whoever made it or fetched it.
- * Before one replaces a state it is read whole once more: disks forget.
+ * Before one replaces a state it is read whole once more: disks forget. The newest one that was found damaged is kept, for people.
  * @module
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
@@ -12,6 +12,8 @@ import type { Clock } from "../world/ports.ts";
 import {
   CHUNK_BYTES,
   checkpointName,
+  damagedName,
+  indexOfDamagedName,
   indexOfName,
   isIncomingName,
   isUnfinishedName,
@@ -51,6 +53,8 @@ export type CheckpointStoreOptions = {
   readonly crc32c: Crc32c;
   readonly clock: Clock;
   readonly onEvent: (event: CheckpointEvent) => void;
+  /** Room that a checkpoint on its way leaves on the disk, for the log. */
+  readonly reserveBytes?: number;
   /** One turned out to be damaged when a peer asked for it, and is gone. */
   readonly onLost?: () => void;
 };
@@ -77,6 +81,19 @@ export class CheckpointStore {
       const manifest = await this.#check(path, readManifest);
       if (manifest !== null) this.#note(path, manifest);
     }
+    await this.#removeOldDamaged();
+  }
+
+  async #removeOldDamaged(): Promise<void> {
+    const { fileSystem, folder } = this.#options;
+    const damaged = fileSystem
+      .listSync(folder)
+      .flatMap((name) => {
+        const index = indexOfDamagedName(name);
+        return index === null ? [] : [{ name, index }];
+      })
+      .sort((a, b) => b.index - a.index);
+    for (const { name } of damaged.slice(1)) await fileSystem.remove(`${folder}/${name}`);
   }
 
   /** Null, and told, and moved aside, when the file is not what it should be. */
@@ -97,8 +114,9 @@ export class CheckpointStore {
     } finally {
       file.close();
     }
-    await fileSystem.rename(path, `${path}.damaged`);
+    await fileSystem.rename(path, damagedName(path));
     await fileSystem.syncFolder(folder);
+    await this.#removeOldDamaged();
     return null;
   }
 
@@ -123,11 +141,11 @@ export class CheckpointStore {
     return this.#known.at(-KEPT) ?? null;
   }
 
-  /** The newest one behind `index` of which every byte is right. */
-  async newestSound(index: number): Promise<Checkpoint | null> {
+  /** The newest one behind `index`, and before another index, of which every byte is right. */
+  async newestSound(index: number, before = Number.POSITIVE_INFINITY): Promise<Checkpoint | null> {
     for (;;) {
-      const newest = this.newest();
-      if (newest === null || newest.snapshot.index <= index) return null;
+      const newest = this.#known.findLast(({ snapshot }) => snapshot.index < before);
+      if (newest === undefined || newest.snapshot.index <= index) return null;
       if ((await this.#check(newest.path, verifyCheckpoint)) !== null) return newest;
       this.#known = this.#known.filter((each) => each !== newest);
     }
@@ -237,7 +255,8 @@ export class CheckpointStore {
    * Fetches a checkpoint from a peer, from where an earlier try ended; checks it whole; durable on return.
    * @param isWanted asked after each part
    * @throws RockpoolError NOT_FOUND, UNAVAILABLE as the transport; CANCELLED when it is not wanted any more; DATA_LOSS when
-   *   what came is damaged (it is removed, and the next try begins anew); and what the file system throws
+   *   what came is damaged (it is removed, and the next try begins anew); RESOURCE_EXHAUSTED when the disk has no room for it
+   *   beside the log; and what the file system throws
    */
   fetch(
     transport: Pick<PeerTransport, "fetchCheckpoint">,
@@ -302,6 +321,7 @@ export class CheckpointStore {
     { index, term }: Position,
     isWanted: () => boolean,
   ): Promise<void> {
+    let isRoomKnown = false;
     for (let offsetBytes = file.sizeSync(); ; ) {
       if (!isWanted())
         throw new RockpoolError("CANCELLED", `The checkpoint of entry ${index} is not wanted now`);
@@ -320,10 +340,24 @@ export class CheckpointStore {
       }
       if (chunk.bytes.length === 0 && offsetBytes < chunk.totalBytes)
         throw new RockpoolError("UNAVAILABLE", `The checkpoint of entry ${index} ended early`);
+      if (!isRoomKnown) await this.#requireRoom(index, chunk.totalBytes, offsetBytes);
+      isRoomKnown = true;
       await writeFully(file, chunk.bytes, offsetBytes);
       offsetBytes += chunk.bytes.length;
       if (offsetBytes >= chunk.totalBytes) return;
     }
+  }
+
+  /** Before it takes from the log the room that this master needs to take part. */
+  async #requireRoom(index: number, totalBytes: number, offsetBytes: number): Promise<void> {
+    const { fileSystem, folder, reserveBytes = 0 } = this.#options;
+    const freeBytes = await fileSystem.freeBytes(folder);
+    if (freeBytes >= totalBytes - offsetBytes + reserveBytes) return;
+    throw new RockpoolError(
+      "RESOURCE_EXHAUSTED",
+      `The checkpoint of entry ${index} has ${totalBytes} B, of which ${offsetBytes} B are here, and the disk of ${folder} has ${freeBytes} B free`,
+      "Free space on the disk of the journal; it is tried again by itself",
+    );
   }
 
   async #verifyIncoming(
@@ -347,9 +381,11 @@ export class CheckpointStore {
     }
   }
 
-  /** The state holds a newer position than any that could come: nothing is on its way any more. */
+  /** Gives back the room of what was on its way, once the fetch that may still be at work on it has ended. */
   async dropIncoming(): Promise<void> {
-    await this.#removeOtherIncoming("");
+    const dropped = this.#fetching.then(() => this.#removeOtherIncoming(""));
+    this.#fetching = dropped.catch(() => {}); // told to whoever asked for it
+    await dropped;
   }
 }
 

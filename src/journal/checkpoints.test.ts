@@ -256,3 +256,75 @@ test("a log that is damaged where it was acknowledged is repaired from the other
   await cluster.propose("after");
   await cluster.stop();
 });
+
+test("a sole master that drops a damaged log has a checkpoint before: a power cut right then costs nothing", async () => {
+  const cluster = await Cluster.make(1);
+  const [node] = cluster.nodes;
+  assert.ok(node);
+  await cluster.start(node);
+  const words = await fill(cluster, 150);
+  await cluster.kill(node);
+  const first = join(node.folder, "wal-0000000000000001");
+  const bytes = readFileSync(first);
+  bytes.fill(0x55, 100_000, 100_064);
+  writeFileSync(first, bytes);
+  // Without room for the checkpoint nothing is dropped.
+  node.machine.imageFault = "ENOSPC";
+  await assert.rejects(cluster.start(node), (error) => {
+    assert.ok(isRockpoolError(error, "RESOURCE_EXHAUSTED"), String(error));
+    assert.match(error.remedy, /Make room/);
+    return true;
+  });
+  assert.equal(countOf(node, "damageFound"), 0);
+  node.machine.imageFault = null;
+  await cluster.start(node);
+  assert.equal(countOf(node, "damageFound"), 1);
+  await cluster.kill(node);
+  node.machine = new Memory();
+  await cluster.start(node);
+  await cluster.settled(words);
+  await cluster.stop();
+});
+
+test("a checkpoint of another build is told with a remedy, and the master goes on without it", async () => {
+  const { cluster, lagging, words } = await withLaggard();
+  const refusal = new RockpoolError("FAILED_PRECONDITION", "of version 99", "Start that build");
+  lagging.machine.installFault = refusal;
+  await cluster.start(lagging);
+  const told = await until("it says so", () =>
+    lagging.events.find(
+      (event) => event.kind === "fetchFailed" && event.message === refusal.message,
+    ),
+  );
+  assert.ok(told.kind === "fetchFailed" && told.remedy === refusal.remedy);
+  assert.equal(countOf(lagging, "fatal"), 0);
+  // It lies in its folder now. At the next start its log, which begins before it, does.
+  await cluster.kill(lagging);
+  await cluster.start(lagging);
+  assert.equal(countOf(lagging, "fatal"), 0);
+  await cluster.kill(lagging);
+  lagging.machine.installFault = null;
+  await cluster.start(lagging);
+  await cluster.settled(words);
+  // With nothing else to build the state from it refuses, and says which build it wants.
+  await cluster.kill(lagging);
+  lagging.machine = new Memory();
+  lagging.machine.installFault = refusal;
+  await assert.rejects(cluster.start(lagging), (error) => {
+    assert.ok(isRockpoolError(error, "FAILED_PRECONDITION"), String(error));
+    assert.equal(error.remedy, refusal.remedy);
+    return true;
+  });
+  await cluster.stop();
+});
+
+test("what was sent to the state and dropped for an image that failed is sent again", async () => {
+  const { cluster, lagging, words } = await withLaggard();
+  lagging.machine.installFault = new RockpoolError("UNAVAILABLE", "not now");
+  await cluster.start(lagging);
+  await until("it failed", () => countOf(lagging, "fetchFailed") > 0 || undefined);
+  lagging.machine.installFault = null;
+  await cluster.settled(words);
+  assert.equal(countOf(lagging, "fatal"), 0);
+  await cluster.stop();
+});

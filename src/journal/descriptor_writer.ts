@@ -3,9 +3,9 @@
  * @module
  */
 import type { HardState } from "../raft/messages.ts";
-import type { JournalFile } from "./file_system.ts";
+import type { WritePart } from "./file_system.ts";
 import type { BatchDescriptor, Crc32c, SegmentIdentity } from "./record.ts";
-import { writeDescriptor } from "./segment_file.ts";
+import { descriptorPart } from "./segment_file.ts";
 
 export class DescriptorWriter {
   readonly #crc32c: Crc32c;
@@ -28,33 +28,25 @@ export class DescriptorWriter {
   }
 
   /**
-   * Begins to write it, without waiting for the disk.
+   * What to write of it, together with the next batch.
    * @param hardState of now; a batch that holds it may still be on its way, which makes no vote less binding
    * @returns null when there is nothing to write
    */
-  write(
-    { file, identity }: { readonly file: JournalFile; readonly identity: SegmentIdentity },
-    hardState: HardState,
-  ): Promise<void> | null {
+  take(identity: SegmentIdentity, hardState: HardState): WritePart | null {
     const waiting = this.#waiting;
     this.#waiting = null;
     // A newer segment is proof enough for what an older one holds.
     if (waiting === null || waiting.sequence !== identity.sequence) return null;
-    const descriptor = { ...waiting, hardState };
-    return writeDescriptor(file, identity, this.#slot++, descriptor, this.#crc32c);
+    return descriptorPart(identity, this.#slot++, { ...waiting, hardState }, this.#crc32c);
   }
 
-  /** As `write`, into two slots: of the last batch before a pause there is no other proof, so one must not be the only one. */
-  async writeTwice(
-    segment: { readonly file: JournalFile; readonly identity: SegmentIdentity },
-    hardState: HardState,
-  ): Promise<boolean> {
+  /** As `take`, for two slots: of the last batch before a pause there is no other proof, so one must not be the only one. */
+  takeTwice(identity: SegmentIdentity, hardState: HardState): readonly WritePart[] {
     const waiting = this.#waiting;
-    const first = this.write(segment, hardState);
-    if (first === null) return false;
+    const first = this.take(identity, hardState);
+    if (first === null) return [];
     this.#waiting = waiting;
-    const results = await Promise.allSettled([first, this.write(segment, hardState)]);
-    for (const result of results) if (result.status === "rejected") throw result.reason;
-    return true;
+    const second = this.take(identity, hardState);
+    return second === null ? [first] : [first, second];
   }
 }

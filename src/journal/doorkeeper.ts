@@ -5,12 +5,16 @@
  */
 import type { JournalEvent } from "./journal_protocol.ts";
 import type { MembershipGate } from "./membership_gate.ts";
-import type { Answer, Greeting } from "./peer_transport.ts";
+import type { Answer, Greeting, RefusalReason } from "./peer_transport.ts";
 
 export type DoorkeeperOptions = {
   readonly onEvent: (event: JournalEvent) => void;
   /** Somebody with a fresh journal asks to become a member. */
   readonly onJoiner: (joiner: Greeting) => void;
+  /** Somebody else answered when a member was called. */
+  readonly onOther: (peer: Greeting) => void;
+  /** Somebody is not let in. */
+  readonly onKeptOut: (peer: Greeting, reason: RefusalReason) => void;
   /** A member says that this master is none any more. */
   readonly onRemoved: (explanation: string) => void;
 };
@@ -44,16 +48,19 @@ export class Doorkeeper {
       return false;
     }
     const { reason, explanation } = refusal;
+    if (reason === "otherTarget") this.#options.onOther(peer);
     // Newcomers are refused until somebody leads who takes them in: that is no news.
     const isPassing = reason === "notMember" || reason === "otherTarget";
     if (!isPassing && this.#isNews(address, `refused ${reason}`))
       this.#options.onEvent({ kind: "refusedByPeer", address, reason, explanation });
-    if (reason === "removed" && peer.groupId === gate.greeting().groupId)
+    if (reason === "removed" && peer.groupId === gate.greeting(null).groupId)
       this.#options.onRemoved(explanation);
     return false;
   }
 
-  #complain({ address, incarnation }: Greeting, { refusal }: Answer): void {
+  #complain(peer: Greeting, { refusal }: Answer): void {
+    const { address, incarnation } = peer;
+    if (refusal !== null) this.#options.onKeptOut(peer, refusal.reason);
     if (refusal?.reason !== "wiped" || !this.#isNews(address, `wiped ${incarnation}`)) return;
     this.#options.onEvent({
       kind: "peerWiped",

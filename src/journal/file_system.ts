@@ -2,7 +2,7 @@
  * The file operations of the journal as a port, so that tests fail, cut short or record the n-th of them, and a simulator
  * owns the disk.
  *
- * Writes and fdatasync go through libuv's pool and never block the thread; recovery and reads of old entries are
+ * Writes and fdatasync go through libuv's pool or a thread of the disk's own, and never block the thread; recovery and reads of old entries are
  * synchronous (the Raft core cannot wait). So are the operations on small files, which happen once in a long while.
  * Nothing about a name (a creation, a rename, a removal) is durable before `syncFolder`.
  * @module
@@ -34,6 +34,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { messageOf } from "../common/errors.ts";
 import { type FolderLockOptions, lockFolderAt } from "../world/folder_lock.ts";
 
 export interface JournalFile {
@@ -49,6 +50,24 @@ export interface JournalFile {
   /** Cuts the file, or fills it up with zeros. Durable after the next `datasync`. */
   truncate(sizeBytes: number): Promise<void>;
   close(): void;
+  /** As {@link writeDurably}, where that is cheaper than `write` and `datasync` one after the other. */
+  writeDurably?(parts: readonly WritePart[]): Promise<void>;
+}
+
+export type WritePart = { readonly bytes: Uint8Array; readonly positionBytes: number };
+
+/** It was fdatasync that failed: nothing is known of what was written. */
+export class SyncError extends Error {
+  override readonly name = "SyncError";
+  constructor(cause: unknown) {
+    super(messageOf(cause), { cause });
+  }
+}
+
+/** A thread of its own for the disk: see disk_thread.ts. */
+export interface DurableWriter {
+  takes(parts: readonly WritePart[]): boolean;
+  write(descriptor: number, parts: readonly WritePart[]): Promise<void>;
 }
 
 export interface JournalFileSystem {
@@ -97,10 +116,18 @@ const statfsOf = promisify<string, StatsFs>(statfs);
 
 class NodeJournalFile implements JournalFile {
   readonly #descriptor: number;
+  readonly #writer: DurableWriter | null;
   #isOpen = true;
 
-  constructor(descriptor: number) {
+  constructor(descriptor: number, writer: DurableWriter | null) {
     this.#descriptor = descriptor;
+    this.#writer = writer;
+  }
+
+  writeDurably(parts: readonly WritePart[]): Promise<void> {
+    const writer = this.#writer;
+    if (writer?.takes(parts)) return writer.write(this.#descriptor, parts);
+    return writeThenSync(this, parts);
   }
 
   async write(bytes: Uint8Array, positionBytes: number): Promise<number> {
@@ -166,13 +193,17 @@ function replaceFileSync(path: string, bytes: Uint8Array): void {
   withDescriptor(dirname(path), "r", fsyncSync);
 }
 
-export function nodeFileSystem(): JournalFileSystem {
+/** @param writer null: what is to be durable goes through libuv's pool, as all else does */
+export function nodeFileSystem(writer: DurableWriter | null = null): JournalFileSystem {
   return {
     listSync: (folder) => readdirSync(folder).sort(),
     existsSync,
     openSync: (path, mode) =>
-      new NodeJournalFile(openSync(path, mode === "read" ? constants.O_RDONLY : constants.O_RDWR)),
-    create: async (path) => new NodeJournalFile(await openFile(path, "w+")),
+      new NodeJournalFile(
+        openSync(path, mode === "read" ? constants.O_RDONLY : constants.O_RDWR),
+        writer,
+      ),
+    create: async (path) => new NodeJournalFile(await openFile(path, "w+"), writer),
     rename: renameFile,
     remove: (path) => removeFile(path, { force: true }),
     removeSync: (path) => rmSync(path, { force: true }),
@@ -209,5 +240,25 @@ export async function writeFully(
     // A write of nothing without an error would loop for ever.
     if (count <= 0) throw Object.assign(new Error("A write made no progress"), { code: "EIO" });
     done += count;
+  }
+}
+
+/**
+ * Writes all parts; they, and all that was written before, are on stable storage when it resolves. One at a time.
+ * @throws SyncError when it was fdatasync that failed; what a write throws
+ */
+export function writeDurably(file: JournalFile, parts: readonly WritePart[]): Promise<void> {
+  return file.writeDurably?.(parts) ?? writeThenSync(file, parts);
+}
+
+async function writeThenSync(file: JournalFile, parts: readonly WritePart[]): Promise<void> {
+  const results = await Promise.allSettled(
+    parts.map(({ bytes, positionBytes }) => writeFully(file, bytes, positionBytes)),
+  );
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+  try {
+    await file.datasync();
+  } catch (cause) {
+    throw new SyncError(cause);
   }
 }

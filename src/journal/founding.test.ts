@@ -15,6 +15,8 @@ function greeting(address: string, changes: Partial<Greeting> = {}): Greeting {
     groupId: groupIdOf(ADDRESSES),
     isBorn: false,
     memberAsOf: null,
+    namesAsOf: null,
+    founders: ADDRESSES,
     ...changes,
   };
 }

@@ -29,6 +29,8 @@ import {
 
 /** One read of old entries. */
 const READ_BYTES_MAX = 1024 * 1024;
+/** Segments are removed many seconds apart. */
+const ATTEMPTS_MAX = 5;
 
 /** Every segment names its owner, and so does the mark: a folder can be read without the journal's identity file. */
 export function ownerOfFolder(
@@ -67,8 +69,30 @@ export type Reading = {
   readonly survey: Survey;
 };
 
-/** @returns null for a folder in which no log was ever opened */
+/**
+ * @returns null for a folder in which no log was ever opened
+ * @throws RockpoolError FAILED_PRECONDITION when a file is of another format or another journal's; DATA_LOSS when records
+ *   contradict each other
+ */
 export function readFolder(
+  fileSystem: JournalFileSystem,
+  folder: string,
+  crc32c: Crc32c,
+): Reading | null {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return readFolderNow(fileSystem, folder, crc32c);
+    } catch (error) {
+      if (!isMissing(error) || attempt === ATTEMPTS_MAX) throw error;
+    }
+}
+
+/** A running master has removed a segment since the folder was looked at. */
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+function readFolderNow(
   fileSystem: JournalFileSystem,
   folder: string,
   crc32c: Crc32c,
@@ -160,28 +184,59 @@ export function inspectJournal(
   };
 }
 
+/** What a reader should know that the entries do not say. */
+export type ReadingNote =
+  /** A running master has removed them since the reading began; it goes on behind them. */
+  | { readonly kind: "trimmed"; readonly firstIndex: LogIndex; readonly lastIndex: LogIndex }
+  /** What comes after `lastIndex` is damaged. */
+  | { readonly kind: "endsEarly"; readonly lastIndex: LogIndex; readonly path: string };
+
+export type ReadJournalOptions = {
+  /** 1 is the first of all. */
+  readonly from?: LogIndex;
+  readonly fileSystem?: JournalFileSystem;
+  readonly onNote?: (note: ReadingNote) => void;
+};
+
 /**
- * The entries of a log from `from` on, in order, as far as they can be read without a gap; `verifyJournal` says why not
- * further. Payloads are the caller's.
+ * The entries of a log, in order, as far as they can be read; `verifyJournal` says why not further. Payloads are the
+ * caller's.
  * @throws RockpoolError FAILED_PRECONDITION when a file is of another format or another journal's
  */
 export function* readJournal(
   folder: string,
   crc32c: Crc32c,
-  from: LogIndex = 1,
-  fileSystem: JournalFileSystem = nodeFileSystem(),
+  options: ReadJournalOptions = {},
 ): Generator<Entry> {
-  const reading = readFolder(fileSystem, folder, crc32c);
-  if (reading === null) return;
-  const { index } = reading.replay;
-  const old = new OldEntries(fileSystem, folder, crc32c, index);
-  try {
-    for (let next = Math.max(from, index.firstIndex); next <= index.lastIndex; ) {
-      const entries = old.entries(next, index.lastIndex + 1, READ_BYTES_MAX);
-      yield* entries;
-      next += entries.length;
+  const { from = 1, fileSystem = nodeFileSystem(), onNote = () => {} } = options;
+  let next = from;
+  for (let isFirst = true; ; isFirst = false) {
+    const reading = readFolder(fileSystem, folder, crc32c);
+    if (reading === null) return;
+    const { index } = reading.replay;
+    const lastIndex = index.firstIndex - 1;
+    if (!isFirst && next <= lastIndex) onNote({ kind: "trimmed", firstIndex: next, lastIndex });
+    next = Math.max(next, index.firstIndex);
+    const old = new OldEntries(fileSystem, folder, crc32c, index);
+    try {
+      while (next <= index.lastIndex) {
+        const entries = old.entries(next, index.lastIndex + 1, READ_BYTES_MAX);
+        next += entries.length;
+        yield* entries;
+      }
+      if (reading.hole !== null)
+        onNote({ kind: "endsEarly", lastIndex: index.lastIndex, path: reading.hole.path });
+      return;
+    } catch (error) {
+      // The log begins later now, or something else is wrong.
+      const isTrimmed = isMissing(error) && firstIndexOf(fileSystem, folder, crc32c) > next;
+      if (!isTrimmed) throw error;
+    } finally {
+      old.close();
     }
-  } finally {
-    old.close();
   }
+}
+
+function firstIndexOf(fileSystem: JournalFileSystem, folder: string, crc32c: Crc32c): LogIndex {
+  return readFolder(fileSystem, folder, crc32c)?.replay.index.firstIndex ?? 1;
 }

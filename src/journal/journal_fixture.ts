@@ -53,6 +53,8 @@ export class Memory implements StateMachine<string> {
   installCount = 0;
   /** While it is set an image is written with that error code. */
   imageFault: string | null = null;
+  /** While it is set no image is installed, for this reason. */
+  installFault: Error | null = null;
   #position: StatePosition = { index: 0, term: 0, membership: null };
 
   position(): StatePosition {
@@ -89,6 +91,7 @@ export class Memory implements StateMachine<string> {
   }
 
   async installImage(path: string, imageBytes: number): Promise<StatePosition> {
+    if (this.installFault !== null) throw this.installFault;
     const content = (await readFile(path)).subarray(0, imageBytes);
     // Written above, and every byte was checked.
     const { index, term, membership, entries } = JSON.parse(decoder.decode(content)) as Image;

@@ -143,6 +143,17 @@ test("PeerPins keeps the first incarnation of each peer, over restarts", async (
   assert.equal(new PeerPins(disk, folder).acquaintance("a:1", 6n), "other");
   pins.keep("a:1", 6n, true);
   assert.equal(new PeerPins(disk, folder).acquaintance("a:1", 6n), "same");
+  assert.equal(pins.takenInAsOf, null);
+  pins.noteTakenIn(12);
+  pins.keep("b:1", 7n, false);
+  const read = new PeerPins(disk, folder);
+  assert.deepEqual([pins.takenInAsOf, read.takenInAsOf], [12, 12]);
+  assert.equal(read.acquaintance("b:1", 7n), "same");
+  // One that was written before there were joiners' notes, or by hand.
+  writeFileSync(join(folder, "peers.json"), '{"incarnations": {"a:1": "0000000000000005"}}');
+  assert.equal(new PeerPins(disk, folder).takenInAsOf, null);
+  writeFileSync(join(folder, "peers.json"), '{"incarnations": {}, "takenInAsOf": "12"}');
+  assert.throws(() => new PeerPins(disk, folder), /malformed/);
   writeFileSync(join(folder, "peers.json"), "{}");
   assert.throws(
     () => new PeerPins(disk, folder),

@@ -4,7 +4,8 @@
  * ```
  * _format_<ms since 1970>   empty: the folder was formatted then
  * journal.json              the identity: {magic, formatVersion 2, standing, memberId, groupId, incarnation, address, founders, crc32c}
- * peers.json                {formatVersion 2, incarnations: {"host:port": "<16 hex digits>"}}; no checksum, operators edit it
+ * peers.json                {formatVersion 3, incarnations: {"host:port": "<16 hex digits>"}, takenInAsOf: index or null};
+ *                           no checksum, operators edit it
  * lock                      the process that has the journal open, see world/folder_lock.ts
  * wal-<16 digits>           segments, see record.ts
  * checkpoint-<16 digits>    images of the state, see checkpoint_file.ts; .making: unfinished;
@@ -19,19 +20,21 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
-import type { MemberId } from "../common/ids.ts";
+import type { LogIndex, MemberId } from "../common/ids.ts";
 import type { Random } from "../world/ports.ts";
 import type { JournalFileSystem } from "./file_system.ts";
 import type { Acquaintance } from "./founding.ts";
 import { groupIdOf, hex64, joinerIdOf, memberIdOf } from "./member_ids.ts";
 import type { Crc32c } from "./record.ts";
 import { prepareSegment, SEGMENT_BYTES } from "./segment_file.ts";
+import { fatalFailure, isNoSpace } from "./wal_failure.ts";
 
 export const IDENTITY_FILE = "journal.json";
 const PEERS_FILE = "peers.json";
 const LOCK_FILE = "lock";
 const MAGIC = "rockpool-journal";
 const FORMAT_VERSION = 2;
+const PEERS_VERSION = 3;
 const FORMAT_REMEDY = "Run `bin/rockpool init format` on this master";
 const OURS =
   /^(_format_\d+|journal\.json|peers\.json|lock|(wal|begin)-.*|begin.*|wal\..*|checkpoint-\d{16}(\.making|(-[0-9a-f]{16})?\.incoming|\.damaged(-\d+)?)?|.*\.new)$/;
@@ -327,11 +330,25 @@ export class PeerPins {
   readonly #fileSystem: JournalFileSystem;
   readonly #folder: string;
   readonly #pins: Map<string, bigint>;
+  #takenInAsOf: LogIndex | null;
 
   constructor(fileSystem: JournalFileSystem, folder: string) {
     this.#fileSystem = fileSystem;
     this.#folder = folder;
-    this.#pins = readPins(fileSystem, folder);
+    const { incarnations, takenInAsOf } = readPins(fileSystem, folder);
+    this.#pins = incarnations;
+    this.#takenInAsOf = takenInAsOf;
+  }
+
+  /** Index of a config entry that names this joiner, by a member's word. */
+  get takenInAsOf(): LogIndex | null {
+    return this.#takenInAsOf;
+  }
+
+  /** Blocks for an fsync: once in the life of a joiner. */
+  noteTakenIn(index: LogIndex): void {
+    this.#write(this.#pins, index);
+    this.#takenInAsOf = index;
   }
 
   acquaintance(address: string, incarnation: bigint): Acquaintance {
@@ -342,46 +359,66 @@ export class PeerPins {
 
   /**
    * Keeps a first one for good. Blocks for an fsync: once in the life of a cluster for each peer.
+   * @throws WalError when the disk is broken; what the file system throws when it is full
    * @param mayReplace while nothing was decided, a peer may be formatted again
    */
   keep(address: string, incarnation: bigint, mayReplace: boolean): void {
     const pinned = this.#pins.get(address);
     if (pinned === incarnation || (pinned !== undefined && !mayReplace)) return;
     const pins = new Map(this.#pins).set(address, incarnation);
-    const incarnations = Object.fromEntries([...pins].map(([key, value]) => [key, hex64(value)]));
-    const content = JSON.stringify({ formatVersion: FORMAT_VERSION, incarnations }, null, 2);
-    const path = `${this.#folder}/${PEERS_FILE}`;
-    this.#fileSystem.replaceFileSync(path, encoder.encode(`${content}\n`));
+    this.#write(pins, this.#takenInAsOf);
     // Only now: a pin that the disk did not take would be forgotten with the next restart.
     this.#pins.set(address, incarnation);
   }
+
+  #write(pins: ReadonlyMap<string, bigint>, takenInAsOf: LogIndex | null): void {
+    const incarnations = Object.fromEntries([...pins].map(([key, value]) => [key, hex64(value)]));
+    const content = { formatVersion: PEERS_VERSION, incarnations, takenInAsOf };
+    const path = `${this.#folder}/${PEERS_FILE}`;
+    const text = `${JSON.stringify(content, null, 2)}\n`;
+    try {
+      this.#fileSystem.replaceFileSync(path, encoder.encode(text));
+    } catch (error) {
+      throw isNoSpace(error) ? error : fatalFailure(path, "writing", error);
+    }
+  }
 }
 
-function readPins(fileSystem: JournalFileSystem, folder: string): Map<string, bigint> {
+type Pins = {
+  readonly incarnations: Map<string, bigint>;
+  readonly takenInAsOf: LogIndex | null;
+};
+
+function readPins(fileSystem: JournalFileSystem, folder: string): Pins {
   const path = `${folder}/${PEERS_FILE}`;
   const malformed = (cause?: unknown) =>
     new RockpoolError(
       "DATA_LOSS",
       `The list of known peers ${path} is malformed`,
-      `Restore it; it looks like {"formatVersion": ${FORMAT_VERSION}, "incarnations": {"host:port": "16 hex digits"}}`,
+      `Restore it; it looks like {"formatVersion": ${PEERS_VERSION}, "incarnations": {"host:port": "16 hex digits"}, "takenInAsOf": null}`,
       { cause },
     );
   let parsed: unknown;
   try {
     const content = readText(fileSystem, path);
-    if (content === null) return new Map();
+    if (content === null) return { incarnations: new Map(), takenInAsOf: null };
     parsed = JSON.parse(content);
   } catch (cause) {
     if (isMalformed(cause)) throw malformed(cause);
     throw cause;
   }
   // Checked entry by entry below.
-  const { incarnations } = (parsed ?? {}) as { incarnations?: unknown };
+  const { incarnations, takenInAsOf = null } = (parsed ?? {}) as {
+    incarnations?: unknown;
+    takenInAsOf?: unknown;
+  };
   if (typeof incarnations !== "object" || incarnations === null) throw malformed();
+  const isIndex = typeof takenInAsOf === "number" && Number.isSafeInteger(takenInAsOf);
+  if (takenInAsOf !== null && !(isIndex && takenInAsOf >= 0)) throw malformed();
   const pins = new Map<string, bigint>();
   for (const [address, value] of Object.entries(incarnations)) {
     if (!isHex(value)) throw malformed();
     pins.set(address, BigInt(`0x${value}`));
   }
-  return pins;
+  return { incarnations: pins, takenInAsOf };
 }

@@ -3,7 +3,7 @@
  *
  * Messages are plain values that survive a structured clone; bulk travels as one packed buffer, and is copied: from the
  * first buffer that is transferred on, V8 slows every access to a typed array in the sending thread. Each direction is
- * ordered. Of the thread's messages: `accepted` comes before the `committed` that holds its entries, and the
+ * ordered. Of the thread's messages: `accepted` comes before what commits its entries, and the
  * `softState` of a lost reign comes after every answer given under it.
  * @module
  */
@@ -22,7 +22,7 @@ import {
   PEER_INFLIGHT_ENTRIES_MAX,
 } from "../common/limits.ts";
 import type { Entry, SoftState } from "../raft/messages.ts";
-import type { JournalMember, StatePosition } from "./journal_system.ts";
+import type { FlushTimes, JournalMember, StatePosition } from "./journal_system.ts";
 import type { RefusalReason, TransportEvent } from "./peer_transport.ts";
 import type { WalEvent } from "./wal_options.ts";
 
@@ -116,15 +116,33 @@ export function pack(parts: readonly Uint8Array[]): Packed {
 }
 
 /** The byte strings, as views on the packed buffer. */
-export function unpack({ bytes, lengths }: Packed): Uint8Array[] {
+export function unpack(packed: Packed): Uint8Array[] {
   const parts: Uint8Array[] = [];
+  const end = unpackInto(parts, packed, 0, packed.lengths.length);
+  invariant(end === packed.bytes.length, "packed bytes are as long as their parts");
+  return parts;
+}
+
+/**
+ * Adds some of the byte strings, as views on the packed buffer.
+ * @param first and at most `countMax` after it
+ * @returns where the last of them ends
+ */
+export function unpackInto(
+  parts: Uint8Array[],
+  { bytes, lengths }: Packed,
+  first: number,
+  countMax: number,
+): number {
   let offset = 0;
-  for (const length of lengths) {
+  for (let at = 0; at < first; at++) offset += lengths[at] ?? 0;
+  const end = Math.min(lengths.length, first + countMax);
+  for (let at = first; at < end; at++) {
+    const length = lengths[at] ?? 0;
     parts.push(bytes.subarray(offset, offset + length));
     offset += length;
   }
-  invariant(offset === bytes.length, "packed bytes are as long as their parts");
-  return parts;
+  return offset;
 }
 
 /** Codes of `PackedEntries.kinds`. */
@@ -176,10 +194,13 @@ export type ToThread =
   /** What became of "writeImage". */
   | { readonly kind: "imageWritten"; readonly outcome: StatePosition | Failed }
   /** What became of "installImage". */
-  | { readonly kind: "imageInstalled"; readonly outcome: StatePosition | Failed }
+  | { readonly kind: "imageInstalled"; readonly outcome: StatePosition | InstallFailed }
   | { readonly kind: "close" };
 
 export type Failed = { readonly failed: PlainError; readonly isNoSpace: boolean };
+
+/** `position`: where the state stands all the same. */
+export type InstallFailed = Failed & { readonly position: StatePosition };
 
 export type MemberStatus = Omit<JournalMember, "isLeader">;
 
@@ -189,6 +210,8 @@ export type ThreadStatus = {
   readonly lastIndex: LogIndex;
   readonly commitIndex: LogIndex;
   readonly members: readonly MemberStatus[];
+  readonly flushes?: FlushTimes;
+  readonly lags?: FlushTimes;
 };
 
 /** A RockpoolError on its way between threads. */
@@ -255,6 +278,34 @@ export type MembershipEvent =
       readonly address: string;
       readonly message: string;
       readonly remedy: string;
+    }
+  /** Nobody leads for long, and voters that are up have lost their journals: by itself this does not end. */
+  | {
+      readonly kind: "quorumLost";
+      readonly neededCount: number;
+      /** Voters that are up with their journals. */
+      readonly up: readonly string[];
+      readonly wiped: readonly string[];
+      readonly missing: readonly string[];
+      readonly message: string;
+      readonly remedy: string;
+    }
+  /** A joiner waits for long: nobody leads those whom it asks. */
+  | {
+      readonly kind: "notTakenIn";
+      readonly asked: readonly string[];
+      readonly message: string;
+      readonly remedy: string;
+    }
+  /** Another master with a fresh journal was formatted with other addresses: the two will not found a cluster together. */
+  | {
+      readonly kind: "addressListsDiffer";
+      readonly address: string;
+      /** Only in this master's list, and only in the other one's. */
+      readonly onlyHere: readonly string[];
+      readonly onlyThere: readonly string[];
+      readonly message: string;
+      readonly remedy: string;
     };
 
 /** What is told of checkpoints, and of damage and its repair. */
@@ -281,7 +332,12 @@ export type CheckpointEvent =
       readonly sizeBytes: number;
       readonly tookMs: number;
     }
-  | { readonly kind: "fetchFailed"; readonly index: LogIndex; readonly message: string }
+  | {
+      readonly kind: "fetchFailed";
+      readonly index: LogIndex;
+      readonly message: string;
+      readonly remedy: string;
+    }
   /** The state was older than what the log begins with, or a peer sent a newer one. */
   | { readonly kind: "checkpointInstalled"; readonly index: LogIndex; readonly tookMs: number }
   /** Part of this master's log was damaged; until it has everything through `promisedIndex` again it supports no one who has less. */
@@ -353,9 +409,21 @@ export type FromThread =
     }
   | { readonly kind: "refused"; readonly requestId: number }
   | { readonly kind: "committed"; readonly entries: PackedEntries }
+  /** As "committed", of commands that the main thread has proposed under that term and was told of by "accepted". */
+  | {
+      readonly kind: "committedOwn";
+      readonly firstIndex: LogIndex;
+      readonly count: number;
+      readonly term: Term;
+    }
   | { readonly kind: "readReady"; readonly context: number; readonly index: LogIndex }
   | { readonly kind: "readsAborted"; readonly contexts: readonly number[] }
-  | { readonly kind: "softState"; readonly softState: SoftState }
+  | {
+      readonly kind: "softState";
+      readonly softState: SoftState;
+      /** Since the leader before was heard last; null when there was none, or it was this member. */
+      readonly leaderSilenceMs: number | null;
+    }
   | { readonly kind: "transferAnswer"; readonly requestId: number; readonly isBegun: boolean }
   /** Answers "remove" and "checkpoint"; the position is that of the checkpoint. */
   | {

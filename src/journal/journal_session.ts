@@ -6,7 +6,7 @@ import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { RaftCore } from "../raft/core.ts";
-import { NOBODY } from "../raft/membership.ts";
+import { encodeMembership, NOBODY } from "../raft/membership.ts";
 import type { Membership, Raft, RaftConfig } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
 import type { CheckpointStore } from "./checkpoint_store.ts";
@@ -38,6 +38,10 @@ export type SessionOptions = {
   readonly checkpoints: CheckpointStore;
   /** What the state holds: not needed in the log, should it be damaged there. */
   readonly state: StatePosition;
+  /** Why the newest checkpoint did not replace it; null when it did, or need not. */
+  readonly stateRefusal: RockpoolError | null;
+  /** Makes sure that a power cut leaves a state at or after an entry: asked before the log drops what was before it. */
+  readonly secureState: (index: LogIndex) => Promise<void>;
   /** The main thread has everything through that, and holds or will apply it. */
   readonly appliedIndex: LogIndex;
   /** It must have room for another segment, or it might lead for a moment only. */
@@ -71,6 +75,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     owner: { memberId, incarnation, groupId },
     membership: foundersIn(identity),
     covered: state,
+    secured: securedBy(checkpoints),
+    beforeShortening: options.secureState,
     crc32c,
     timers: world.timers,
     segmentBytes,
@@ -81,7 +87,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   try {
     if (options.mustHaveRoom && !(await wal.hasSpare()))
       throw new NoRoomError("No room for a segment");
-    checkState(wal, state, folder);
+    checkState(wal, options);
     wal.setSnapshot(checkpoints.newest()?.snapshot ?? null);
     const raft = new RaftCore(raftConfig(options), wal, world.random);
     const session = joined(options, wal, raft);
@@ -93,6 +99,13 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   }
 }
 
+function securedBy(checkpoints: CheckpointStore): StatePosition | null {
+  const newest = checkpoints.newest();
+  if (newest === null) return null;
+  const { index, term, membership } = newest.snapshot;
+  return { index, term, membership: encodeMembership(membership) };
+}
+
 function joined(options: SessionOptions, wal: Wal, raft: Raft): Session {
   const { thread, identity, pins, checkpoints, handlers } = options;
   const { address, addresses, bindHost, bindPort } = thread;
@@ -102,6 +115,7 @@ function joined(options: SessionOptions, wal: Wal, raft: Raft): Session {
   const gate = new MembershipGate({
     identity,
     pins,
+    founders: identity.founders,
     isBorn: () => wal.hardState.term > 0 || wal.lastIndex() > 0,
     inForce: () => late.session?.inForce ?? inForce,
   });
@@ -111,7 +125,7 @@ function joined(options: SessionOptions, wal: Wal, raft: Raft): Session {
       bindHost,
       bindPort,
       seeds: addresses.filter((each) => each !== address),
-      greeting: () => gate.greeting(),
+      greeting: (to) => gate.greeting(to),
     },
     {
       ...handlers,
@@ -136,21 +150,31 @@ function inForceAt(wal: Wal, committed: number): InForce {
  * Whether the log says that this master was a member and is none any more. One that came later may find memberships in
  * the log that are older than its own.
  */
-export function wasRemoved({ wal, inForce }: Session, { standing, memberId }: JournalIdentity) {
+export function wasRemoved(
+  { wal, inForce, gate }: Session,
+  { standing, memberId }: JournalIdentity,
+): boolean {
   if (inForce.membership.addresses.has(memberId)) return false;
   if (standing === "founder") return true;
+  const { memberAsOf } = gate.greeting(null);
+  if (memberAsOf !== null && memberAsOf <= inForce.index) return true;
   return wal
     .memberships()
     .some(({ index, membership }) => index < inForce.index && membership.addresses.has(memberId));
 }
 
-function checkState(wal: Wal, { index }: StatePosition, folder: string): void {
+function checkState(wal: Wal, { state, thread, stateRefusal }: SessionOptions): void {
+  const { index } = state;
+  const { folder } = thread;
   const [firstIndex, lastIndex] = [wal.firstIndex(), wal.lastIndex()];
   if (index < firstIndex - 1)
-    throw new RockpoolError(
-      "DATA_LOSS",
-      `The metadata holds entries through ${index}, the journal in ${folder} begins with entry ${firstIndex}, and no sound checkpoint lies between`,
-      "If other masters are up, move the journal and metadata folders of this one away, run `bin/rockpool init format` on it, and start it: it joins them anew; if it is the only one, restore a backup",
+    throw (
+      stateRefusal ??
+      new RockpoolError(
+        "DATA_LOSS",
+        `The metadata holds entries through ${index}, the journal in ${folder} begins with entry ${firstIndex}, and no sound checkpoint lies between`,
+        "If other masters are up, move the journal and metadata folders of this one away, run `bin/rockpool init format` on it, and start it: it joins them anew; if it is the only one, restore a backup",
+      )
     );
   if (index <= lastIndex) return;
   throw new RockpoolError(

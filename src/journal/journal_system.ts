@@ -68,6 +68,31 @@ export type JournalMember = {
   readonly matchIndex: LogIndex | null;
 };
 
+/** Where a change of leader spent its time, as this master saw it. Milliseconds, one after the other. */
+export type Failover = {
+  readonly term: Term;
+  /** Journal addresses; null for one that is not known. */
+  readonly fromAddress: string | null;
+  readonly toAddress: string | null;
+  /** Wall clock, when it was over here. */
+  readonly endedMs: number;
+  /** From the last word of the old leader until it was missed; null when it said goodbye or was never heard. */
+  readonly silenceMs: number | null;
+  /** Until this master stood for election; null when another one did. */
+  readonly campaignMs: number | null;
+  /** Until it had the votes, or heard of the new leader. */
+  readonly votesMs: number;
+  /** Until the first entry of the new term was applied here, so that it served; null on a standby. */
+  readonly applyMs: number | null;
+  readonly totalMs: number;
+};
+
+/** Filled by the journal: where the time of an operation's proposals went, summed up. */
+export type ProposalTimes = { queueMs: number; journalMs: number; applyMs: number };
+
+/** The newest fsyncs of the log. */
+export type FlushTimes = { readonly count: number; readonly samplesMs: readonly number[] };
+
 /** A snapshot for status pages; may be some milliseconds old. */
 export type JournalStatus = {
   /** True once this master leads and has applied the first entry of its own term: it may serve. */
@@ -82,6 +107,11 @@ export type JournalStatus = {
   /** Wall-clock ms of the last time this master began to serve, and stopped; null for never. */
   readonly lastGainedMs: number | null;
   readonly lastLostMs: number | null;
+  /** The last change of leader that this master saw; null for none since it started. */
+  readonly lastFailover: Failover | null;
+  readonly flushes: FlushTimes;
+  /** By how much the newest ticks of the journal's thread came late. */
+  readonly lags: FlushTimes;
 };
 
 /** `term` identifies a reign: work begun under one must not be finished under another. */
@@ -96,7 +126,7 @@ export interface JournalSystem<R> {
    * @throws RockpoolError UNAVAILABLE when this master does not lead (any more);
    *   RESOURCE_EXHAUSTED when too many proposals wait or the disk is full
    */
-  propose(payload: Uint8Array): Promise<R>;
+  propose(payload: Uint8Array, times?: ProposalTimes): Promise<R>;
   /** @throws RockpoolError UNAVAILABLE when this master does not lead (any more) */
   readBarrier(): Promise<void>;
   /** True while this master leads and has applied the first entry of its own term. */

@@ -6,7 +6,7 @@
  * disk can be written. Time, disk and network are arguments: the simulator runs it as it is.
  * @module
  */
-import { EXIT } from "../common/errors.ts";
+import { EXIT, isRockpoolError } from "../common/errors.ts";
 import type { LogIndex } from "../common/ids.ts";
 import { InvariantError, invariant, unreachable } from "../common/invariant.ts";
 import type { SoftState } from "../raft/messages.ts";
@@ -38,10 +38,10 @@ import {
 } from "./journal_session.ts";
 import type { StatePosition } from "./journal_system.ts";
 import type { Newcomer } from "./newcomer.ts";
-import type { Answer, PeerHandlers } from "./peer_transport.ts";
+import type { Answer, CreateTransport, PeerHandlers } from "./peer_transport.ts";
 import { notLeader, SessionLoop } from "./session_loop.ts";
 import { StateKeeper } from "./state_keeper.ts";
-import { isNoSpace, type WalFailure } from "./wal_failure.ts";
+import { isNoSpace, WalError, type WalFailure } from "./wal_failure.ts";
 
 /** While the disk is full it is asked for room this often. */
 const REOPEN_INTERVAL_MS = 1000;
@@ -80,7 +80,11 @@ export class JournalCore {
   #hasStarted = false;
 
   constructor(options: JournalCoreOptions) {
-    this.#ports = { ...options, onEvent: (event) => this.#event(event) };
+    this.#ports = {
+      ...options,
+      createTransport: guarding(options.createTransport, (error) => this.#fatal(error)),
+      onEvent: (event) => this.#event(event),
+    };
     this.#post = options.post;
     this.#delivery = new Delivery(options.post);
   }
@@ -239,6 +243,8 @@ export class JournalCore {
       crc32c,
       clock,
       onEvent,
+      // For the segment that is begun next, and the one after it.
+      reserveBytes: 2 * options.segmentBytes,
       onLost: () => this.#running?.loop.onCheckpoint(),
     });
     await checkpoints.open();
@@ -252,10 +258,11 @@ export class JournalCore {
       onEvent,
       onNews: () => this.#running?.loop.onCheckpoint(),
       logBegin: () => (this.#running?.session.wal.firstIndex() ?? 1) - 1,
+      onRestart: (position) => this.#delivery.restart(position),
     });
     const settled = { checkpoints, keeper };
     this.#settled = settled;
-    this.#delivery.restart(await keeper.restore(this.#delivery.position));
+    await keeper.restore(this.#delivery.position);
     return settled;
   }
 
@@ -271,6 +278,8 @@ export class JournalCore {
       checkpoints,
       state: this.#delivery.position,
       appliedIndex: this.#delivery.deliveredIndex,
+      stateRefusal: settled.keeper.refusal,
+      secureState: (index) => settled.keeper.secure(index),
       mustHaveRoom,
       ...this.#ports,
       onWalEvent: (event) => {
@@ -368,6 +377,8 @@ export class JournalCore {
       const isFull = (await this.#ports.fileSystem.freeBytes(folder)) < segmentBytes;
       // A log that is opened beside a state that is just being replaced would not fit it.
       if (isFull || settled.keeper.isInstalling) {
+        // It may be what has filled the disk, and is worth less than the log.
+        if (isFull) await settled.checkpoints.dropIncoming();
         this.#reopenLater();
         return;
       }
@@ -385,7 +396,8 @@ export class JournalCore {
       this.#begin(running);
     } catch (error) {
       if (this.#state !== "readOnly") return;
-      if (isNoSpace(error) || error instanceof NoRoomError) {
+      const isFull = isNoSpace(error) || isRockpoolError(error, "RESOURCE_EXHAUSTED");
+      if (isFull || error instanceof NoRoomError) {
         this.#reopenAfterMs = Math.min(2 * this.#reopenAfterMs, REOPEN_INTERVAL_MS_MAX);
         this.#reopenLater();
       } else this.#fatal(error);
@@ -435,6 +447,26 @@ async function drop({ transport, wal }: Session): Promise<void> {
   await wal.abandon();
 }
 
+/** A disk that does not take what is to be noted of a peer is broken: that ends the process, and is no bug. */
+function guarding(create: CreateTransport, onFatal: (error: unknown) => void): CreateTransport {
+  const guarded = <T>(act: () => T, otherwise: T): T => {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof WalError)) throw error;
+      onFatal(error.failure.error);
+      return otherwise;
+    }
+  };
+  return (options, handlers) =>
+    create(options, {
+      ...handlers,
+      onGreeting: (peer) => guarded(() => handlers.onGreeting(peer), NOT_YET),
+      onAnswer: (peer, answer) => guarded(() => handlers.onAnswer(peer, answer), false),
+      isWelcome: (peer) => guarded(() => handlers.isWelcome(peer), false),
+    });
+}
+
 /** The transport is there before the loop that it calls. */
 function lateHandlers(late: {
   readonly handlers: ReturnType<SessionLoop["handlers"]> | null;
@@ -443,6 +475,7 @@ function lateHandlers(late: {
     onMessage: (message) => late.handlers?.onMessage(message),
     onPeerDied: (peer) => late.handlers?.onPeerDied(peer),
     onGreeting: (peer) => late.handlers?.onGreeting(peer) ?? NOT_YET,
+    isWelcome: (peer) => late.handlers?.isWelcome(peer) ?? false,
     onAnswer: (peer, answer) => late.handlers?.onAnswer(peer, answer) ?? false,
     onEvent: (event) => late.handlers?.onEvent(event),
   };

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRockpoolError } from "../common/errors.ts";
+import { encodeMembership } from "../raft/membership.ts";
 import type { Entry } from "../raft/messages.ts";
 import { nodeWorld } from "../world/node_world.ts";
-import { inspectJournal, readJournal } from "./inspect_journal.ts";
+import { sealCheckpoint } from "./checkpoint_file.ts";
+import { inspectJournal, type ReadingNote, readJournal } from "./inspect_journal.ts";
 import { MemoryFileSystem } from "./memory_file_system.ts";
 import { repairJournal } from "./repair_journal.ts";
 import { segmentName } from "./segment_file.ts";
@@ -56,9 +58,9 @@ test("a sound journal verifies, and all of it can be read", async () => {
   assert.deepEqual(problems, []);
   assert.deepEqual([report.firstIndex, report.lastIndex], [1, LAST]);
   assert.equal(report.batchCount, Math.ceil(LAST / 3));
-  assert.deepEqual(shown([...readJournal(FOLDER, crc32c, 1, fileSystem)]), shown(entries));
+  assert.deepEqual(shown([...readJournal(FOLDER, crc32c, { fileSystem })]), shown(entries));
   assert.deepEqual(
-    shown([...readJournal(FOLDER, crc32c, 70, fileSystem)]),
+    shown([...readJournal(FOLDER, crc32c, { from: 70, fileSystem })]),
     shown(entries.slice(69)),
   );
   const seen = inspectJournal(FOLDER, crc32c, fileSystem);
@@ -211,6 +213,33 @@ test("repairJournal() refuses a sound journal, a folder without one, and one tha
   await wal.close();
 });
 
+test("repairJournal() without a mark takes the members from the state or the newest checkpoint, not the founders", async () => {
+  for (const known of ["state", "checkpoint"]) {
+    const fileSystem = new MemoryFileSystem();
+    const { wal } = await open(fileSystem);
+    const membership = encodeMembership(THREE);
+    await append(wal, [{ index: 1, term: 1, kind: "config", payload: membership }], state(3, 1));
+    await fill(wal, 2, LAST, 3);
+    await wal.trimBefore(40);
+    assert.ok(wal.firstIndex() > 2, "the config entry is gone");
+    await wal.close();
+    fileSystem.removeSync(`${FOLDER}/wal-begin`);
+    const index = LAST - 10;
+    if (known === "checkpoint") {
+      const name = `${FOLDER}/checkpoint-${String(index).padStart(16, "0")}`;
+      const file = await fileSystem.create(name);
+      await sealCheckpoint(file, 99n, { index, term: 3, membership: THREE }, crc32c);
+      file.close();
+    }
+    await repair(fileSystem, LAST);
+    const nothing = { index: 0, term: 0, membership: null };
+    const covered = known === "state" ? { index, term: 3, membership } : nothing;
+    const again = await open(fileSystem, { covered });
+    assert.deepEqual(again.wal.memberships().at(-1)?.membership, THREE, known);
+    await again.wal.close();
+  }
+});
+
 test("repairJournal() that is cut short at call n can be done again", async () => {
   const { fileSystem: before } = await written();
   damage(before, 3);
@@ -238,4 +267,36 @@ test("repairJournal() that is cut short at call n can be done again", async () =
     await wal.close();
     if (isDone) break;
   }
+});
+
+test("readJournal() of a running master says what was trimmed meanwhile, and goes on", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const { wal } = await open(fileSystem);
+  // More than one read gives.
+  const entries = await fill(wal, 1, 900, 3);
+  const notes: ReadingNote[] = [];
+  const onNote = (note: ReadingNote) => notes.push(note);
+  const found: Entry[] = [];
+  for (const each of readJournal(FOLDER, crc32c, { fileSystem, onNote })) {
+    found.push(each);
+    // The entries of the first read are there; those of the next segments go.
+    if (found.length === 1) await wal.trimBefore(800);
+  }
+  const [note] = notes;
+  assert.ok(note?.kind === "trimmed" && notes.length === 1);
+  assert.equal(note.lastIndex + 1, wal.firstIndex());
+  const isThere = ({ index }: Entry) => index < note.firstIndex || index > note.lastIndex;
+  assert.deepEqual(shown(found), shown(entries.filter(isThere)));
+  await wal.close();
+});
+
+test("readJournal() says that it ends before the end of the log", async () => {
+  const { fileSystem } = await written();
+  damage(fileSystem, 3);
+  const notes: ReadingNote[] = [];
+  const onNote = (note: ReadingNote) => notes.push(note);
+  const found = [...readJournal(FOLDER, crc32c, { fileSystem, onNote })];
+  const lastIndex = found.at(-1)?.index ?? 0;
+  assert.ok(lastIndex < LAST);
+  assert.deepEqual(notes, [{ kind: "endsEarly", lastIndex, path: pathOf(3) }]);
 });

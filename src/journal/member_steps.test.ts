@@ -52,3 +52,24 @@ test("a master that is removed right after it joined does not come back by what 
   assert.deepEqual(answers, [null]);
   assert.deepEqual([...membership().addresses.keys()], [A]);
 });
+
+test("a member gives way to a joiner at its address only when that one has answered in its place", () => {
+  const steps = new MemberSteps(() => {});
+  const { raft, membership } = leaderOf([A, B]);
+  // Only these two are looked at.
+  const joiner = { id: 3n as MemberId, address: "m2:1" } as Greeting;
+  const isAvailable = (id: MemberId) => id === A;
+  steps.answeredInstead(joiner, 0);
+  for (let nowMs = 0; nowMs < 5; nowMs++) {
+    // It may be a word of one that B has replaced since.
+    steps.joinerSeen(joiner, nowMs);
+    steps.tick(raft, nowMs, isAvailable);
+  }
+  assert.deepEqual([...membership().addresses.keys()], [A, B]);
+  steps.answeredInstead({ ...joiner, id: 4n as MemberId }, 5);
+  steps.tick(raft, 5, isAvailable);
+  assert.deepEqual([...membership().addresses.keys()], [A, B]);
+  steps.answeredInstead(joiner, 6);
+  for (let nowMs = 6; nowMs < 10; nowMs++) steps.tick(raft, nowMs, isAvailable);
+  assert.deepEqual([...membership().addresses.keys()], [A, 3n]);
+});

@@ -3,7 +3,9 @@
  * removes whom an operator names. Pure; driven by ticks, one step at a time, and each tick looks at the membership in force,
  * so that a new leader goes on where the old one stopped.
  *
- * A master with a fresh journal under the address of a member means that this member's disk is gone: it is removed first.
+ * A master with a fresh journal under the address of a member means that this member's disk is gone: it is removed first. What
+ * it said may have been long under way, though, and that member newer than it. So it must have answered in the member's place
+ * when this leader called the member: it was there after the member was.
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
@@ -19,7 +21,13 @@ const CAUGHT_UP_ENTRIES = 1000;
 /** A bound on what strangers make this master remember. */
 const JOINERS_MAX = 64;
 
-type Joiner = { readonly id: MemberId; readonly address: string; readonly seenMs: number };
+type Joiner = {
+  readonly id: MemberId;
+  readonly address: string;
+  readonly seenMs: number;
+  /** When it answered a call to the member that has its address. */
+  answeredMs: number;
+};
 
 type Removal = {
   readonly address: string;
@@ -40,7 +48,15 @@ export class MemberSteps {
   /** Somebody with a fresh journal says hello. */
   joinerSeen({ id, address }: Greeting, nowMs: number): void {
     if (!this.#joiners.has(address) && this.#joiners.size >= JOINERS_MAX) return;
-    this.#joiners.set(address, { id, address, seenMs: nowMs });
+    const known = this.#joiners.get(address);
+    const answeredMs = known?.id === id ? known.answeredMs : Number.NEGATIVE_INFINITY;
+    this.#joiners.set(address, { id, address, seenMs: nowMs, answeredMs });
+  }
+
+  /** Somebody answered in place of the member that was called. */
+  answeredInstead({ id, address }: Greeting, nowMs: number): void {
+    const joiner = this.#joiners.get(address);
+    if (joiner?.id === id) joiner.answeredMs = nowMs;
   }
 
   /** @param answer null once the removal is committed */
@@ -71,7 +87,7 @@ export class MemberSteps {
     const isQuiet = this.#joiners.size === 0 && this.#removals.length === 0;
     if (isQuiet && membership.learners.length === 0) return;
     this.#removeNext(raft, isAvailable);
-    this.#takeInNext(raft, isAvailable);
+    this.#takeInNext(raft, nowMs, isAvailable);
     this.#promoteNext(raft);
   }
 
@@ -91,9 +107,9 @@ export class MemberSteps {
     }
   }
 
-  #takeInNext(raft: Raft, isAvailable: (id: MemberId) => boolean): void {
+  #takeInNext(raft: Raft, nowMs: number, isAvailable: (id: MemberId) => boolean): void {
     const { membership } = raft.status();
-    for (const { id, address } of this.#joiners.values()) {
+    for (const { id, address, answeredMs } of this.#joiners.values()) {
       // Forgotten once it is in: who is removed right after that must not come back by what it said before.
       if (membership.addresses.has(id)) {
         this.#joiners.delete(address);
@@ -105,7 +121,8 @@ export class MemberSteps {
       else if (old === undefined) {
         if (this.#propose(raft, { kind: "addLearner", id, address }))
           this.#onEvent({ kind: "joining", address, step: "addLearner" });
-      } else if (this.#propose(raft, { kind: "remove", id: old }))
+      } else if (nowMs - answeredMs > JOINER_SEEN_MS) continue;
+      else if (this.#propose(raft, { kind: "remove", id: old }))
         this.#onEvent({ kind: "joining", address, step: "removeOld" });
     }
   }

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { EXIT, isRockpoolError } from "../common/errors.ts";
-import { Cluster, type Node, rest, until } from "./journal_fixture.ts";
+import { nodeWorld } from "../world/node_world.ts";
+import { type JournalFileSystem, nodeFileSystem } from "./file_system.ts";
+import { Cluster, crc32c, type Node, rest, until } from "./journal_fixture.ts";
+import { PeerPins } from "./journal_folder.ts";
 import type { JournalEvent } from "./journal_protocol.ts";
+import type { CreateTransport } from "./peer_transport.ts";
+import { tcpTransport } from "./raft_transport.ts";
+import { inProcess } from "./thread_port.ts";
 
 function voters({ journal }: Node): string[] {
   const members = journal?.status().members ?? [];
@@ -168,6 +176,43 @@ test("removeMember() says why it does not", async () => {
   await cluster.stop();
 });
 
+/** Loses all entries on their way to here. */
+function withoutEntries(create: CreateTransport): CreateTransport {
+  return (options, handlers) =>
+    create(options, {
+      ...handlers,
+      onMessage: (message) => {
+        if (message.kind !== "appendEntries") handlers.onMessage(message);
+      },
+    });
+}
+
+test("a joiner that is removed before its log tells it that it was a member is told so, at once and after a restart", async () => {
+  const cluster = await Cluster.started(1);
+  const leader = await cluster.leader();
+  await cluster.propose("before");
+  const added = await cluster.added();
+  const createTransport = withoutEntries(tcpTransport(crc32c, nodeWorld()));
+  await cluster.start(added, inProcess({ crc32c, createTransport }));
+  await until("it knows that it is taken in", () =>
+    new PeerPins(nodeFileSystem(), added.folder).takenInAsOf === null ? undefined : true,
+  );
+  await until("it has heard the leader", () =>
+    (added.journal?.status().term ?? 0) > 0 ? true : undefined,
+  );
+  assert.ok(!added.journal?.status().members.some(({ isSelf }) => isSelf));
+  await leader.journal?.removeMember(added.address);
+  const fatal = await until("it is told", () => eventOf(added, "fatal"));
+  assert.equal(fatal.exitCode, EXIT.expelled);
+  await cluster.kill(added);
+  added.events.length = 0;
+  await cluster.start(added);
+  const again = await until("it is told again", () => eventOf(added, "fatal"));
+  assert.equal(again.exitCode, EXIT.expelled);
+  assert.match(again.remedy, /init format/);
+  await cluster.stop();
+});
+
 test("two masters that were wiped wait for the third, which knows that they had a journal", async () => {
   const cluster = await Cluster.started(3);
   const leader = await cluster.leader();
@@ -207,4 +252,34 @@ test("masters of one cluster start one after the other, and form it", async () =
   await cluster.kill(first);
   await cluster.propose("by two others");
   await cluster.stop();
+});
+
+test("a disk that does not take what is to be noted of a peer ends the master as a disk fault, and keeps nobody out", async () => {
+  for (const isBorn of [false, true]) {
+    const cluster = await Cluster.make(3);
+    const [victim, ...others] = cluster.nodes;
+    assert.ok(victim);
+    if (isBorn) {
+      // Two found nothing without the third, which is wiped of its notes afterwards.
+      await Promise.all(cluster.nodes.map((node) => cluster.start(node)));
+      await cluster.propose("one");
+      for (const node of cluster.nodes) await cluster.kill(node);
+      rmSync(join(victim.folder, "peers.json"));
+    }
+    const real = nodeFileSystem();
+    const broken: JournalFileSystem = {
+      ...real,
+      replaceFileSync(path, bytes) {
+        if (!path.endsWith("peers.json")) return real.replaceFileSync(path, bytes);
+        throw Object.assign(new Error("Fault EIO"), { code: "EIO" });
+      },
+    };
+    for (const node of others) await cluster.start(node);
+    await cluster.start(victim, inProcess({ crc32c, fileSystem: broken })).catch(() => {});
+    const fatal = await until("it ends", () => eventOf(victim, "fatal"));
+    assert.equal(fatal.exitCode, EXIT.journalIo);
+    assert.match(fatal.message, /writing of .*peers\.json failed \(Fault EIO\)/);
+    for (const node of others) assert.equal(eventOf(node, "peerWiped"), undefined);
+    await cluster.stop();
+  }
 });

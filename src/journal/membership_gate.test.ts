@@ -13,6 +13,10 @@ const JOINER = 77n as MemberId;
 
 class Pins {
   readonly kept = new Map<string, bigint>();
+  takenInAsOf: number | null = null;
+  noteTakenIn(index: number) {
+    this.takenInAsOf = index;
+  }
   acquaintance(address: string, incarnation: bigint) {
     const kept = this.kept.get(address);
     return kept === undefined ? "nobody" : kept === incarnation ? "same" : "other";
@@ -38,6 +42,7 @@ function gate(options: {
       founders: FOUNDERS,
     },
     pins: options.pins ?? new Pins(),
+    founders: options.standing === "joiner" ? [] : FOUNDERS,
     isBorn: () => options.isBorn ?? true,
     inForce: () => options.inForce ?? { index: 5, membership: foundersOf(FOUNDERS) },
   });
@@ -52,6 +57,8 @@ function founder(changes: Partial<Greeting> = {}): Greeting {
     groupId: GROUP,
     isBorn: true,
     memberAsOf: 0,
+    namesAsOf: null,
+    founders: FOUNDERS,
     ...changes,
   };
 }
@@ -91,7 +98,48 @@ test("MembershipGate of a master that knows nobody lets in whoever takes it in, 
   });
   assert.equal(reasonOf(newcomer, founder()), null);
   assert.equal(reasonOf(newcomer, joiner()), "notMember");
-  assert.equal(newcomer.greeting().memberAsOf, null);
+  assert.equal(newcomer.greeting(null).memberAsOf, null);
+});
+
+test("MembershipGate of a joiner notes by which membership it was taken in, and names itself by it", () => {
+  const pins = new Pins();
+  let isBorn = false;
+  const options = { standing: "joiner", pins, inForce: { index: 0, membership: NOBODY } } as const;
+  const taken = () => gate({ ...options, isBorn });
+  assert.equal(reasonOf(taken(), joiner({ namesAsOf: 12 })), "notMember");
+  assert.equal(reasonOf(taken(), founder({ groupId: 1n, namesAsOf: 12 })), "otherGroup");
+  assert.equal(reasonOf(taken(), founder()), null);
+  assert.equal(pins.takenInAsOf, null, "who does not name it, or is not let in, is no witness");
+  assert.ok(taken().accepts(founder({ namesAsOf: 12 })));
+  assert.equal(taken().answer(founder({ namesAsOf: 15 })).refusal, null);
+  assert.equal(pins.takenInAsOf, 12);
+  isBorn = true;
+  const { memberAsOf } = taken().greeting(null);
+  assert.equal(memberAsOf, 12);
+  // Removed before the log told it that it was a member: it is told so, and not left waiting.
+  const says = joiner({ isBorn: true, memberAsOf });
+  const membership = foundersOf(FOUNDERS);
+  assert.equal(reasonOf(gate({ inForce: { index: 13, membership } }), says), "removed");
+  // One that does not know yet that it was taken in lets it in.
+  assert.equal(reasonOf(gate({ inForce: { index: 11, membership } }), says), null);
+});
+
+test("MembershipGate of a joiner lets nobody in that it can't take note of", () => {
+  class FullPins extends Pins {
+    override noteTakenIn() {
+      throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
+    }
+  }
+  const inForce = { index: 0, membership: NOBODY };
+  const by = gate({ standing: "joiner", pins: new FullPins(), inForce });
+  assert.equal(reasonOf(by, founder({ namesAsOf: 12 })), "notMember");
+});
+
+test("MembershipGate says whom its membership names, by which entry", () => {
+  const by = gate({});
+  assert.equal(by.greeting(memberIdOf("b:1")).namesAsOf, 5);
+  assert.equal(by.greeting(JOINER).namesAsOf, null);
+  assert.equal(by.greeting(null).namesAsOf, null);
 });
 
 test("MembershipGate keeps out other groups, the undecided, and wiped founders", () => {
@@ -112,4 +160,11 @@ test("MembershipGate of a fresh journal remembers who was there at the founding"
   assert.equal(gate({ isBorn: false, pins }).answer(fresh).knownAs, "same");
   assert.equal(gate({ pins }).answer(fresh).knownAs, "same");
   assert.equal(gate({ pins }).answer({ ...fresh, incarnation: 9n }).knownAs, "other");
+});
+
+test("MembershipGate of a joiner vouches for nobody: it was not there at the founding", () => {
+  const inForce = { index: 0, membership: NOBODY };
+  const by = gate({ standing: "joiner", isBorn: false, inForce });
+  const wiped = founder({ standing: "undecided", isBorn: false, memberAsOf: null });
+  assert.equal(by.answer(wiped).knownAs, "nobody");
 });

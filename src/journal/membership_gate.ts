@@ -7,11 +7,14 @@
  * - Who knows of no membership that names it can't have been removed. It is let in when ours names it (it is new and
  *   behind), or when we know no members ourselves and its journal is born (it is the leader that takes us in). Else it is
  *   no member; if it has a fresh journal the leader takes it in.
+ * - A joiner is taken in long before it finds itself in the log, and may be removed in between. So the first one that lets
+ *   it in says by which membership, and that is noted before any message passes: a joiner whose journal is born names
+ *   itself by that one at least, and is told when it was removed.
  *
  * A founder's id says nothing of its disk, so a founder is known by its incarnation, too.
  * @module
  */
-import type { LogIndex } from "../common/ids.ts";
+import type { LogIndex, MemberId } from "../common/ids.ts";
 import type { Membership } from "../raft/messages.ts";
 import type { JournalIdentity, PeerPins } from "./journal_folder.ts";
 import type { Answer, Greeting, RefusalReason } from "./peer_transport.ts";
@@ -22,7 +25,9 @@ export type InForce = { readonly index: LogIndex; readonly membership: Membershi
 
 export type GateOptions = {
   readonly identity: JournalIdentity;
-  readonly pins: Pick<PeerPins, "acquaintance" | "keep">;
+  readonly pins: Pick<PeerPins, "acquaintance" | "keep" | "takenInAsOf" | "noteTakenIn">;
+  /** Addresses of which the group's id is made; none where they are not known. */
+  readonly founders: readonly string[];
   readonly isBorn: () => boolean;
   readonly inForce: () => InForce;
 };
@@ -36,11 +41,11 @@ export class MembershipGate {
     this.#options = options;
   }
 
-  greeting(): Greeting {
-    const { identity, isBorn, inForce } = this.#options;
+  /** @param to who is greeted; null: whoever is there */
+  greeting(to: MemberId | null): Greeting {
+    const { identity, founders, isBorn, inForce } = this.#options;
     const { standing, memberId, address, incarnation, groupId } = identity;
     const { index, membership } = inForce();
-    const isMember = standing !== "undecided" && membership.addresses.has(memberId);
     return {
       standing,
       id: memberId,
@@ -48,16 +53,28 @@ export class MembershipGate {
       incarnation,
       groupId,
       isBorn: isBorn(),
-      memberAsOf: isMember ? index : null,
+      memberAsOf: this.#memberAsOf(),
+      namesAsOf: to !== null && membership.addresses.has(to) ? index : null,
+      founders,
     };
+  }
+
+  #memberAsOf(): LogIndex | null {
+    const { identity, inForce, pins } = this.#options;
+    if (identity.standing === "undecided") return null;
+    const { index, membership } = inForce();
+    if (membership.addresses.has(identity.memberId)) return index;
+    return identity.standing === "joiner" ? pins.takenInAsOf : null;
   }
 
   /** Answers somebody who calls. */
   answer(peer: Greeting): Answer {
     const { identity, pins, isBorn } = this.#options;
     const isFresh = !isBorn();
-    // Before this journal is born nobody can have voted with it: who is here now may take part in the founding.
-    if (isFresh && peer.standing !== "joiner" && !peer.isBorn)
+    // Before this journal is born nobody can have voted with it: who is here now may take part in the founding. A joiner
+    // came when that was over, and must not vouch for a founder whose disk was wiped since.
+    const isFounding = isFresh && identity.standing !== "joiner";
+    if (isFounding && peer.standing !== "joiner" && !peer.isBorn)
       this.#keep(peer, identity.standing === "undecided");
     const knownAs = pins.acquaintance(peer.address, peer.incarnation);
     return { refusal: this.#refusal(peer), knownAs };
@@ -76,8 +93,15 @@ export class MembershipGate {
     if (peer.standing === "undecided")
       return refusal("notMember", `${peer.address} has a freshly formatted journal`);
     if (peer.groupId !== identity.groupId)
-      return refusal("otherGroup", `${self} belongs to another cluster than ${peer.address}`);
-    return this.#strangerRefusal(peer) ?? this.#wipedRefusal(peer);
+      return refusal(
+        "otherGroup",
+        `${self} belongs to another cluster${founderList(this.#options.founders)} than ${peer.address}${founderList(peer.founders)}`,
+      );
+    return (
+      this.#strangerRefusal(peer) ??
+      this.#wipedRefusal(peer) ??
+      this.#takenInRefusal(peer.namesAsOf)
+    );
   }
 
   #strangerRefusal(peer: Greeting): Refusal | null {
@@ -97,8 +121,12 @@ export class MembershipGate {
 
   /** @returns false when the disk is full: then it is not known who this is */
   #keep({ address, incarnation }: Greeting, mayReplace: boolean): boolean {
+    return this.#hasRoomTo((pins) => pins.keep(address, incarnation, mayReplace));
+  }
+
+  #hasRoomTo(act: (pins: GateOptions["pins"]) => void): boolean {
     try {
-      this.#options.pins.keep(address, incarnation, mayReplace);
+      act(this.#options.pins);
       return true;
     } catch (error) {
       if (!isNoSpace(error)) throw error;
@@ -117,6 +145,19 @@ export class MembershipGate {
       `${identity.address} knew ${peer.address} with another journal, and keeps this one out`,
     );
   }
+
+  /** Who is let in may be the one that makes a member of this joiner. */
+  #takenInRefusal(namesAsOf: LogIndex | null): Refusal | null {
+    const { identity } = this.#options;
+    if (namesAsOf === null || identity.standing !== "joiner" || this.#memberAsOf() !== null)
+      return null;
+    if (this.#hasRoomTo((pins) => pins.noteTakenIn(namesAsOf))) return null;
+    return refusal("notMember", `${identity.address} has no room to note that it is a member`);
+  }
+}
+
+function founderList(founders: readonly string[]): string {
+  return founders.length === 0 ? "" : ` (founded by ${founders.join(", ")})`;
 }
 
 function refusal(reason: RefusalReason, explanation: string): Refusal {

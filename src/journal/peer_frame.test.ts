@@ -17,7 +17,7 @@ const FRAMES: readonly Frame[] = [
   {
     kind: "hello",
     hello: {
-      protocolVersion: 2,
+      protocolVersion: 3,
       purpose: "messages",
       to,
       greeting: {
@@ -28,6 +28,8 @@ const FRAMES: readonly Frame[] = [
         groupId: 5n,
         isBorn: true,
         memberAsOf: 0,
+        namesAsOf: 17,
+        founders: ["master-1:19200", "[::1]:19200"],
       },
     },
   },
@@ -35,7 +37,7 @@ const FRAMES: readonly Frame[] = [
     (refusal) => ({
       kind: "answer" as const,
       answer: {
-        protocolVersion: 2,
+        protocolVersion: 3,
         greeting: {
           standing: "joiner" as const,
           id: to,
@@ -44,6 +46,8 @@ const FRAMES: readonly Frame[] = [
           groupId: 5n,
           isBorn: false,
           memberAsOf: null,
+          namesAsOf: null,
+          founders: [],
         },
         refusal,
         knownAs: "other" as const,
@@ -187,9 +191,9 @@ test("FrameReader refuses a frame that is repeated, left out, or too long", () =
   assert.throws(() => readAll(stream(FRAMES), [], 48), DecodeError);
 });
 
-const FIXTURE = "test/fixtures/peer-frames-v2.bin";
+const FIXTURE = "test/fixtures/peer-frames-v3.bin";
 
-test("frames of version 2 decode for ever", () => {
+test("frames of version 3 decode for ever", () => {
   const bytes = new Uint8Array(readFileSync(FIXTURE));
   assert.deepEqual(readAll(bytes, []), FRAMES);
   assert.deepEqual(bytes, stream(FRAMES));

@@ -3,7 +3,7 @@
  *
  * Little-endian:
  * ```
- *  0 u32 body length   4 u8 type   5 u8 version (2)   6 u16 flags (0)
+ *  0 u32 body length   4 u8 type   5 u8 version (3)   6 u16 flags (0)
  *  8 u64 sequence: 1 for the first frame of a connection and direction, then one more each
  * 16 u32 CRC-32C of bytes 0..16 and of the body
  * 20 body
@@ -47,12 +47,12 @@ import { type Greeting, REFUSAL_REASONS } from "./peer_transport.ts";
 import type { Crc32c } from "./record.ts";
 
 export const FRAME_HEADER_BYTES = 20;
-const FRAME_VERSION = 2;
-export const PROTOCOL_VERSION = 2;
+const FRAME_VERSION = 3;
+export const PROTOCOL_VERSION = 3;
 /** An append of the largest size plus one entry of the largest size, and their framing. */
 export const FRAME_BYTES_MAX = 4 * ENTRY_BYTES_MAX;
-/** Before a peer has said who it is it gets no memory. */
-export const HELLO_BYTES_MAX = 4096;
+/** Before a peer has said who it is it gets no memory but for the addresses in its greeting. */
+export const HELLO_BYTES_MAX = 16 * 1024;
 
 export const FRAME_TYPES = {
   hello: 1,
@@ -74,6 +74,8 @@ const GREETING: Codec<Greeting> = struct({
   groupId: u64,
   isBorn: bool,
   memberAsOf: nullable(uint),
+  namesAsOf: nullable(uint),
+  founders: list(text),
 });
 
 export const HELLO = struct({

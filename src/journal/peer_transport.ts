@@ -1,10 +1,15 @@
 /**
  * What the journal needs of the network, as a port: TCP in product (raft_transport.ts), a virtual network in the simulator.
  *
- * A master keeps one connection to each address that it sends to: those of the members, those of the masters that it
- * welcomed, and, as long as it knows no member, those of its seeds. Before anything else passes, both sides say who they
- * are, and both must agree that messages may pass; the transport carries these words and does not judge them
- * (membership_gate.ts does).
+ * A master keeps one connection to each address that it sends to: those of the members, those of its guests, and, as long
+ * as it knows no member, those of its seeds. Before anything else passes, both sides say who they are, and both must agree
+ * that messages may pass; the transport carries these words and does not judge them (membership_gate.ts does).
+ *
+ * A **guest** called and was let in, though no membership that is known here names it: it knows a newer one. It is dialled
+ * under the id that it gave, in place of whoever the membership in force names at its address, or a leader that joined while
+ * this master was away would never get an answer from it. It stays until a membership comes that the gate does not let it
+ * in by, or somebody else is let in from its address. Older memberships that come meanwhile, entry by entry, do not end it.
+ * Who calls an address and meets another id there need not learn that id from the answer: whoever knows more calls by itself.
  *
  * Messages may be lost, and never arrive twice or out of order within one connection; a connection may be replaced at any
  * time. Callbacks come in turns of their own, never from within a call.
@@ -28,9 +33,13 @@ export type Greeting = {
   readonly isBorn: boolean;
   /**
    * Index of the newest config entry in force that it knows and that names it, 0 for the founders' membership. Null: none,
-   * so it can't have been removed either.
+   * so it can't have been removed either. A joiner that has not got that far in the log has a member's word for it.
    */
   readonly memberAsOf: LogIndex | null;
+  /** Index of the config entry in force here, if it names the one who is greeted. The transport drops it when that is somebody else. */
+  readonly namesAsOf: LogIndex | null;
+  /** What `groupId` is made of: the addresses of the founders, or, while undecided, the configured ones. Empty for a joiner. */
+  readonly founders: readonly string[];
 };
 
 /**
@@ -89,8 +98,8 @@ export type TransportOptions = {
   readonly bindPort: number;
   /** Other masters, dialled as long as the membership is empty. */
   readonly seeds: readonly string[];
-  /** Who this master is; asked anew for each connection. */
-  readonly greeting: () => Greeting;
+  /** Who this master is; asked anew for each connection. @param to null: whoever is there */
+  readonly greeting: (to: MemberId | null) => Greeting;
 };
 
 export type PeerHandlers = {
@@ -99,6 +108,8 @@ export type PeerHandlers = {
   readonly onPeerDied: (peer: MemberId) => void;
   /** Somebody calls. One that is welcome is dialled in turn, if it is not yet. */
   readonly onGreeting: (greeting: Greeting) => Answer;
+  /** Whether one that was let in by this greeting still would be; asked when the membership has changed. */
+  readonly isWelcome: (greeting: Greeting) => boolean;
   /**
    * Somebody that was called answers; refused ones are called again, after a while, for as long as this master wants them.
    * @returns whether messages may pass, as far as this side goes; only asked when the other did not refuse
@@ -116,7 +127,7 @@ export type PeerHandlers = {
 export interface PeerTransport {
   /** Begins to listen and to dial. @throws RockpoolError UNAVAILABLE when the port cannot be had */
   start(): Promise<void>;
-  /** Dials the members of this membership from now on, and lets go of all others. */
+  /** Dials the members of this membership from now on, and lets go of all others but guests that still are welcome. */
   setMembership(membership: Membership): void;
   /** Sends to `message.to`, or drops it when that is not possible now. */
   send(message: Message): void;

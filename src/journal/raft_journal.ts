@@ -16,6 +16,7 @@ import { ENTRY_BYTES_MAX } from "../common/limits.ts";
 import type { SoftState } from "../raft/messages.ts";
 import type { Timer, World } from "../world/ports.ts";
 import { Applier } from "./applier.ts";
+import { FailoverStory } from "./failover_story.ts";
 import {
   type ConnectThread,
   checkTimings,
@@ -25,7 +26,6 @@ import {
   type JournalEvent,
   type JournalTimings,
   type PlainError,
-  pack,
   plainError,
   type ReplicationLimits,
   type ThreadOptions,
@@ -33,11 +33,12 @@ import {
   type ThreadStatus,
   type ToThread,
 } from "./journal_protocol.ts";
+import { shownStatus } from "./journal_status.ts";
 import type {
   JournalStatus,
   JournalSystem,
   LeadershipEvent,
-  Role,
+  ProposalTimes,
   StateMachine,
   StatePosition,
 } from "./journal_system.ts";
@@ -91,12 +92,10 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #servingTerm: Term | null = null;
   #status: ThreadStatus = { self: null, lastIndex: 0, commitIndex: 0, members: [] };
   #listeners: ((event: LeadershipEvent) => void)[] = [];
-  #leaderlessSinceMs = 0;
-  #lastGainedMs: number | null = null;
-  #lastLostMs: number | null = null;
+  readonly #story: FailoverStory;
   #readOnly: { readonly message: string; readonly remedy: string } | null = null;
 
-  readonly #proposals = new WaitingProposals<R>();
+  readonly #proposals = new WaitingProposals<R>(() => this.#nowMs());
   readonly #reads = new WaitingReads();
   #isFlushScheduled = false;
   #transferId = 0;
@@ -113,15 +112,20 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   constructor(options: RaftJournalOptions<R>) {
     this.#options = options;
+    this.#story = new FailoverStory(options.world.clock, (member) => this.#addressOf(member));
     this.#applier = new Applier<R>({
       stateMachine: options.stateMachine,
       timers: options.world.timers,
-      onResult: (index, term, result) =>
-        this.#proposals.applied(index, term, result, () => this.#unavailable()),
+      onResult: (index, term, result, receivedMs) =>
+        this.#proposals.applied(index, term, result, () => this.#unavailable(), receivedMs),
       onSlice: (through, finished) => this.#onSlice(through, finished),
       onFailure: (error, from, through) => this.#onApplyFailed(error, from, through),
     });
     checkTimings({ ...DEFAULT_TIMINGS, ...options.timings });
+  }
+
+  #nowMs(): number {
+    return this.#options.world.clock.monotonicMs();
   }
 
   // — opening and messages of the thread —
@@ -146,7 +150,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     };
     this.#countTurns();
     const position = this.#applier.start();
-    this.#leaderlessSinceMs = this.#options.world.clock.monotonicMs();
+    this.#story.opened();
     return new Promise((resolve, reject) => {
       this.#started = { resolve, reject };
       this.#thread = this.#options.connect((message) => this.#receive(message));
@@ -179,7 +183,10 @@ export class RaftJournal<R> implements JournalSystem<R> {
         this.#proposals.refused(message.requestId, this.#unavailable());
         break;
       case "committed":
-        this.#applier.add(message.entries);
+        this.#applier.add(message.entries, this.#nowMs());
+        break;
+      case "committedOwn":
+        this.#onOwnCommitted(message.firstIndex, message.count, message.term);
         break;
       case "writeImage":
         void this.#writeImage(message.path); // It answers with its own failure.
@@ -199,6 +206,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
         this.#reads.aborted(message.contexts, () => this.#unavailable());
         break;
       case "softState":
+        this.#story.changed(message.softState, message.leaderSilenceMs);
         this.#onSoftState(message.softState);
         break;
       case "transferAnswer":
@@ -217,6 +225,11 @@ export class RaftJournal<R> implements JournalSystem<R> {
       default:
         unreachable(message);
     }
+  }
+
+  #onOwnCommitted(firstIndex: LogIndex, count: number, term: Term): void {
+    const payloads = this.#proposals.payloadsOf(firstIndex, count, term);
+    this.#applier.addCommands(firstIndex, term, payloads, this.#nowMs());
   }
 
   /** The thread answers nobody any more. */
@@ -263,8 +276,6 @@ export class RaftJournal<R> implements JournalSystem<R> {
   #onSoftState(softState: SoftState): void {
     const before = this.#softState;
     this.#softState = softState;
-    if (softState.leader !== before.leader && before.leader !== null)
-      this.#leaderlessSinceMs = this.#options.world.clock.monotonicMs();
     const isSameReign = softState.role === "leader" && softState.term === before.term;
     if (!isSameReign) this.#endReign();
     for (const watcher of [...this.#leaderWatchers]) watcher(softState.leader);
@@ -276,7 +287,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     const term = this.#servingTerm;
     this.#servingTerm = null;
     if (term !== null) {
-      this.#lastLostMs = this.#options.world.clock.wallMs();
+      this.#story.lost();
       for (const listener of this.#listeners) listener({ kind: "lost", term });
     }
     const error = () => this.#unavailable();
@@ -285,10 +296,8 @@ export class RaftJournal<R> implements JournalSystem<R> {
   }
 
   #beginServing(term: Term): void {
-    const { clock } = this.#options.world;
     this.#servingTerm = term;
-    this.#lastGainedMs = clock.wallMs();
-    const tookMs = clock.monotonicMs() - this.#leaderlessSinceMs;
+    const tookMs = this.#story.gained(term);
     for (const listener of this.#listeners) listener({ kind: "gained", term, tookMs });
   }
 
@@ -318,7 +327,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   // — proposals —
 
-  propose(payload: Uint8Array): Promise<R> {
+  propose(payload: Uint8Array, times?: ProposalTimes): Promise<R> {
     if (this.#servingTerm === null) return Promise.reject(this.#unavailable());
     if (payload.length > ENTRY_BYTES_MAX)
       return Promise.reject(
@@ -329,7 +338,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
         ),
       );
     this.#scheduleFlush();
-    return this.#proposals.add(payload);
+    return this.#proposals.add(payload, times);
   }
 
   #scheduleFlush(): void {
@@ -347,8 +356,8 @@ export class RaftJournal<R> implements JournalSystem<R> {
     if (term === null || this.#thread === null) return;
     const request = this.#proposals.takeQueued();
     if (request !== null) {
-      const { requestId } = request;
-      this.#thread.post({ kind: "propose", requestId, term, payloads: pack(request.payloads) });
+      const { requestId, payloads } = request;
+      this.#thread.post({ kind: "propose", requestId, term, payloads });
     }
     const context = this.#reads.takeQueued();
     if (context !== null) this.#thread.post({ kind: "read", context, term });
@@ -400,28 +409,11 @@ export class RaftJournal<R> implements JournalSystem<R> {
   // — status —
 
   status(): JournalStatus {
-    const { role, term, leader } = this.#softState;
-    const roles: Readonly<Record<SoftState["role"], Role>> = {
-      leader: "leader",
-      candidate: "candidate",
-      preCandidate: "candidate",
-      follower: "follower",
-    };
+    const { lastGainedMs, lastLostMs, last: lastFailover } = this.#story;
     return {
       isServing: this.isServing(),
-      role: roles[role],
-      term,
-      leader,
-      lastIndex: this.#status.lastIndex,
-      commitIndex: Math.max(this.#status.commitIndex, this.#applier.applied),
-      appliedIndex: this.#applier.applied,
-      members: this.#status.members.map((member) => ({
-        ...member,
-        isLeader: member.id === leader,
-        matchIndex: role === "leader" ? member.matchIndex : null,
-      })),
-      lastGainedMs: this.#lastGainedMs,
-      lastLostMs: this.#lastLostMs,
+      ...shownStatus(this.#softState, this.#status, this.#applier.applied),
+      ...{ lastGainedMs, lastLostMs, lastFailover },
     };
   }
 

@@ -13,8 +13,8 @@ import type { World } from "../world/ports.ts";
 import { nodeFileSystem } from "./file_system.ts";
 import { PeerPins } from "./journal_folder.ts";
 import { foundersOf, groupIdOf, memberIdOf } from "./member_ids.ts";
-import { MembershipGate } from "./membership_gate.ts";
-import type { Answer, TransportEvent } from "./peer_transport.ts";
+import { type InForce, MembershipGate } from "./membership_gate.ts";
+import type { Answer, Greeting, TransportEvent } from "./peer_transport.ts";
 import { RaftTransport } from "./raft_transport.ts";
 
 const kernels = openFallbackKernels({ arenaBytes: 64 * 1024 });
@@ -55,6 +55,9 @@ type Member = {
   readonly events: TransportEvent[];
   readonly died: MemberId[];
   readonly refusals: NonNullable<Answer["refusal"]>[];
+  /** Of those who called. */
+  readonly greetings: Greeting[];
+  readonly enter: (inForce: InForce) => void;
 };
 
 async function member(options: {
@@ -62,26 +65,31 @@ async function member(options: {
   readonly addresses: readonly string[];
   readonly world?: World;
   readonly incarnation?: bigint;
+  /** A joiner has another id than the founder that was at its address. */
+  readonly joinerId?: MemberId;
+  readonly inForce?: InForce;
 }): Promise<Member> {
   const messages: Message[] = [];
   const events: TransportEvent[] = [];
   const died: MemberId[] = [];
   const folder = mkdtempSync(join(root, "member-"));
   const refusals: NonNullable<Answer["refusal"]>[] = [];
+  const greetings: Greeting[] = [];
   const { address, addresses } = options;
-  const membership = foundersOf(addresses);
+  let inForce = options.inForce ?? { index: 0, membership: foundersOf(addresses) };
   const gate = new MembershipGate({
     identity: {
-      standing: "founder",
-      memberId: memberIdOf(address),
+      standing: options.joinerId === undefined ? "founder" : "joiner",
+      memberId: options.joinerId ?? memberIdOf(address),
       groupId: groupIdOf(addresses),
       incarnation: options.incarnation ?? 1n,
       address,
       founders: addresses,
     },
     pins: new PeerPins(nodeFileSystem(), folder),
+    founders: addresses,
     isBorn: () => true,
-    inForce: () => ({ index: 0, membership }),
+    inForce: () => inForce,
   });
   const transport = new RaftTransport(
     {
@@ -89,12 +97,16 @@ async function member(options: {
       bindHost: "127.0.0.1",
       bindPort: Number(address.split(":")[1]),
       seeds: addresses,
-      greeting: () => gate.greeting(),
+      greeting: (to) => gate.greeting(to),
     },
     {
       onMessage: (message) => messages.push(message),
       onPeerDied: (peer) => died.push(peer),
-      onGreeting: (peer) => gate.answer(peer),
+      onGreeting(peer) {
+        greetings.push(peer);
+        return gate.answer(peer);
+      },
+      isWelcome: (peer) => gate.accepts(peer),
       onAnswer(peer, { refusal }) {
         if (refusal !== null) refusals.push(refusal);
         return refusal === null && gate.accepts(peer);
@@ -109,10 +121,14 @@ async function member(options: {
     crc32c,
     options.world ?? nodeWorld(),
   );
-  transport.setMembership(membership);
+  transport.setMembership(inForce.membership);
   closers.push(() => transport.close());
   await transport.start();
-  return { transport, messages, events, died, refusals };
+  const enter = (entered: InForce) => {
+    inForce = entered;
+    transport.setMembership(entered.membership);
+  };
+  return { transport, messages, events, died, refusals, greetings, enter };
 }
 
 /** Ports that were free a moment ago, below those of outgoing connections. */
@@ -233,11 +249,77 @@ test("RaftTransport dials its seeds until it knows its members, and those who ar
   const one = await member({ address: a, addresses: [a, b] });
   const other = await member({ address: b, addresses: [a, b] });
   await until("they are connected", () => one.transport.isConnected(memberIdOf(b)));
-  one.transport.setMembership(foundersOf([a]));
+  one.enter({ index: 1, membership: foundersOf([a]) });
   assert.ok(!one.transport.isConnected(memberIdOf(b)));
-  // It still calls, and is still known to the gate: so it is answered.
+  one.enter({ index: 0, membership: foundersOf([a, b]) });
+  // It called while it was welcome, and is known to the gate: so it stays.
   await until("it is connected again", () => one.transport.isConnected(memberIdOf(b)));
+  await until("it has called", () => one.greetings.length > 1);
+  one.transport.setMembership(foundersOf([a]));
+  assert.ok(one.transport.isConnected(memberIdOf(b)));
   one.transport.setMembership({ voters: [], learners: [], addresses: new Map() });
   other.transport.send(heartbeat(b, a, 1));
   await until("the seed said who it is", () => one.transport.isConnected(memberIdOf(b)));
+});
+
+test("RaftTransport keeps answering one that knows more, through all memberships that are older than what it knows", async () => {
+  const [a, b] = [await freeAddress(), await freeAddress()];
+  const founders = foundersOf([a, b]);
+  const joinerId = 77n as MemberId;
+  const voters = [memberIdOf(a), joinerId];
+  const addresses = new Map([
+    [memberIdOf(a), a],
+    [joinerId, b],
+  ]);
+  // It was away while the other founder's disk was wiped.
+  const away = await member({ address: a, addresses: [a, b] });
+  const inForce = { index: 9, membership: { voters, learners: [], addresses } };
+  const other = await member({ address: b, addresses: [a, b], joinerId, inForce });
+  await until("both are connected", () =>
+    [away.transport.isConnected(joinerId), other.transport.isConnected(memberIdOf(a))].every(
+      (isConnected) => isConnected,
+    ),
+  );
+  // The old founder's name is not its own, whatever the caller's membership says of that one.
+  assert.ok(other.greetings.length > 0);
+  for (const { namesAsOf } of other.greetings) assert.equal(namesAsOf, null);
+  assert.equal(away.greetings.at(-1)?.namesAsOf, 9);
+  for (const index of [3, 5, 8]) away.enter({ index, membership: founders });
+  away.enter({ index: 8, membership: foundersOf([a]) });
+  assert.ok(away.transport.isConnected(joinerId));
+  away.enter(inForce);
+  assert.ok(away.transport.isConnected(joinerId));
+  assert.deepEqual(
+    other.events.map(({ kind }) => kind),
+    ["peerConnected"],
+  );
+  // Now it knows as much, and the other one has left.
+  away.enter({ index: 10, membership: founders });
+  assert.ok(!away.transport.isConnected(joinerId));
+});
+
+test("RaftTransport keeps a bounded number of guests", async () => {
+  const [a] = [await freeAddress()];
+  const one = await member({ address: a, addresses: [a] });
+  const others: Member[] = [];
+  const isGuest = ({ transport }: Member, at: number) =>
+    one.transport.silenceMs(BigInt(100 + at) as MemberId) < Number.POSITIVE_INFINITY &&
+    transport.isConnected(memberIdOf(a));
+  for (let at = 0; at < 66; at++) {
+    const address = await freeAddress();
+    const joinerId = BigInt(100 + at) as MemberId;
+    const addresses = new Map([
+      [memberIdOf(a), a],
+      [joinerId, address],
+    ]);
+    const membership = { voters: [...addresses.keys()], learners: [], addresses };
+    const inForce = { index: 9, membership };
+    const guest = await member({ address, addresses: [a], joinerId, inForce });
+    others.push(guest);
+    await until("it is a guest", () => isGuest(guest, at));
+  }
+  const known = others.filter((_, at) =>
+    Number.isFinite(one.transport.silenceMs(BigInt(100 + at) as MemberId)),
+  );
+  assert.ok(known.length <= 64, `${known.length}`);
 });

@@ -10,6 +10,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import type { MemberId } from "../common/ids.ts";
 import { InvariantError } from "../common/invariant.ts";
+import { NOBODY } from "../raft/membership.ts";
 import type { Membership, Message, Position } from "../raft/messages.ts";
 import type { World } from "../world/ports.ts";
 import { CheckpointClient } from "./checkpoint_client.ts";
@@ -28,6 +29,7 @@ import type {
   Answer,
   CheckpointChunk,
   CreateTransport,
+  Greeting,
   PeerHandlers,
   PeerTransport,
   TransportOptions,
@@ -40,6 +42,8 @@ const HELLO_TIMEOUT_MS = 2000;
 const CHECKPOINT_IDLE_MS = 60_000;
 /** Connections that have not said hello. Members need one each; the rest is room for their redials. */
 const STRANGERS_MAX = 64;
+/** Memberships are much smaller. The rest is room for guests, of which the oldest goes first. */
+const PEERS_MAX = 64;
 /** Whoever is at that address. */
 const ANYBODY = 0n as MemberId; // No hash gives it.
 
@@ -50,6 +54,8 @@ type Peer = {
   readonly link: PeerLink;
   /** The connection on which the peer sends. */
   inbound: Socket | null;
+  /** With which it was let in. */
+  greeting: Greeting | null;
   heardMs: number;
 };
 
@@ -66,6 +72,8 @@ export class RaftTransport implements PeerTransport {
   readonly #byAddress = new Map<string, Peer>();
   readonly #byId = new Map<MemberId, Peer>();
   readonly #checkpoints = new Map<MemberId, CheckpointClient>();
+  /** Members and seeds, by address; the ids of seeds are not known. All other peers are guests. */
+  #wanted: ReadonlyMap<string, MemberId | null> = new Map();
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #strangers = 0;
@@ -79,7 +87,7 @@ export class RaftTransport implements PeerTransport {
     this.#crc32c = crc32c;
     this.#world = world;
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    for (const address of options.seeds) if (address !== options.address) this.#add(null, address);
+    this.#want(NOBODY);
   }
 
   async start(): Promise<void> {
@@ -106,19 +114,28 @@ export class RaftTransport implements PeerTransport {
 
   // — whom it talks to —
 
-  setMembership({ addresses }: Membership): void {
-    if (this.#isClosed) return;
+  setMembership(membership: Membership): void {
+    if (!this.#isClosed) this.#want(membership);
+  }
+
+  #want({ addresses }: Membership): void {
     const self = this.#options.address;
     const wanted = new Map<string, MemberId | null>();
     for (const [id, address] of addresses) if (address !== self) wanted.set(address, id);
     if (addresses.size === 0)
       for (const address of this.#options.seeds) if (address !== self) wanted.set(address, null);
+    this.#wanted = wanted;
     for (const peer of [...this.#byAddress.values()]) {
       const id = wanted.get(peer.address);
-      if (id === undefined || (id !== null && peer.id !== null && id !== peer.id)) this.#drop(peer);
-      else if (id !== null) this.#name(peer, id);
+      const isAnother = id === undefined || (id !== null && peer.id !== null && id !== peer.id);
+      if (!isAnother && id !== null) this.#name(peer, id);
+      else if (isAnother && !this.#isWelcome(peer)) this.#drop(peer);
     }
     for (const [address, id] of wanted) if (!this.#byAddress.has(address)) this.#add(id, address);
+  }
+
+  #isWelcome({ id, greeting }: Peer): boolean {
+    return greeting !== null && greeting.id === id && this.#handlers.isWelcome(greeting);
   }
 
   #add(id: MemberId | null, address: string): Peer {
@@ -130,7 +147,7 @@ export class RaftTransport implements PeerTransport {
         protocolVersion: PROTOCOL_VERSION,
         purpose: "messages",
         to: peer.id ?? ANYBODY,
-        greeting: this.#options.greeting(),
+        greeting: this.#options.greeting(peer.id),
       }),
       onAnswer: (answer) => this.#onAnswer(peer, answer),
       onConnected: () => this.#handlers.onEvent({ kind: "peerConnected", address }),
@@ -142,7 +159,7 @@ export class RaftTransport implements PeerTransport {
       onHeard: () => this.#heard(peer),
     });
     const heardMs = Number.NEGATIVE_INFINITY;
-    const peer: Peer = { id, address, link, inbound: null, heardMs };
+    const peer: Peer = { id, address, link, inbound: null, greeting: null, heardMs };
     this.#byAddress.set(address, peer);
     if (id !== null) this.#byId.set(id, peer);
     if (this.#isStarted) link.start();
@@ -250,8 +267,9 @@ export class RaftTransport implements PeerTransport {
     });
   }
 
-  #onHello(inbound: Inbound, { greeting, purpose, protocolVersion, to }: Hello): boolean {
-    const own = this.#options.greeting();
+  #onHello(inbound: Inbound, { greeting: said, purpose, protocolVersion, to }: Hello): boolean {
+    const own = this.#options.greeting(said.id);
+    const greeting = to === own.id ? said : { ...said, namesAsOf: null };
     const { refusal, knownAs } = this.#judge(protocolVersion, to, own.id, () =>
       inbound.deliver(() => this.#handlers.onGreeting(greeting)),
     );
@@ -273,6 +291,7 @@ export class RaftTransport implements PeerTransport {
     // The peer dialled anew, so whatever is left of its older connection is dead.
     const older = peer.inbound;
     peer.inbound = inbound.socket;
+    peer.greeting = greeting;
     older?.destroy();
     inbound.peer = peer;
     this.#heard(peer);
@@ -310,7 +329,16 @@ export class RaftTransport implements PeerTransport {
       return there;
     }
     if (there !== undefined) this.#drop(there);
+    if (this.#byAddress.size >= PEERS_MAX) this.#dropGuest();
     return this.#add(id, address);
+  }
+
+  #dropGuest(): void {
+    for (const peer of this.#byAddress.values())
+      if (!this.#wanted.has(peer.address)) {
+        this.#drop(peer);
+        return;
+      }
   }
 
   #onFrame(inbound: Inbound, frame: Frame, fail: (error: unknown) => void): void {
@@ -327,7 +355,7 @@ export class RaftTransport implements PeerTransport {
     if (frame.kind === "ping") inbound.send({ kind: "pong" });
     else if (frame.kind === "message") {
       const { from, to } = frame.message;
-      if (from !== inbound.from || to !== this.#options.greeting().id)
+      if (from !== inbound.from || to !== this.#options.greeting(null).id)
         throw new Error("A message bears another member's name");
       inbound.deliver(() => this.#handlers.onMessage(frame.message));
     } else throw new Error(`A ${frame.kind} came out of turn`);
@@ -382,7 +410,7 @@ export class RaftTransport implements PeerTransport {
           protocolVersion: PROTOCOL_VERSION,
           purpose: "checkpoint",
           to: peer,
-          greeting: this.#options.greeting(),
+          greeting: this.#options.greeting(peer),
         },
       });
       this.#checkpoints.set(peer, client);

@@ -196,6 +196,7 @@ export function getHardState(view: DataView, at: number): HardState {
 /**
  * Writes a record at `at`.
  * @param into has room for it
+ * @param view begins where `into` does, for those who write many records
  * @returns the offset after it
  */
 export function writeRecord(
@@ -203,19 +204,14 @@ export function writeRecord(
   at: number,
   record: WalRecord,
   crc32c: Crc32c,
+  view: DataView = viewOf(into),
 ): number {
+  if (record.kind === "entry") return writeEntry(into, at, record.entry, crc32c, view);
   const sizeBytes = recordBytes(record);
   const end = at + sizeBytes;
   invariant(end <= into.length, "a record is written where it has room");
-  const view = viewOf(into);
   view.setUint32(at, sizeBytes - RECORD_HEADER_BYTES, true);
   switch (record.kind) {
-    case "entry": {
-      const { entry } = record;
-      putFields(view, at, ENTRY_TYPES[entry.kind], entry.index, entry.term);
-      into.set(entry.payload, at + RECORD_HEADER_BYTES);
-      break;
-    }
     case "truncateFrom":
       putFields(view, at, RECORD_TYPES.truncateFrom, record.index, 0);
       break;
@@ -227,6 +223,23 @@ export function writeRecord(
       putBatchHead(view, at, record.head);
       break;
   }
+  view.setUint32(at + 24, crcOfRecord(into, at, end, crc32c), true);
+  return end;
+}
+
+/** As {@link writeRecord}, without a record around the entry. */
+export function writeEntry(
+  into: Uint8Array,
+  at: number,
+  { index, term, kind, payload }: Entry,
+  crc32c: Crc32c,
+  view: DataView,
+): number {
+  const end = at + RECORD_HEADER_BYTES + payload.length;
+  invariant(end <= into.length, "a record is written where it has room");
+  view.setUint32(at, payload.length, true);
+  putFields(view, at, ENTRY_TYPES[kind], index, term);
+  into.set(payload, at + RECORD_HEADER_BYTES);
   view.setUint32(at + 24, crcOfRecord(into, at, end, crc32c), true);
   return end;
 }

@@ -2,13 +2,16 @@
  * Gives up, for good, what cannot be read of a journal: the last resort of an operator who has neither peers nor a backup.
  *
  * The damaged files stay in the folder under another name. What the log could be read of is all that is left; a promise to
- * fetch the rest from peers is dropped. Term and vote stay, so that no vote is given twice.
+ * fetch the rest from peers is dropped. Term and vote stay, so that no vote is given twice. Where both copies of the log's
+ * mark are lost, who the members are is taken from the newest checkpoint, and without one from the state at the next start: those
+ * of the founders may be long past.
  * @module
  */
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { LogIndex } from "../common/ids.ts";
-import { NOBODY } from "../raft/membership.ts";
+import { encodeMembership, NOBODY } from "../raft/membership.ts";
 import type { Timers } from "../world/ports.ts";
+import { indexOfName, readManifest } from "./checkpoint_file.ts";
 import { type JournalFile, type JournalFileSystem, writeFully } from "./file_system.ts";
 import { ownerOfFolder } from "./inspect_journal.ts";
 import type { Crc32c } from "./record.ts";
@@ -59,7 +62,7 @@ export async function repairJournal(options: RepairOptions): Promise<RepairResul
 
 async function repairLocked(options: RepairOptions): Promise<RepairResult> {
   const { fileSystem, folder, acceptLossAfter } = options;
-  const recovery = recoveryOf(options);
+  const recovery = await recoveryOf(options);
   checkIsWrong(recovery);
   const accepting = { ...recovery, isLossAccepted: true };
   const recovered = recoverWal(accepting);
@@ -90,7 +93,28 @@ async function repairLocked(options: RepairOptions): Promise<RepairResult> {
   return { lastIndex, keptFiles };
 }
 
-function recoveryOf(options: RepairOptions): RecoveryOptions {
+/** That of the newest checkpoint; null for none. */
+async function knownMembership(options: RepairOptions): Promise<Uint8Array | null> {
+  const { fileSystem, folder, crc32c } = options;
+  let newest: { readonly index: LogIndex; readonly membership: Uint8Array } | null = null;
+  for (const name of fileSystem.listSync(folder)) {
+    const index = indexOfName(name);
+    if (index === null || index <= (newest?.index ?? 0)) continue;
+    const path = `${folder}/${name}`;
+    const file = fileSystem.openSync(path, "read");
+    try {
+      const { snapshot } = await readManifest(file, path, crc32c);
+      newest = { index, membership: encodeMembership(snapshot.membership) };
+    } catch (error) {
+      if (!isRockpoolError(error, "DATA_LOSS")) throw error; // a damaged one tells nothing
+    } finally {
+      file.close();
+    }
+  }
+  return newest?.membership ?? null;
+}
+
+async function recoveryOf(options: RepairOptions): Promise<RecoveryOptions> {
   const { fileSystem, folder, crc32c } = options;
   const owner = ownerOfFolder(fileSystem, folder, crc32c);
   if (owner === null)
@@ -105,7 +129,8 @@ function recoveryOf(options: RepairOptions): RecoveryOptions {
     owner,
     crc32c,
     membership: NOBODY,
-    covered: { index: 0, term: 0, membership: null },
+    // It covers nothing: what is in the state counts when the master starts.
+    covered: { index: 0, term: 0, membership: await knownMembership(options) },
     canRepair: false,
     segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
     cacheBytesMax: 0,

@@ -5,7 +5,12 @@
  */
 import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
-import { type JournalFile, type JournalFileSystem, writeFully } from "./file_system.ts";
+import {
+  type JournalFile,
+  type JournalFileSystem,
+  type WritePart,
+  writeFully,
+} from "./file_system.ts";
 import {
   BATCH_HEAD_BYTES,
   type BatchDescriptor,
@@ -98,16 +103,15 @@ export async function writeIdentity(
 }
 
 /** @param slot counts up; slots are used in turn, so that a torn one never was the only one */
-export function writeDescriptor(
-  file: JournalFile,
+export function descriptorPart(
   identity: SegmentIdentity,
   slot: number,
   descriptor: BatchDescriptor,
   crc32c: Crc32c,
-): Promise<void> {
+): WritePart {
   const slots = (identity.dataOffset - DESCRIPTORS_OFFSET) / WAL_PAGE_BYTES;
-  const at = DESCRIPTORS_OFFSET + (slot % slots) * WAL_PAGE_BYTES;
-  return writeFully(file, encodeDescriptor(descriptor, crc32c), at);
+  const positionBytes = DESCRIPTORS_OFFSET + (slot % slots) * WAL_PAGE_BYTES;
+  return { bytes: encodeDescriptor(descriptor, crc32c), positionBytes };
 }
 
 /** The first sound copy of the identity; null when there is none. */

@@ -8,9 +8,10 @@
  * A leader whose disk or main thread hangs steps aside: its heartbeats alone would keep the others from taking over.
  * @module
  */
-import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId } from "../common/ids.ts";
 import type { MembershipAt, Ready, Snapshot, SoftState } from "../raft/messages.ts";
+import { Timer as Stopwatch } from "../telemetry/timer.ts";
 import type { Timer, World } from "../world/ports.ts";
 import type { CheckpointStore } from "./checkpoint_store.ts";
 import type { Delivery } from "./delivery.ts";
@@ -29,17 +30,22 @@ import { type Session, statusOf, wasRemoved } from "./journal_session.ts";
 import type { StatePosition } from "./journal_system.ts";
 import { type Ailment, LeaderHealth } from "./leader_health.ts";
 import { MemberSteps } from "./member_steps.ts";
-import type { PeerHandlers } from "./peer_transport.ts";
+import type { Greeting, PeerHandlers, RefusalReason } from "./peer_transport.ts";
+import { QuorumWatch } from "./quorum_watch.ts";
 import { RepairWatch } from "./repair_watch.ts";
 import type { StateKeeper } from "./state_keeper.ts";
 import { Ticker } from "./ticker.ts";
 import { isNoSpace, WalError } from "./wal_failure.ts";
 
+/** Some seconds of ticks. */
+const LAG_SAMPLES = 256;
 const STATUS_INTERVAL_MS = 100;
 /** Who was removed has that long to tell its callers, and a leader to hand over. */
 const EXPELLED_AFTER_MS = 500;
 /** After a failed transfer; it goes on from where it was. */
 const FETCH_RETRY_MS = 500;
+/** While it waits for people. */
+const FETCH_RETRY_MS_MAX = 5000;
 
 export type SessionLoopOptions = {
   readonly thread: ThreadOptions;
@@ -64,6 +70,7 @@ export class SessionLoop {
   readonly #doorkeeper: Doorkeeper;
   readonly #members: MemberSteps;
   readonly #repair: RepairWatch;
+  readonly #quorum: QuorumWatch;
   readonly #health = new LeaderHealth();
   readonly #ticker: Ticker;
   #softState: SoftState;
@@ -75,6 +82,9 @@ export class SessionLoop {
   /** The leader, after it was removed, as long as it leads. */
   #parting: MemberId | null = null;
   #tickTimer: Timer | null = null;
+  #tickDueMs = 0;
+  /** By which the newest ticks came late: how long this thread was held. */
+  readonly #lags = new Stopwatch(LAG_SAMPLES);
   #statusTimer: Timer | null = null;
   #statusKey = "";
 
@@ -86,11 +96,18 @@ export class SessionLoop {
     const onEvent = (event: JournalEvent) => this.#event(event);
     this.#members = new MemberSteps(onEvent);
     this.#repair = new RepairWatch(onEvent);
+    const { address, addresses } = options.thread;
+    const others = addresses.filter((each) => each !== address);
+    this.#quorum = new QuorumWatch(others, onEvent);
     this.#doorkeeper = new Doorkeeper({
       onEvent,
       onJoiner: (peer) => {
         if (this.#softState.role === "leader") this.#members.joinerSeen(peer, this.#nowMs());
       },
+      onOther: (peer) => {
+        if (this.#softState.role === "leader") this.#members.answeredInstead(peer, this.#nowMs());
+      },
+      onKeptOut: (peer, reason) => this.#onKeptOut(peer, reason),
       onRemoved: options.onExpelled,
     });
     this.#ticker = new Ticker(options.thread.timings, this.#nowMs(), (gapMs) =>
@@ -137,6 +154,7 @@ export class SessionLoop {
       onMessage: (message) => this.#act(() => raft.step(message)),
       onPeerDied: (peer) => this.#act(() => raft.peerDied(peer)),
       onGreeting: (peer) => this.#doorkeeper.greeted(gate, peer),
+      isWelcome: (peer) => gate.accepts(peer),
       onAnswer: (peer, answer) => this.#doorkeeper.answered(gate, peer, answer),
       onEvent: (event) => {
         this.#event(event);
@@ -206,10 +224,13 @@ export class SessionLoop {
   }
 
   #onSoftState(softState: SoftState): void {
-    const wasLeader = this.#softState.role === "leader";
+    const { role: roleBefore, leader: leaderBefore } = this.#softState;
+    const wasLeader = roleBefore === "leader";
+    const wasHeard = leaderBefore !== null && !wasLeader && leaderBefore !== softState.leader;
+    const leaderSilenceMs = wasHeard ? this.#silenceMs(leaderBefore) : null;
     this.#softState = softState;
     if (wasLeader && softState.role !== "leader") this.#members.reignEnded(notLeader);
-    this.#post({ kind: "softState", softState });
+    this.#post({ kind: "softState", softState, leaderSilenceMs });
     const { role, term, leader } = softState;
     this.#event({ kind: "roleChanged", role, term, leaderAddress: this.#addressOf(leader) });
     if (this.#parting !== null && this.#parting !== leader && !this.#isOver) {
@@ -217,6 +238,11 @@ export class SessionLoop {
       this.#session.transport.setMembership(this.#session.inForce.membership);
     }
     if (!this.#isOver) this.postStatus();
+  }
+
+  #silenceMs(member: MemberId): number | null {
+    const silenceMs = this.#session.transport.silenceMs(member);
+    return Number.isFinite(silenceMs) ? silenceMs : null;
   }
 
   #addressOf(member: MemberId | null): string | null {
@@ -231,6 +257,7 @@ export class SessionLoop {
       const isOfTerm = this.#softState.term === term && this.#softState.role === "leader";
       const result = isOfTerm ? this.#session.raft.propose(unpack(payloads)) : null;
       if (result?.kind === "accepted") {
+        this.#options.delivery.proposed(result.firstIndex, payloads.lengths.length, term);
         this.#post({ kind: "accepted", requestId, firstIndex: result.firstIndex, term });
         this.#pump();
       } else this.#post({ kind: "refused", requestId });
@@ -292,15 +319,27 @@ export class SessionLoop {
     this.postStatus();
   }
 
+  /** Who is up at a member's address, and is not that member, has lost its journal. */
+  #onKeptOut({ id, address, standing }: Greeting, reason: RefusalReason): void {
+    const { addresses } = this.#session.inForce.membership;
+    const isFresh = standing === "undecided" || !addresses.has(id);
+    const isReplaced = reason === "notMember" && isFresh;
+    const isOfMember = [...addresses.values()].includes(address);
+    if (isOfMember && (isReplaced || reason === "wiped"))
+      this.#quorum.wipedSeen(address, this.#nowMs());
+  }
+
   // — time —
 
   #scheduleTick(): void {
     const { tickMs } = this.#options.thread.timings;
+    this.#tickDueMs = this.#nowMs() + tickMs;
     this.#tickTimer = this.#world.timers.after(tickMs, () => this.#guarded(() => this.#onTick()));
   }
 
   #onTick(): void {
     if (this.#isOver) return;
+    this.#lags.record(Math.max(0, this.#nowMs() - this.#tickDueMs));
     // First, so that a log that fails in here does not end the ticks of a session that goes on.
     this.#scheduleTick();
     if (this.#isResetting) return;
@@ -360,7 +399,8 @@ export class SessionLoop {
     const { wal } = this.#session;
     const leaderAddress = this.#addressOf(this.#softState.leader);
     this.#repair.look(wal.promised(), wal.lastIndex(), leaderAddress, this.#nowMs());
-    const status = this.status();
+    const status = { ...this.status(), flushes: wal.flushTimes.read(), lags: this.#lags.read() };
+    this.#quorum.look(this.#softState.leader !== null, status.members, this.#nowMs());
     const key = `${status.lastIndex} ${status.commitIndex} ${status.members
       .map(({ id, standing, isAvailable, matchIndex }) => [id, standing, isAvailable, matchIndex])
       .join()}`;
@@ -410,7 +450,7 @@ export class SessionLoop {
       // Or the log got there by itself.
       const isNews = checkpoint.snapshot.index > delivery.deliveredIndex;
       if (isNews) {
-        delivery.restart(await keeper.install(checkpoint));
+        await keeper.install(checkpoint);
         await this.#reset(checkpoint.snapshot);
       }
       this.onCheckpoint();
@@ -440,9 +480,14 @@ export class SessionLoop {
       this.#options.onFatal(error);
       return;
     }
-    this.#event({ kind: "fetchFailed", index, message: messageOf(error) });
+    const { message, remedy: told } = plainError(error);
+    const remedy = isNoSpace(error) ? "Free space on the disk of the journal" : told;
+    this.#event({ kind: "fetchFailed", index, message, remedy });
     const { raft } = this.#session;
-    this.#world.timers.after(FETCH_RETRY_MS, () => this.#act(() => raft.snapshotFailed()));
+    const retryMs = isForPeople(error) ? FETCH_RETRY_MS_MAX : FETCH_RETRY_MS;
+    this.#world.timers.after(retryMs, () => this.#act(() => raft.snapshotFailed()));
+    // What was sent to the state and not applied may be void: it is sent again.
+    this.applied();
   }
 }
 
@@ -454,6 +499,15 @@ export function notLeader(): RockpoolError {
   );
 }
 
+/** True for what only somebody can mend: no room, or a checkpoint of another build. */
+function isForPeople(error: unknown): boolean {
+  return (
+    isRockpoolError(error, "RESOURCE_EXHAUSTED") ||
+    isRockpoolError(error, "FAILED_PRECONDITION") ||
+    isNoSpace(error)
+  );
+}
+
 /** True for what time, room or another peer may mend. */
 function isPassing(error: unknown): boolean {
   return (
@@ -461,6 +515,6 @@ function isPassing(error: unknown): boolean {
     isRockpoolError(error, "UNAVAILABLE") ||
     isRockpoolError(error, "CANCELLED") ||
     isRockpoolError(error, "DATA_LOSS") ||
-    isNoSpace(error)
+    isForPeople(error)
   );
 }

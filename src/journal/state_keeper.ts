@@ -20,6 +20,7 @@ import {
   type CheckpointEvent,
   type Failed,
   type FromThread,
+  type InstallFailed,
   type PlainError,
   plainError,
 } from "./journal_protocol.ts";
@@ -46,6 +47,8 @@ export type StateKeeperOptions = {
   readonly onNews: () => void;
   /** The entry behind which the log begins. */
   readonly logBegin: () => LogIndex;
+  /** The state stands there now, and what was sent to it and not applied is void: it was replaced, or was to be. */
+  readonly onRestart: (position: StatePosition) => void;
 };
 
 type Outcome = StatePosition | Failed;
@@ -59,8 +62,9 @@ export class StateKeeper {
   #making: Promise<StatePosition> | null = null;
   #installing: Promise<StatePosition> | null = null;
   #onWritten: ((outcome: Outcome) => void) | null = null;
-  #onInstalled: ((outcome: Outcome) => void) | null = null;
+  #onInstalled: ((outcome: StatePosition | InstallFailed) => void) | null = null;
   #isClosed = false;
+  #refusal: RockpoolError | null = null;
 
   constructor(options: StateKeeperOptions) {
     this.#options = options;
@@ -77,6 +81,11 @@ export class StateKeeper {
     return this.#options.store.newest()?.snapshot ?? null;
   }
 
+  /** Why a checkpoint that is newer than the state did not replace it at the start; null for none. */
+  get refusal(): RockpoolError | null {
+    return this.#refusal;
+  }
+
   /** Nothing may be applied. */
   get isInstalling(): boolean {
     return this.#installing !== null;
@@ -87,7 +96,7 @@ export class StateKeeper {
     this.#onWritten = null;
   }
 
-  installed(outcome: Outcome): void {
+  installed(outcome: StatePosition | InstallFailed): void {
     this.#onInstalled?.(outcome);
     this.#onInstalled = null;
   }
@@ -198,14 +207,44 @@ export class StateKeeper {
   // — installing —
 
   /**
-   * Before the log is opened: brings a state that is behind the newest sound checkpoint up to it.
+   * Before the log is opened: brings a state that is behind the newest sound checkpoint up to it. One that another build wrote is
+   * left where it is, for that build: an older one, or the log alone, may do.
    * @returns where the state stands then
    */
   async restore(position: StatePosition): Promise<StatePosition> {
+    const { store, onEvent } = this.#options;
     this.applied(position.index);
-    const checkpoint = await this.#options.store.newestSound(position.index);
-    if (checkpoint === null) return position;
-    return await this.install(checkpoint);
+    for (let before = Number.POSITIVE_INFINITY; ; ) {
+      const checkpoint = await store.newestSound(position.index, before);
+      if (checkpoint === null) return position;
+      try {
+        return await this.install(checkpoint);
+      } catch (error) {
+        if (!isRockpoolError(error, "FAILED_PRECONDITION")) throw error;
+        this.#refusal ??= error;
+        onEvent({ kind: "checkpointFailed", message: error.message, remedy: error.remedy });
+        before = checkpoint.snapshot.index;
+      }
+    }
+  }
+
+  /**
+   * Makes sure that a checkpoint holds everything through an entry that the state holds.
+   * @throws RockpoolError when none can be made
+   */
+  async secure(index: LogIndex): Promise<void> {
+    if ((await this.#options.store.newestSound(index - 1)) !== null) return;
+    try {
+      await this.make();
+    } catch (error) {
+      if (!isRockpoolError(error)) throw error;
+      throw new RockpoolError(
+        error.status,
+        `The log is damaged, and before it may begin behind the state that one needs a checkpoint: ${error.message}`,
+        "Nothing is lost. Make room and check the disks of the journal and of the metadata, then start this master again",
+        { cause: error },
+      );
+    }
   }
 
   /** Replaces the state. @throws RockpoolError FAILED_PRECONDITION for an image of a version that is not known */
@@ -219,28 +258,36 @@ export class StateKeeper {
   }
 
   async #install({ path, imageBytes, snapshot }: Checkpoint): Promise<StatePosition> {
-    const { world, onEvent } = this.#options;
+    const { world, onEvent, onRestart } = this.#options;
     const beganMs = world.clock.monotonicMs();
     if (this.#making !== null) await Promise.allSettled([this.#making]);
     for (;;) {
-      const outcome = await new Promise<Outcome>((resolve) => {
+      const outcome = await new Promise<StatePosition | InstallFailed>((resolve) => {
         this.#onInstalled = resolve;
         this.#options.post({ kind: "installImage", path, imageBytes });
       });
-      if (!("failed" in outcome)) {
-        invariant(outcome.index === snapshot.index, "an image holds the position of its manifest");
-        this.#applied = outcome.index;
+      const error = "failed" in outcome ? errorOf(outcome) : null;
+      const position = "failed" in outcome ? outcome.position : outcome;
+      // Also when what failed came after that: it stands in a checkpoint that is durable.
+      if (position.index === snapshot.index) {
+        this.#applied = position.index;
+        onRestart(position);
         const tookMs = Math.round(world.clock.monotonicMs() - beganMs);
-        onEvent({ kind: "checkpointInstalled", index: outcome.index, tookMs });
-        return outcome;
+        onEvent({ kind: "checkpointInstalled", index: position.index, tookMs });
+        return position;
       }
-      const error = errorOf(outcome);
-      if (!outcome.isNoSpace) throw error;
-      onEvent({ kind: "checkpointFailed", message: error.message, remedy: error.remedy });
-      await new Promise<void>((resolve) => {
-        world.timers.after(INSTALL_RETRY_MS, resolve);
-      });
-      if (this.#isClosed) throw error;
+      invariant(error !== null, "an image holds the position of its manifest");
+      const isTriedAgain = "isNoSpace" in outcome && outcome.isNoSpace;
+      if (isTriedAgain) {
+        onEvent({ kind: "checkpointFailed", message: error.message, remedy: error.remedy });
+        await new Promise<void>((resolve) => {
+          world.timers.after(INSTALL_RETRY_MS, resolve);
+        });
+      }
+      if (!isTriedAgain || this.#isClosed) {
+        onRestart(position);
+        throw error;
+      }
     }
   }
 }

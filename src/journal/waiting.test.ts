@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { PROPOSALS_MAX } from "../common/limits.ts";
+import { unpack } from "./journal_protocol.ts";
 import { WaitingProposals, WaitingReads } from "./waiting.ts";
 
 const gone = () => new RockpoolError("UNAVAILABLE", "The reign is over");
@@ -13,7 +14,8 @@ test("WaitingProposals answers with the result of the entry of the same index an
   const first = proposals.add(payload);
   const second = proposals.add(payload);
   const request = proposals.takeQueued();
-  assert.deepEqual(request, { requestId: 1, payloads: [payload, payload] });
+  assert.equal(request?.requestId, 1);
+  assert.deepEqual(request === null ? [] : unpack(request.payloads), [payload, payload]);
   assert.equal(proposals.takeQueued(), null);
   proposals.accepted(1, 10, 3);
   proposals.applied(9, 3, "before", gone);
@@ -37,6 +39,26 @@ test("WaitingProposals rejects all wherever they are, and later answers find nob
   proposals.accepted(2, 6, 1);
   proposals.refused(2, gone());
   assert.equal(proposals.takeQueued(), null);
+});
+
+test("WaitingProposals forgets what an earlier reign had accepted where a later one appends", async () => {
+  const proposals = new WaitingProposals<string>();
+  const accept = (bytes: readonly number[], index: number, term: number) => {
+    const added = bytes.map((byte) => proposals.add(Uint8Array.of(byte)));
+    const request = proposals.takeQueued();
+    proposals.accepted(request?.requestId ?? 0, index, term);
+    return added;
+  };
+  const early = [...accept([1, 2, 3], 10, 1), ...accept([4], 13, 1), ...accept([5], 14, 1)];
+  proposals.rejectAll(gone);
+  for (const each of early) await assert.rejects(each, isGone);
+  const [late] = accept([6], 12, 3);
+  assert.deepEqual(proposals.payloadsOf(10, 2, 1), [Uint8Array.of(1), Uint8Array.of(2)]);
+  proposals.applied(10, 1, "early", gone);
+  proposals.applied(11, 1, "early", gone);
+  assert.deepEqual(proposals.payloadsOf(12, 1, 3), [Uint8Array.of(6)]);
+  proposals.applied(12, 3, "mine", gone);
+  assert.equal(await late, "mine");
 });
 
 test("WaitingProposals and WaitingReads take no more than their bound, and again when some are answered", async () => {

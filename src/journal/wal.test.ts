@@ -21,6 +21,8 @@ import {
   shown,
   state,
   until,
+  type WriteStep,
+  writeSteps,
 } from "./wal_fixture.ts";
 import { recoverWal } from "./wal_recovery.ts";
 
@@ -377,38 +379,17 @@ function checkFailure(code: string, failures: readonly WalFailure[]): void {
   assert.match(error?.message ?? "", /\/journal\/wal-(\d{16}|begin)/);
 }
 
-type Step =
-  | { readonly kind: "append"; readonly count: number; readonly size: number }
-  | { readonly kind: "replace"; readonly back: number }
-  | { readonly kind: "vote" }
-  | { readonly kind: "crash"; readonly seed: number; readonly pending: number };
+const crash = fc.record({
+  kind: fc.constant("crash" as const),
+  seed: fc.nat(),
+  pending: fc.integer({ min: 0, max: 5 }),
+});
+type Step = WriteStep | { readonly kind: "crash"; readonly seed: number; readonly pending: number };
 
-const step: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      kind: fc.constant("append" as const),
-      count: fc.integer({ min: 1, max: 8 }),
-      size: fc.integer({ min: 0, max: 2500 }),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      kind: fc.constant("replace" as const),
-      back: fc.integer({ min: 1, max: 5 }),
-    }),
-  },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("vote" as const) }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      kind: fc.constant("crash" as const),
-      seed: fc.nat(),
-      pending: fc.integer({ min: 0, max: 5 }),
-    }),
-  },
-);
+const step: fc.Arbitrary<Step> = fc.oneof<fc.WeightedArbitrary<Step>[]>(...writeSteps, {
+  weight: 4,
+  arbitrary: crash,
+});
 
 test("Wal keeps every acknowledged append whatever sectors a power cut leaves behind", async () => {
   await fc.assert(
@@ -421,7 +402,7 @@ test("Wal keeps every acknowledged append whatever sectors a power cut leaves be
       for (const each of steps) {
         if (each.kind === "append") {
           const next = Array.from({ length: each.count }, (_, at) =>
-            entry(model.length + 1 + at, term, "z".repeat(each.size)),
+            entry(model.length + 1 + at, term, "z".repeat(each.sizeBytes)),
           );
           model.push(...next);
           await append(log.wal, next);

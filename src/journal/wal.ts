@@ -27,12 +27,13 @@ import type {
   RaftStorage,
   Snapshot,
 } from "../raft/messages.ts";
+import { Timer as Stopwatch } from "../telemetry/timer.ts";
 import type { Timer } from "../world/ports.ts";
 import { BatchChain } from "./batch_chain.ts";
 import type { ConfigEntries } from "./config_entries.ts";
 import { DescriptorWriter } from "./descriptor_writer.ts";
 import { type EntryIndex, placeOf, splitPlace } from "./entry_index.ts";
-import { type JournalFile, writeFully } from "./file_system.ts";
+import { type JournalFile, SyncError, type WritePart, writeDurably } from "./file_system.ts";
 import { OldEntries } from "./old_entries.ts";
 import { batchBytes, type SegmentIdentity } from "./record.ts";
 import { Scrubber } from "./scrubber.ts";
@@ -60,6 +61,8 @@ type Segment = {
 };
 
 export class Wal implements RaftStorage {
+  /** For metrics: of the newest flushes. */
+  readonly flushTimes = new Stopwatch(128);
   readonly #options: WalOptions;
   readonly #index: EntryIndex;
   readonly #configs: ConfigEntries;
@@ -219,9 +222,9 @@ export class Wal implements RaftStorage {
     }
     for (const entry of entries) {
       this.#index.append(entry);
-      this.#configs.append(entry);
-      this.#queue.push({ kind: "entry", entry });
+      if (entry.kind === "config") this.#configs.append(entry);
     }
+    if (first !== undefined) this.#queue.push({ kind: "entries", entries });
     this.#queue.push({ kind: "done", done, mustWrite });
     this.#kick();
   }
@@ -286,11 +289,12 @@ export class Wal implements RaftStorage {
   async #flushDescriptor(): Promise<void> {
     const segment = this.#current;
     if (segment === null) return;
+    const parts = this.#descriptor.takeTwice(segment.identity, this.#stateToWrite());
+    if (parts.length === 0) return;
     try {
-      if (!(await this.#descriptor.writeTwice(segment, this.#stateToWrite()))) return;
-      await this.#datasync(segment);
+      await this.#writeDurably(segment, parts);
     } catch (error) {
-      this.#handle(writeFailure(error, this.#segments.pathOf(segment.identity.sequence)));
+      this.#handle(error);
     }
   }
 
@@ -309,17 +313,14 @@ export class Wal implements RaftStorage {
     const { sequence } = segment.identity;
     const begin = segment.offsetBytes;
     const state = this.#stateToWrite();
-    const bytes = this.#chain.compose(batch.items, batch.recordsBytes, state, (entry, at) => {
+    const bytes = this.#chain.compose(batch.items, batch, state, (entry, at) => {
       // The index may hold a successor by now; its place is written when its own batch is.
       if (this.#index.termOf(entry.index) === entry.term)
         this.#index.setPlace(entry.index, placeOf(sequence, begin + at));
     });
-    const descriptor = this.#descriptor.write(segment, state);
-    const results = await Promise.allSettled([writeFully(segment.file, bytes, begin), descriptor]);
-    for (const result of results)
-      if (result.status === "rejected")
-        throw writeFailure(result.reason, this.#segments.pathOf(sequence));
-    await this.#datasync(segment);
+    const descriptor = this.#descriptor.take(segment.identity, state);
+    const batchPart = { bytes, positionBytes: begin };
+    await this.#writeDurably(segment, descriptor === null ? [batchPart] : [descriptor, batchPart]);
     this.#noteDurable(segment, bytes.length);
   }
 
@@ -361,12 +362,16 @@ export class Wal implements RaftStorage {
     return { ...this.#hardState, commitIndex };
   }
 
-  async #datasync(segment: Segment): Promise<void> {
+  async #writeDurably({ file, identity }: Segment, parts: readonly WritePart[]): Promise<void> {
+    const path = this.#segments.pathOf(identity.sequence);
+    const begunMs = performance.now();
     try {
-      await segment.file.datasync();
-    } catch (cause) {
-      throw fatalFailure(this.#segments.pathOf(segment.identity.sequence), "fdatasync", cause);
+      await writeDurably(file, parts);
+    } catch (error) {
+      if (error instanceof SyncError) throw fatalFailure(path, "fdatasync", error.cause);
+      throw writeFailure(error, path);
     }
+    this.flushTimes.record(performance.now() - begunMs);
     this.#finished += 1;
   }
 
@@ -395,7 +400,7 @@ export class Wal implements RaftStorage {
     } catch (error) {
       throw writeFailure(error, path);
     }
-    await this.#datasync(segment);
+    await this.#writeDurably(segment, []);
     await this.#updateMark({ lastSequence: sequence, hardState: this.#stateToWrite() });
     this.#current = segment;
     this.#sequence = sequence;
@@ -447,11 +452,12 @@ export class Wal implements RaftStorage {
   async #trim(index: LogIndex): Promise<void> {
     // A snapshot may have made it begin later meanwhile.
     if (index < this.firstIndex()) return;
-    const sequence = this.#sequenceOf(index + 1);
+    let sequence = this.#sequenceOf(index + 1);
+    let before = this.#index.lastBefore(sequence, index);
+    // Where entries were replaced across the border, the newer segment can't be read without the older one: both stay.
+    while (sequence > this.#segments.oldest && before + 1 !== this.#segments.firstIndexOf(sequence))
+      before = this.#index.lastBefore(--sequence, index);
     if (sequence <= this.#segments.oldest) return;
-    const before = this.#index.lastBefore(sequence, index);
-    // Where entries were replaced across the border, the newer segment can't be read without the older one.
-    if (before + 1 !== this.#segments.firstIndexOf(sequence)) return;
     const begin = { index: before, term: this.termOf(before) ?? 0 };
     const membership = this.#configs.payloadAt(before);
     const start = {
@@ -582,6 +588,7 @@ export class Wal implements RaftStorage {
  */
 export async function openWal(options: WalOptions): Promise<Wal> {
   const recovered = recoverWal(options);
+  if (recovered.isShortened) await options.beforeShortening?.(recovered.mark.begin.index);
   const marks = await applyRecovery(options, recovered, options.onEvent);
   const wal = new Wal(options, recovered, marks);
   const prepared = wal.prepareNext();

@@ -241,3 +241,44 @@ test("a promise does not shrink when more is damaged before it is kept", async (
   assert.deepEqual(again.wal.promised(), { index: LAST, term: 3 });
   await again.wal.close();
 });
+
+test("a log that begins anew begins behind the checkpoint if it can, so that a power cut costs nothing", async () => {
+  const { fileSystem, entries } = await written();
+  const membership = encodeMembership(THREE);
+  const covered = { index: LAST, term: 3, membership };
+  const secured = { index: LAST - 30, term: 3, membership };
+  let begunAtCheckpoint = 0;
+  let asked = 0;
+  for (const sequence of [1, 2, 4])
+    for (const at of places(fileSystem, sequence).filter((_, place) => place % 9 === 0)) {
+      const damaged = fileSystem.clone();
+      damaged.rot(pathOf(sequence), at, 0x80);
+      const whole = damaged.clone();
+      const shortened: number[] = [];
+      const beforeShortening = (index: number) => {
+        shortened.push(index);
+        return index <= secured.index ? Promise.resolve() : Promise.reject(new Error("no room"));
+      };
+      const opened = await open(damaged, { covered, secured, beforeShortening }).catch(() => null);
+      const begin = shortened[0];
+      if (begin === undefined) {
+        await opened?.wal.close(); // a descriptor, or a spare copy
+        continue;
+      }
+      if (opened === null) {
+        asked += 1;
+        assert.equal(begin, LAST);
+        assert.deepEqual(damaged.listSync(FOLDER), whole.listSync(FOLDER), "nothing was changed");
+        continue;
+      }
+      begunAtCheckpoint += 1;
+      await opened.wal.close();
+      // The power cut took the state.
+      const again = await open(damaged, { covered: secured, secured });
+      assert.equal(again.wal.firstIndex(), secured.index + 1);
+      assert.deepEqual(all(again.wal), shown(entries.slice(secured.index)));
+      await again.wal.close();
+    }
+  assert.ok(begunAtCheckpoint > 2, `${begunAtCheckpoint} begun behind the checkpoint`);
+  assert.ok(asked > 2, `${asked} asked for a newer one`);
+});

@@ -2,6 +2,7 @@
  * What the tests of the log share: a log on a disk in memory, entries, and what is read back.
  * @module
  */
+import fc from "fast-check";
 import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Entry, HardState, Membership } from "../raft/messages.ts";
@@ -125,6 +126,32 @@ export async function fill(wal: Wal, first: number, last: number, term = 1): Pro
     await append(wal, entries.slice(at, at + 3), state(term, Math.max(0, first + at - 1)));
   return entries;
 }
+
+/** What random tests let a log write. */
+export type WriteStep =
+  | { readonly kind: "append"; readonly count: number; readonly sizeBytes: number }
+  | { readonly kind: "replace"; readonly back: number }
+  | { readonly kind: "vote" };
+
+/** For `fc.oneof`. */
+export const writeSteps: readonly fc.WeightedArbitrary<WriteStep>[] = [
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant("append" as const),
+      count: fc.integer({ min: 1, max: 8 }),
+      sizeBytes: fc.integer({ min: 0, max: 5000 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("replace" as const),
+      back: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("vote" as const) }) },
+];
 
 /** Resolves once `look` says so, which the disk in memory brings about in a few turns. */
 export async function until(what: string, look: () => boolean): Promise<void> {

@@ -32,6 +32,11 @@ export type WalOptions = RecoveryOptions & {
   readonly spareRetryMs?: number;
   /** How often one of the segments that are no longer written to is read and checked; 0: never. */
   readonly scrubIntervalMs?: number;
+  /**
+   * Asked before the log drops what is in the state alone from then on: resolves when a power cut would leave the state at or
+   * after `index`. What it throws is thrown by `openWal`, and nothing was changed.
+   */
+  readonly beforeShortening?: (index: LogIndex) => Promise<void>;
   readonly onEvent: (event: WalEvent) => void;
   /** Called once; from then on nothing is written and no `done` is called. */
   readonly onFailure: (failure: WalFailure) => void;

@@ -19,41 +19,20 @@ import {
   shown,
   state,
   THREE,
+  type WriteStep,
+  writeSteps,
 } from "./wal_fixture.ts";
 import { isAtLeast } from "./wal_mark.ts";
 
-type Step =
-  | { readonly kind: "append"; readonly count: number; readonly sizeBytes: number }
-  | { readonly kind: "replace"; readonly back: number }
-  | { readonly kind: "vote" }
-  | { readonly kind: "trim" | "reset" | "restart"; readonly share: number };
+type Step = WriteStep | { readonly kind: "trim" | "reset" | "restart"; readonly share: number };
+
+const upkeep = fc.record({
+  kind: fc.constantFrom("trim" as const, "reset" as const, "restart" as const),
+  share: fc.nat(99),
+});
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
-  fc.oneof(
-    {
-      weight: 8,
-      arbitrary: fc.record({
-        kind: fc.constant("append" as const),
-        count: fc.integer({ min: 1, max: 6 }),
-        sizeBytes: fc.integer({ min: 0, max: 5000 }),
-      }),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        kind: fc.constant("replace" as const),
-        back: fc.integer({ min: 1, max: 4 }),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("vote" as const) }) },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        kind: fc.constantFrom("trim" as const, "reset" as const, "restart" as const),
-        share: fc.nat(99),
-      }),
-    },
-  ),
+  fc.oneof<fc.WeightedArbitrary<Step>[]>(...writeSteps, { weight: 2, arbitrary: upkeep }),
   { minLength: 3, maxLength: 30 },
 );
 

@@ -6,7 +6,7 @@
  * | batches that continue the chain | durable or at least whole | kept |
  * | anything else at the end of the newest segment, and no proof that it was durable | a torn tail: never acknowledged | dropped, and said so |
  * | a break with a proof (a descriptor, a whole batch, a later batch or segment behind it) | damage to what was acknowledged | one of the next three |
- * | … and the state holds all that is damaged | nothing is lost | the log begins behind the state; sound entries after it are kept |
+ * | … and the state holds all that is damaged | nothing is lost | the log begins behind the newest checkpoint if it can, else behind the state; sound entries after it are kept |
  * | … else, and there are other members | they have the entries | the log ends before the break; what it held is promised |
  * | … else | entries are lost | refused: DATA_LOSS; `journal repair` gives them up |
  * | the state is ahead of the log, or holds another entry | a snapshot was installed | the log begins behind the state |
@@ -65,6 +65,8 @@ export type RecoveryOptions = {
   readonly membership: Membership;
   /** What the state machine holds, with its membership. */
   readonly covered: StatePosition;
+  /** Of that, what a checkpoint holds and a power cut leaves there; null or missing: nothing. */
+  readonly secured?: StatePosition | null;
   /** Whether others hold the log, too. Without: as the newest readable membership says. */
   readonly canRepair?: boolean;
   /** An operator gave up what was behind the damage. */
@@ -115,6 +117,8 @@ export type RecoveredWal = {
   readonly damage: Damage | null;
   /** The log begins at the state, which was ahead of it. */
   readonly isBehindState: boolean;
+  /** The log begins later than it did: what it held before that is in the state alone. */
+  readonly isShortened: boolean;
 };
 
 const REPLACE_REMEDY =
@@ -167,7 +171,9 @@ export function recoverWal(options: RecoveryOptions): RecoveredWal {
   const walk: Walk = { fileSystem, folder, owner, crc32c, window: new WindowBuffer() };
   const found = findSegments(walk);
   const mark = theMark(options, found);
-  return settle(options, walk, found, decide(options, walk, mark, found));
+  const decision = decide(options, walk, mark, found);
+  const isShortened = decision.mark.begin.index > mark.begin.index;
+  return { ...settle(options, walk, found, decision), isShortened };
 }
 
 function theMark(options: RecoveryOptions, found: readonly FoundSegment[]): WalMark {
@@ -175,7 +181,7 @@ function theMark(options: RecoveryOptions, found: readonly FoundSegment[]): WalM
   const seen = readMark(fileSystem, folder, crc32c);
   if (seen.kind === "found") {
     checkOwner(owner, seen.mark.owner, join(folder, MARK_FILE));
-    return seen.mark;
+    return knowingMembers(seen.mark, options);
   }
   const oldest = found.find(({ kind }) => kind !== "unused");
   if (oldest === undefined && seen.kind === "none") return firstMark(owner);
@@ -187,7 +193,18 @@ function theMark(options: RecoveryOptions, found: readonly FoundSegment[]): WalM
   if (oldest?.kind !== "used") return firstMark(owner);
   const { firstIndex, previousTerm, sequence } = oldest.identity;
   const begin = { index: firstIndex - 1, term: previousTerm };
-  return { ...firstMark(owner), begin, start: { ...firstMark(owner).start, sequence } };
+  // The mark was the only one to tell who the members are where the log begins; newer ones are in the log itself.
+  const membership = begin.index === 0 ? null : options.covered.membership;
+  const first = firstMark(owner);
+  return { ...first, begin, membership, start: { ...first.start, sequence } };
+}
+
+/** A mark that a repair made may not know the members: those of the state are at least as new. */
+function knowingMembers(mark: WalMark, { covered }: RecoveryOptions): WalMark {
+  const isKnown = mark.membership !== null || mark.begin.index === 0;
+  return isKnown || covered.index < mark.begin.index
+    ? mark
+    : { ...mark, membership: covered.membership };
 }
 
 function decide(
@@ -278,8 +295,13 @@ function decideDamage(
   const prefix = replay.position();
   const last = survey.highest ?? prefix;
   const damage = { ...hole, firstIndex: prefix.index + 1, last };
-  const resumed = resumeBehind(options, walk, found, broken, damage);
-  if (resumed !== null) return resumed;
+  // Behind the checkpoint rather than behind the state: after a power cut the state is that of the checkpoint.
+  const { secured = null } = options;
+  const isOlder = secured !== null && secured.index < covered.index;
+  for (const begin of isOlder ? [secured, covered] : [covered]) {
+    const resumed = resumeBehind({ ...options, covered: begin }, walk, found, broken, damage);
+    if (resumed !== null) return resumed;
+  }
   const cut = cutAtHole(broken);
   if (covered.index >= last.index && covered.index >= prefix.index)
     return beginAtState(options, { ...cut, damage: { ...damage, verdict: "covered" } }, found);
@@ -403,7 +425,7 @@ function settle(
   walk: Walk,
   found: readonly FoundSegment[],
   { mark, replay, log, damage, isBehindState, nextSequence, aside }: Decision,
-): RecoveredWal {
+): Omit<RecoveredWal, "isShortened"> {
   const { used, end } = log;
   const newest = used.at(-1);
   const isAppendable = nextSequence === null && newest !== undefined && end !== null;

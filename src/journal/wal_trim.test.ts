@@ -229,3 +229,33 @@ test("resetTo() and trimBefore() at once never make the log begin earlier", asyn
     await again.wal.close();
   }
 });
+
+test("trimBefore() frees what it can when entries were replaced across the border in question", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const { wal } = await open(fileSystem);
+  await fill(wal, 1, 40);
+  const early = wal.sequence;
+  assert.ok(early > 2);
+  // An entry of which the successor begins the next segment.
+  let term = 1;
+  let index = 41;
+  for (let isStraddling = false; !isStraddling; index++) {
+    await append(wal, [entry(index, term, "x".repeat(1000))]);
+    const { sequence } = wal;
+    term += 1;
+    await append(wal, [entry(index, term, "y".repeat(15_000))], state(term));
+    isStraddling = wal.sequence > sequence;
+  }
+  const border = wal.sequence;
+  await append(wal, [entry(index, term, "z")], state(term, index - 1));
+  await wal.trimBefore(index - 2);
+  assert.ok(wal.firstIndex() > 1, "segments before the border's are gone");
+  const kept = fileSystem.listSync(FOLDER).filter((name) => /^wal-\d+$/.test(name));
+  assert.ok(kept.includes(`wal-${String(border - 1).padStart(16, "0")}`));
+  assert.ok(!kept.includes("wal-0000000000000001"));
+  const left = all(wal);
+  await wal.close();
+  const again = await open(fileSystem);
+  assert.deepEqual(all(again.wal), left);
+  await again.wal.close();
+});

@@ -5,7 +5,7 @@
 import type { LogIndex } from "../common/ids.ts";
 import { BATCH_ENTRIES_MAX } from "../common/limits.ts";
 import type { BatchItem } from "./batch_chain.ts";
-import { recordBytes } from "./record.ts";
+import { RECORD_HEADER_BYTES } from "./record.ts";
 
 type QueueItem =
   | BatchItem
@@ -15,7 +15,8 @@ export type Batch = {
   readonly items: readonly BatchItem[];
   /** To be called once the items, and everything before them, are durable. */
   readonly callbacks: readonly (() => void)[];
-  /** Of all items. */
+  /** Of all items: how many, and how long together. */
+  readonly recordCount: number;
   readonly recordsBytes: number;
   /** There is something to write even without items. */
   readonly mustWrite: boolean;
@@ -23,6 +24,8 @@ export type Batch = {
 
 export class WriteQueue {
   #items: QueueItem[] = [];
+  /** Of the entries in the first item: what an earlier batch took already. */
+  #taken = 0;
   #truncationCount = 0;
 
   get isEmpty(): boolean {
@@ -36,32 +39,52 @@ export class WriteQueue {
 
   clear(): void {
     this.#items = [];
+    this.#taken = 0;
     this.#truncationCount = 0;
   }
 
-  /** Takes as much as fits; at least the first item. */
+  /** Takes as much as fits; at least the first record. */
   take(bytesMax: number): Batch {
     const items: BatchItem[] = [];
     const callbacks: (() => void)[] = [];
+    let recordCount = 0;
     let recordsBytes = 0;
     let mustWrite = false;
-    let taken = 0;
+    let done = 0;
+    const hasRoom = (sizeBytes: number) =>
+      recordCount === 0 ||
+      (recordsBytes + sizeBytes <= bytesMax && recordCount < BATCH_ENTRIES_MAX);
     for (const item of this.#items) {
       if (item.kind === "done") {
         callbacks.push(item.done);
         mustWrite ||= item.mustWrite;
-      } else {
-        const sizeBytes = recordBytes(item);
-        const isFull = recordsBytes + sizeBytes > bytesMax || items.length >= BATCH_ENTRIES_MAX;
-        if (items.length > 0 && isFull) break;
+      } else if (item.kind === "truncateFrom") {
+        if (!hasRoom(RECORD_HEADER_BYTES)) break;
         items.push(item);
-        if (item.kind === "truncateFrom") this.#truncationCount -= 1;
-        recordsBytes += sizeBytes;
+        this.#truncationCount -= 1;
+        recordCount += 1;
+        recordsBytes += RECORD_HEADER_BYTES;
+      } else {
+        const { entries } = item;
+        const from = this.#taken;
+        let to = from;
+        for (let entry = entries[to]; entry !== undefined; entry = entries[to]) {
+          const sizeBytes = RECORD_HEADER_BYTES + entry.payload.length;
+          if (!hasRoom(sizeBytes)) break;
+          recordCount += 1;
+          recordsBytes += sizeBytes;
+          to += 1;
+        }
+        const isWhole = from === 0 && to === entries.length;
+        if (to > from)
+          items.push(isWhole ? item : { kind: "entries", entries: entries.slice(from, to) });
+        this.#taken = to < entries.length ? to : 0;
+        if (to < entries.length) break;
       }
-      taken += 1;
+      done += 1;
     }
-    this.#items = taken === this.#items.length ? [] : this.#items.slice(taken);
-    return { items, callbacks, recordsBytes, mustWrite };
+    this.#items = done === this.#items.length ? [] : this.#items.slice(done);
+    return { items, callbacks, recordCount, recordsBytes, mustWrite };
   }
 
   /** Entries from here on may be replaced by what waits; Infinity for none. */

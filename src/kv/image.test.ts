@@ -266,7 +266,7 @@ class FailingDisk implements ImageDisk {
 function crashed(at: string): string {
   const copy = fresh("crashed");
   cpSync(at, copy, { recursive: true });
-  rmSync(join(copy, "store.lock")); // the process that it names would be gone
+  rmSync(join(copy, "store.lock"), { force: true }); // the process that it names would be gone
   return copy;
 }
 
@@ -457,5 +457,111 @@ test("lmdb: a row that does not match its checksum is DATA_LOSS, told once, and 
   const next = openLmdb(at);
   assert.match(next.discardReason ?? "", /damage was found in it: the row \w+ does not match/);
   assert.deepEqual(rowsOf(next.store), []);
+  await next.store.close();
+});
+
+test("lmdb: of a store that processes die of, the second one checks all rows and the third one does without", async () => {
+  const at = fresh("store");
+  const seed = openLmdb(at);
+  fill(seed.store, 1);
+  seed.proven();
+  const proven = fresh("died");
+  cpSync(at, proven, { recursive: true });
+  const copyOf = (from: string) => {
+    const copy = fresh("died");
+    cpSync(from, copy, { recursive: true });
+    rmSync(join(copy, "store.lock"), { force: true });
+    return copy;
+  };
+  const second = copyOf(proven);
+  const again = openLmdb(second);
+  assert.equal(readFileSync(join(second, "opened.trial"), "utf8"), "used");
+  const rows = rowsOf(again.store);
+  // It dies at once; in the next one a row has rotted, which nothing would read for a while.
+  const third = copyOf(second);
+  const file = join(third, "store.mdb");
+  const content = readFileSync(file);
+  const flipped = content.lastIndexOf(new Uint8Array(40).fill(1));
+  content[flipped + 3] = 2;
+  writeFileSync(file, content);
+  assert.throws(() => openLmdb(third), { status: "DATA_LOSS" });
+  const afterCheck = openLmdb(copyOf(third));
+  assert.match(afterCheck.discardReason ?? "", /damage was found/);
+  // Or it dies while it checks them.
+  const dying = copyOf(second);
+  writeFileSync(join(dying, "opened.trial"), "checked");
+  const last = openLmdb(dying);
+  assert.match(last.discardReason ?? "", /two processes in a row ended while they used it/);
+  assert.deepEqual(rowsOf(last.store), []);
+  assert.ok(existsSync(join(dying, "store.suspect.mdb")));
+  // Neither one that was used for long, nor one that was closed, is suspected.
+  const sound = openLmdb(copyOf(second));
+  assert.deepEqual([sound.discardReason, rowsOf(sound.store)], [null, rows]);
+  await Promise.all([seed, again, afterCheck, last, sound].map(({ store }) => store.close()));
+  assert.ok(!existsSync(join(dying, "opened.trial")));
+});
+
+test("installImage() tells of other rows in the turn in which they can be read", async () => {
+  for (const create of Object.values(implementations)) {
+    const giver = create();
+    fill(giver, 3);
+    const path = fresh("image");
+    await giver.writeImage(path);
+    const taker = create();
+    fill(taker, 1);
+    let toldOf: readonly string[] = [];
+    let isOver = false;
+    const installing = taker
+      .installImage(
+        path,
+        statSync(path).size,
+        () => {},
+        () => {
+          toldOf = rowsOf(taker);
+        },
+      )
+      .finally(() => {
+        isOver = true;
+      });
+    const old = rowsOf(taker);
+    while (!isOver) {
+      await Promise.resolve();
+      let seen: readonly string[] | null = null;
+      try {
+        seen = rowsOf(taker);
+      } catch (error) {
+        assert.ok(isRockpoolError(error, "UNAVAILABLE"));
+      }
+      if (seen !== null && toldOf.length === 0) assert.deepEqual(seen, old);
+      await new Promise(setImmediate);
+    }
+    await installing;
+    assert.deepEqual(toldOf, rowsOf(giver));
+    await Promise.all([giver.close(), taker.close()]);
+  }
+});
+
+test("lmdb: pages that do not fit together are damage", async () => {
+  const at = fresh("store");
+  const { store } = openLmdb(at);
+  const value = new Uint8Array(50);
+  for (let round = 0; round < 100; round++)
+    store.transact((t) => {
+      for (let i = 0; i < 1000; i++) t.put(keyOf(round * 1000 + i), value);
+    });
+  await store.close();
+  const file = join(at, "store.mdb");
+  const content = readFileSync(file);
+  const [pageBytes, branchFlag] = [4096, 1];
+  // Branch pages that have lost all children but the first.
+  for (let page = 2; page * pageBytes < content.length; page++)
+    if (content.readUInt16LE(page * pageBytes + 18) === branchFlag)
+      content.writeUInt16LE(26, page * pageBytes + 20);
+  writeFileSync(file, content);
+  const damaged = openLmdb(at);
+  assert.throws(() => rowsOf(damaged.store), { status: "DATA_LOSS" });
+  await damaged.store.close();
+  const next = openLmdb(at);
+  assert.match(next.discardReason ?? "", /damage was found in it: MDB_PROBLEM/);
   await next.store.close();
 });

@@ -60,6 +60,7 @@ export interface KeyValueStore extends KeyValueReader {
    * Replaces everything by the image in the first `imageBytes` of a file. A crash leaves the old rows, the new ones, or none.
    * Nobody may write meanwhile; a read may get UNAVAILABLE.
    * @param accept is shown the rows of the image before anything is replaced; what it throws is thrown, and nothing changes
+   * @param onReplaced called in the turn in which reads may begin to show other rows than before, and before any does
    * @throws RockpoolError FAILED_PRECONDITION when the file holds no such image: nothing changed. What the file system throws:
    *   the rows are then the old ones or the new ones
    */
@@ -67,6 +68,7 @@ export interface KeyValueStore extends KeyValueReader {
     path: string,
     imageBytes: number,
     accept: (rows: KeyValueReader) => void,
+    onReplaced?: () => void,
   ): Promise<void>;
   close(): Promise<void>;
 }

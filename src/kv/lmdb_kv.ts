@@ -43,12 +43,23 @@ import type {
 } from "./kv.ts";
 import { headerFlaw } from "./lmdb_header.ts";
 import { copyPages, type ImageDisk, nodeImageDisk } from "./lmdb_image.ts";
-import { bootIdOf, flawOf, type Mark, readMark, writeMark } from "./lmdb_mark.ts";
+import {
+  bootIdOf,
+  DIED_OF,
+  flawOf,
+  type Mark,
+  readMark,
+  readTrial,
+  writeMark,
+  writeTrial,
+} from "./lmdb_mark.ts";
 import { RowCodec } from "./lmdb_row.ts";
 
 type Database = RootDatabase<Uint8Array, Uint8Array>;
 
 const STORE = "store.mdb";
+/** One of which a process died, by a second try too: for people, should nothing be left to build it anew from. */
+const SUSPECT = "store.suspect.mdb";
 const INCOMING = "incoming.mdb";
 const LOCK = "store.lock";
 /** Both meta pages, whatever the size of a page is on this machine. */
@@ -61,6 +72,8 @@ const KEYS_END = new Uint8Array(1978).fill(0xff);
 /** From MDB_PAGE_NOTFOUND to MDB_INVALID in lmdb.h: the file is not, or no longer, what LMDB wrote. */
 const LMDB_DAMAGE_MIN = -30_797;
 const LMDB_DAMAGE_MAX = -30_793;
+/** MDB_PROBLEM: pages that do not fit together. */
+const LMDB_PROBLEM = -30_779;
 
 const REMEDY =
   "Start this master again: it then throws its metadata away and rebuilds it from its checkpoint and journal. Check the disk under alluxio.master.metastore.dir";
@@ -68,8 +81,9 @@ const REMEDY =
 /** What LMDB says of damage; null for every other error. */
 function damageOf(error: unknown): string | null {
   const code = error instanceof Error && "code" in error ? error.code : null;
-  const isDamage = typeof code === "number" && code >= LMDB_DAMAGE_MIN && code <= LMDB_DAMAGE_MAX;
-  return isDamage ? messageOf(error) : null;
+  if (typeof code !== "number") return null;
+  const isDamage = code >= LMDB_DAMAGE_MIN && code <= LMDB_DAMAGE_MAX;
+  return isDamage || code === LMDB_PROBLEM ? messageOf(error) : null;
 }
 
 /** LMDB's errors carry the system's numbers. */
@@ -187,6 +201,7 @@ class LmdbKeyValueStore implements KeyValueStore {
   readonly #snapshots = new Set<KeyValueSnapshot>();
   #isInside = false;
   #isOpen = true;
+  #isProven = false;
   #replacing: Promise<void> | null = null;
   #damage: string | null = null;
 
@@ -254,7 +269,7 @@ class LmdbKeyValueStore implements KeyValueStore {
     const snapshot = this.snapshot();
     try {
       const { head, lengthBytes } = this.#headNow();
-      await checkRows(snapshot);
+      await this.#checkRows(snapshot);
       await copyPages(this.#folder.disk, {
         from: join(this.#folder.path, STORE),
         to: path,
@@ -271,6 +286,7 @@ class LmdbKeyValueStore implements KeyValueStore {
     path: string,
     imageBytes: number,
     accept: (rows: KeyValueReader) => void,
+    onReplaced: () => void = () => {},
   ): Promise<void> {
     const { disk, path: folder } = this.#folder;
     const incoming = join(folder, INCOMING);
@@ -284,7 +300,7 @@ class LmdbKeyValueStore implements KeyValueStore {
       await copyPages(disk, copy);
       await inspectImage(incoming, path, accept);
       checkGoOn();
-      this.#replacing = this.#replaceBy(incoming);
+      this.#replacing = this.#replaceBy(incoming, onReplaced);
       await this.#replacing;
     } finally {
       await disk.remove(incoming);
@@ -301,6 +317,7 @@ class LmdbKeyValueStore implements KeyValueStore {
       if (this.#damage !== null) return;
       const sizeBytes = syncFile(join(path, STORE)); // before the mark that vouches for it
       writeMark(path, markOf(marked, { isClean: true, sizeBytes }));
+      writeTrial(path, null);
     } finally {
       unlock();
     }
@@ -314,8 +331,27 @@ class LmdbKeyValueStore implements KeyValueStore {
     await database.close();
   }
 
+  /** A process that dies in here, of a page that rotted since, is one that the next start hears of. */
+  async #checkRows(snapshot: KeyValueSnapshot): Promise<void> {
+    writeTrial(this.#folder.path, "used");
+    await checkRows(snapshot);
+    if (this.#isProven) writeTrial(this.#folder.path, null);
+  }
+
+  /** Reads all rows in one go. @throws RockpoolError DATA_LOSS */
+  checkNow(): void {
+    for (const _ of this.#reader.range({ start: Uint8Array.of(0), end: KEYS_END }));
+    writeTrial(this.#folder.path, "used");
+  }
+
+  proven(): void {
+    if (!this.#isOpen || this.#damage !== null) return;
+    this.#isProven = true;
+    writeTrial(this.#folder.path, null);
+  }
+
   /** From the rename on, who opens the folder finds the new rows. */
-  async #replaceBy(incoming: string): Promise<void> {
+  async #replaceBy(incoming: string, onReplaced: () => void): Promise<void> {
     const { disk, path: folder } = this.#folder;
     const path = join(folder, STORE);
     await this.#closeDatabase();
@@ -327,6 +363,7 @@ class LmdbKeyValueStore implements KeyValueStore {
       this.#opened = openFile(path, false);
       this.#reader = new LmdbReader(this.#opened, (what) => this.#damaged(what));
       this.#isOpen = true;
+      onReplaced();
     }
   }
 
@@ -406,7 +443,11 @@ async function inspectImage(
   accept: (rows: KeyValueReader) => void,
 ): Promise<void> {
   const refused = (what: string) =>
-    new RockpoolError("FAILED_PRECONDITION", `${path} is no image of the metadata: ${what}`);
+    new RockpoolError(
+      "FAILED_PRECONDITION",
+      `${path} is no image of the metadata: ${what}`,
+      "Run the same build on all masters; if they do, move the file away: this master takes an older one, or another master's",
+    );
   const flaw = headerFlaw(incoming);
   if (flaw !== null) throw refused(flaw);
   const opened = openFile(incoming, true);
@@ -433,6 +474,12 @@ export type OpenedLmdb = {
   readonly store: KeyValueStore;
   /** Why a store that was there could not be used and was deleted, for people; null when nothing was deleted. */
   readonly discardReason: string | null;
+  /**
+   * To be called when this process has used the store for a while. LMDB ends a process that meets a rotten page of its tree,
+   * in a way that nothing can catch. So one that dies before that makes the next one check all rows first; and when that one
+   * dies of it, the one after it sets the store aside.
+   */
+  readonly proven: () => void;
 };
 
 /**
@@ -468,13 +515,20 @@ function openLocked(path: string, options: LmdbOptions, unlock: () => void): Ope
   const file = join(path, STORE);
   const mark = readMark(path);
   const isThere = existsSync(file);
-  const discardReason = isThere || mark !== null ? flawOf(mark, { ...folder, path: file }) : null;
+  const isKnown = isThere || mark !== null;
+  const discardReason = isKnown ? flawOf(path, { ...folder, path: file }) : null;
+  const hasTrial = readTrial(path) !== null;
+  if (discardReason === DIED_OF) renameSync(file, join(path, SUSPECT));
   if (discardReason !== null) setAside(file, mark, schemaVersion);
   removeStore(join(path, INCOMING)); // of a process that ended while it installed one
   // Until it is closed in peace, only this boot vouches for it.
   writeMark(path, markOf(folder, {}));
+  // Who had it last died of it, perhaps: if this one dies too, the next one does without.
+  const isSuspect = isThere && discardReason === null && hasTrial && mark?.isClean !== true;
+  writeTrial(path, isSuspect ? "checked" : "used");
   const store = new LmdbKeyValueStore(openFile(file, false), folder);
-  return { store, discardReason };
+  if (isSuspect) store.checkNow();
+  return { store, discardReason, proven: () => store.proven() };
 }
 
 /**

@@ -5,6 +5,10 @@
  * The store does not sync, so rows outlive a crash of the process and not one of the machine: a file that was not closed in
  * an earlier boot is worth nothing. Nor is one that is shorter than when it was closed, that holds rows of another version, or in
  * which damage was found.
+ *
+ * `opened.trial`, the word `used` or `checked`, is there while a process uses the store that may yet die of it (see `openLmdb`):
+ * from the start for a while, and while rows are read for an image. `checked`: it is reading all rows, because the one before died.
+ * It outlives a process and need not outlive the machine, after whose crash the store is worth nothing anyhow.
  * @module
  */
 import {
@@ -13,6 +17,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -20,6 +25,7 @@ import { join } from "node:path";
 import { headerFlaw } from "./lmdb_header.ts";
 
 const MARK = "opened.json";
+const TRIAL = "opened.trial";
 
 export type Mark = {
   readonly bootId: string;
@@ -79,6 +85,23 @@ export function writeMark(folder: string, mark: Mark): void {
   }
 }
 
+/** A flaw that is none for certain. */
+export const DIED_OF =
+  "two processes in a row ended while they used it, the second one while it checked all rows";
+
+export type Trial = "used" | "checked";
+
+/** Null: the last process that had the store open did not die of it. */
+export function readTrial(folder: string): Trial | null {
+  const text = textOf(join(folder, TRIAL));
+  return text === "checked" ? text : text === null ? null : "used";
+}
+
+export function writeTrial(folder: string, trial: Trial | null): void {
+  if (trial === null) rmSync(join(folder, TRIAL), { force: true });
+  else writeFileSync(join(folder, TRIAL), trial);
+}
+
 type Expected = {
   readonly bootId: string;
   readonly schemaVersion: number;
@@ -86,14 +109,17 @@ type Expected = {
   readonly path: string;
 };
 
-/** Why a store under this mark cannot be used; null when it can. */
-export function flawOf(mark: Mark | null, expected: Expected): string | null {
+/** Why the store in a folder cannot be used; null when it can. */
+export function flawOf(folder: string, expected: Expected): string | null {
+  const mark = readMark(folder);
   const sizeBytes = statSync(expected.path, { throwIfNoEntry: false })?.size;
   if (sizeBytes === undefined) return "its file is missing";
   const flaw = markFlaw(mark, sizeBytes, expected);
   if (flaw !== null) return flaw;
   const damage = headerFlaw(expected.path);
-  return damage === null ? null : `LMDB cannot open it: ${damage}`;
+  if (damage !== null) return `LMDB cannot open it: ${damage}`;
+  const hasDied = mark?.isClean !== true && readTrial(folder) === "checked";
+  return hasDied ? DIED_OF : null;
 }
 
 function markFlaw(mark: Mark | null, sizeBytes: number, expected: Expected): string | null {

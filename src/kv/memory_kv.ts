@@ -200,10 +200,12 @@ export class MemoryKeyValueStore implements KeyValueStore {
     path: string,
     imageBytes: number,
     accept: (rows: KeyValueReader) => void,
+    onReplaced: () => void = () => {},
   ): Promise<void> {
     const rows = rowsOfImage(await this.#files.read(path, imageBytes));
     accept(rows);
     this.#rows = rows;
+    onReplaced();
   }
 
   close(): Promise<void> {

@@ -28,6 +28,7 @@ import {
   stopNodes,
   waitUntilHealthy,
 } from "./processes.ts";
+import { rollingRestart } from "./rolling.ts";
 import { runCluster, welcome } from "./run.ts";
 
 export type LocalContext = LocalParts & {
@@ -43,6 +44,7 @@ export const LOCAL_USAGE = `Usage: rockpool local COMMAND [options]
   start                        start it in the background, or what of it is down
   start master N | worker N    start one process
   add master                   one more master for a cluster that runs
+  restart masters --rolling    standbys one by one, a hand-over, the former leader last
   stop                         stop all of it
   stop master N | worker N     stop one process; a leading master hands over first
   status                       say what runs
@@ -90,6 +92,7 @@ function parseLocal(words: readonly string[]) {
         "port-offset": { type: "string" },
         "no-test": { type: "boolean" },
         force: { type: "boolean" },
+        rolling: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -232,6 +235,46 @@ async function add(
   return 0;
 }
 
+/** How long a master may take to read what it lacks. */
+const CATCH_UP_WITHIN_MS = 60_000;
+
+/** No write is refused for longer than a hand-over takes. */
+async function restartRolling(
+  words: readonly string[],
+  isRolling: boolean,
+  open: OpenOptions,
+  context: LocalContext,
+): Promise<number> {
+  if (words.join(" ") !== "masters" || !isRolling)
+    throw usageError(
+      "Only all masters are restarted by one command: local restart masters --rolling",
+    );
+  const cluster = { ...existingCluster(context, open.dir), definitions: open.definitions };
+  const nodes = cluster.nodes.filter(({ kind }) => kind === "master");
+  const quiet = { ...context, say: () => {} };
+  const admin = adminOf(nodes);
+  try {
+    await rollingRestart({
+      admin,
+      masters: nodes.map((node) => ({
+        name: `master ${node.number}`,
+        address: `${HOST}:${node.journalPort}`,
+        async restart() {
+          await stopNodes(cluster, [node]);
+          await startOne(cluster, node, quiet);
+        },
+        // Its files were read a moment ago, by the process that was started there.
+        verify: async () => null,
+      })),
+      say: context.say,
+      catchUpWithinMs: CATCH_UP_WITHIN_MS,
+    });
+  } finally {
+    admin.close();
+  }
+  return 0;
+}
+
 async function stop(
   words: readonly string[],
   dir: string,
@@ -309,7 +352,7 @@ async function dispatch(words: readonly string[], context: LocalContext): Promis
     definitions,
     mayRun: command === "start",
   };
-  if (!["start", "stop", "add"].includes(command ?? "") && rest.length > 0)
+  if (!["start", "stop", "add", "restart"].includes(command ?? "") && rest.length > 0)
     throw usageError(`What is "${rest.join(" ")}"?`);
   switch (command) {
     case "run":
@@ -325,6 +368,8 @@ async function dispatch(words: readonly string[], context: LocalContext): Promis
       return stop(rest, dir, values.force === true, context);
     case "add":
       return add(rest, open, context);
+    case "restart":
+      return restartRolling(rest, values.rolling === true, open, context);
     case "status":
       return status(dir, context);
     default:

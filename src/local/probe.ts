@@ -41,9 +41,13 @@ function parseHealth(status: number, text: string): Health | null {
 }
 
 /** Null when nobody answers in time, or something else answers. */
-export function askHealth(node: LocalNode, timeoutMs: number): Promise<Health | null> {
+export function askHealth(
+  node: LocalNode,
+  timeoutMs: number,
+  host: string = HOST,
+): Promise<Health | null> {
   return new Promise((resolve) => {
-    const url = `http://${HOST}:${node.webPort}/healthz`;
+    const url = `http://${host.includes(":") ? `[${host}]` : host}:${node.webPort}/healthz`;
     const request = get(url, { agent: false, timeout: timeoutMs }, (response) => {
       let text = "";
       response.setEncoding("utf8");

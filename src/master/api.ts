@@ -22,7 +22,12 @@ export type Principal = {
 /** Random 128 bits made once per logical call of a client, and the same in every retry. */
 export type OperationId = { readonly high: bigint; readonly low: bigint };
 
-export type Call = { readonly principal: Principal; readonly operationId: OperationId | null };
+export type Call = {
+  readonly principal: Principal;
+  readonly operationId: OperationId | null;
+  /** Where to add up what the journal and the under store took; left out when nobody wants to know. */
+  readonly times?: { queueMs: number; journalMs: number; applyMs: number; underStoreMs: number };
+};
 
 export type BlockLocation = {
   readonly workerId: WorkerId;
@@ -162,6 +167,17 @@ export interface FileSystemMaster {
   ): Promise<void>;
   setAttribute(call: Call, path: Path, options: SetAttributeOptions): Promise<void>;
   scheduleAsyncPersistence(call: Call, path: Path): Promise<void>;
+  /**
+   * Has workers drop the blocks of the files at and below a path, soon. Needs the right to read them.
+   * @throws RockpoolError FAILED_PRECONDITION, and nothing is freed, for a file that is not persisted, or pinned and not `isForced`
+   */
+  free(
+    call: Call,
+    path: Path,
+    options: { readonly isRecursive: boolean; readonly isForced: boolean },
+  ): Promise<void>;
+  /** Paths at and below one that are not in the under store as they are here. */
+  checkConsistency(call: Call, path: Path): Promise<readonly Path[]>;
   getFilePath(call: Call, id: InodeId): Promise<Path>;
   mountPoints(call: Call): Promise<readonly MountPoint[]>;
   /** The Alluxio path of a location in an under store. */
@@ -187,7 +203,10 @@ export type TierUsage = {
 export type WorkerInfo = {
   readonly id: WorkerId;
   readonly address: WorkerNetAddress;
+  /** It answers; also when it is decommissioned. */
   readonly isLive: boolean;
+  /** What it has is served on, and nothing new is placed there. */
+  readonly isDecommissioned: boolean;
   readonly lastContactMs: number;
   readonly startedMs: number;
   readonly tiers: readonly TierUsage[];
@@ -239,6 +258,10 @@ export interface BlockMaster extends BlockLocations {
       readonly removed: readonly BlockId[];
     },
   ): HeartbeatReply;
+  /** What a registered worker says of itself with each report; of an unknown one it is left out. */
+  setStanding(workerId: WorkerId, isDecommissioned: boolean): void;
+  /** A worker that is being stopped: its blocks have no place here any more. Of an unknown one nothing is left to do. */
+  leave(workerId: WorkerId): void;
   /** A worker made a block durable: journals it, then knows its place. Returns after commit. */
   commitBlock(
     workerId: WorkerId,

@@ -30,6 +30,11 @@ import {
   createFile,
   newBlock,
 } from "./apply_create.ts";
+import {
+  checkPathConfiguration,
+  removePathConfiguration,
+  setPathConfiguration,
+} from "./apply_path_conf.ts";
 import { checkRemove, reclaim, remove } from "./apply_remove.ts";
 import {
   checkRestoreBegin,
@@ -127,6 +132,11 @@ export function check(context: CheckContext, command: Command): (change: ChangeC
     case "restoreEnd":
       checkRestoreEnd(context);
       return (change) => restoreEnd(change, command);
+    case "setPathConfiguration":
+      checkPathConfiguration(context, command);
+      return (change) => setPathConfiguration(change, command);
+    case "removePathConfiguration":
+      return (change) => removePathConfiguration(change, command);
     default:
       return unreachable(command);
   }

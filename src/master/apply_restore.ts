@@ -19,6 +19,11 @@ import { checkRow } from "./row_check.ts";
 const SAME_BACKUP =
   "Restore the same backup again: it goes on where it stopped. For another one, format the journals of all masters first";
 
+/** Of the namespace, all but the inodes and the counters, which the editor knows. */
+const CLEARED_TABLES: readonly number[] = Object.values<number>(TABLE).filter(
+  (table) => table < TABLE.position && table !== TABLE.inode && table !== TABLE.state,
+);
+
 export function isRestore(command: Command): boolean {
   return (
     command.kind === "restoreRows" ||
@@ -87,8 +92,8 @@ export function restoreBegin(
   if (restoring !== null) return progress(restoring);
   const root = editor.view.inode(ROOT_INODE_ID);
   if (root !== null) editor.removeInode(root);
-  // What a cluster may have that never had a file.
-  for (const table of [TABLE.mount, TABLE.dedupe, TABLE.dedupeOrder]) editor.clearTable(table);
+  // What a cluster may have that never had a file: each row that is left would be one more than the backup has.
+  for (const table of CLEARED_TABLES) editor.clearTable(table);
   editor.resetState();
   const begun = { digest, rowCount, entryCount, rowsDone: 0 };
   editor.setRestoring(begun);

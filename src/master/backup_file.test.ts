@@ -14,7 +14,7 @@ import { stateDigest } from "./state_digest.ts";
 import { Replica, through } from "./state_fixture.ts";
 
 const FIXTURE = "test/fixtures/backup-v1.bin";
-const timers = new FakeWorld().timers;
+const world = new FakeWorld();
 
 test("backup-v1.bin reads as what was written, and is still written so", async () => {
   const bytes = new Uint8Array(readFileSync(FIXTURE));
@@ -28,12 +28,12 @@ test("backup-v1.bin reads as what was written, and is still written so", async (
     clusterId: "c",
     index,
     term: 1,
-    schemaVersion: 2,
+    schemaVersion: 3,
     nextContainerId: replica.state.view.ids().nextContainerId,
   });
   assert.equal(
     digestText(summary.digest),
-    digestText((await stateDigest(replica.state, timers)).digest),
+    digestText((await stateDigest(replica.state, world)).digest),
   );
 });
 
@@ -66,15 +66,15 @@ test("equal states have equal digests and bodies, and one entry more makes anoth
   const same = await backupOf(other.state, second);
   assert.deepEqual(before.digest, same.digest);
   assert.deepEqual(first.bytes.slice(60), second.bytes.slice(60));
-  assert.deepEqual((await stateDigest(one.state, timers)).digest, before.digest);
+  assert.deepEqual((await stateDigest(one.state, world)).digest, before.digest);
   one.run({ ...CREATE_FILE, kind: "createFile", path: "/one/more" as Path });
-  assert.notDeepEqual((await stateDigest(one.state, timers)).digest, before.digest);
+  assert.notDeepEqual((await stateDigest(one.state, world)).digest, before.digest);
 });
 
 test("a backup and a digest are of one moment, whatever changes while they are taken", async () => {
   const replica = usedReplica(200);
   const before = namespaceRows(replica.state);
-  const expected = await stateDigest(replica.state, timers);
+  const expected = await stateDigest(replica.state, world);
   const file = new MemoryFile();
   let changes = 0;
   file.onWrite = () => {

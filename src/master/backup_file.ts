@@ -172,9 +172,13 @@ export class BackupWriter {
 
   /**
    * Writes a block of as many rows as fit, at least one.
+   * @param isEnough asked after each row
    * @returns the key of the last one; null when there was none
    */
-  async writeBlock(rows: Iterable<KeyValue>): Promise<Uint8Array | null> {
+  async writeBlock(
+    rows: Iterable<KeyValue>,
+    isEnough: () => boolean = () => false,
+  ): Promise<Uint8Array | null> {
     const writer = new ByteWriter(BLOCK_BYTES + 4096);
     writer.u8(BLOCK_TAG);
     writer.u32(0);
@@ -185,7 +189,7 @@ export class BackupWriter {
       writeRow(writer, row);
       this.#digest.count(row.key);
       last = row.key;
-      if (writer.lengthBytes >= BLOCK_BYTES) break;
+      if (writer.lengthBytes >= BLOCK_BYTES || isEnough()) break;
     }
     if (last === null) return null;
     writer.patchU32(1, writer.lengthBytes - BLOCK_HEADER_BYTES);

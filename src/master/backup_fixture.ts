@@ -59,6 +59,8 @@ export function usedReplica(fileCount: number, rootUfsUri = "/ufs"): Replica {
     if (i % 5 === 0)
       replica.run({ kind: "rename", path, dstPath: `/d1/moved${i}` as Path, isOverwrite: false });
   }
+  const properties = [{ name: "alluxio.user.file.writetype.default", value: "THROUGH" }];
+  replica.run({ kind: "setPathConfiguration", path: "/d1" as Path, properties });
   replica.run({ kind: "remove", path: "/d2" as Path, isRecursive: true, isAlluxioOnly: false });
   replica.run({ kind: "reclaim", inodesMax: 3 });
   replica.run({ ...CREATE_DIRECTORY, kind: "createDirectory", path: "/d1" as Path }); // is refused

@@ -8,6 +8,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { messageOf, RockpoolError } from "../common/errors.ts";
+import { InvariantError } from "../common/invariant.ts";
 
 export type BackupRequest = {
   /** Null: the configured one. */
@@ -84,6 +85,7 @@ export class BackupJobs {
               cause: thrown,
             });
       this.#set({ id, host, entryCount: this.#get(id).entryCount, state: "failed", error });
+      if (thrown instanceof InvariantError) throw thrown; // nobody goes on after a bug
     } finally {
       this.#running = null;
     }

@@ -1,7 +1,7 @@
 /**
  * Makes backups of a namespace, on the master that leads.
  *
- * Of one moment: the rows come from a snapshot, so changes go on meanwhile. About a millisecond of rows is read at a time.
+ * Of one moment: the rows come from a snapshot, so changes go on meanwhile. Some milliseconds of rows are read at a time.
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
@@ -11,7 +11,7 @@ import type { ApplyResult } from "./apply.ts";
 import { restoreRefusal } from "./apply_restore.ts";
 import { type BackupSink, type BackupTrailer, BackupWriter } from "./backup_file.ts";
 import { STORE_SCHEMA_VERSION } from "./inode.ts";
-import { namespaceSlice, pauseOf } from "./state_digest.ts";
+import { namespaceSlice, Turns } from "./state_digest.ts";
 import type { MasterState } from "./state_machine.ts";
 
 /** As long as a backup goes on, the store keeps the room of all that is removed and changed: who stops taking it is given up. */
@@ -78,7 +78,7 @@ export class Backuper {
     const { clusterId } = view.state();
     const { nextContainerId } = view.ids();
     const snapshot = state.store.snapshot();
-    const pause = pauseOf(world.timers);
+    const turns = new Turns(world);
     try {
       const writer = new BackupWriter(impatient(sink, world.timers));
       const { index, term } = position;
@@ -89,9 +89,12 @@ export class Backuper {
       });
       let after: Uint8Array | null = null;
       do {
-        after = await writer.writeBlock(namespaceSlice(snapshot, after, BLOCK_ROWS_MAX));
+        turns.begin();
+        after = await writer.writeBlock(namespaceSlice(snapshot, after, BLOCK_ROWS_MAX), () =>
+          turns.isOver(),
+        );
         onProgress(writer.entryCount);
-        await pause();
+        await turns.pause();
       } while (after !== null);
       return { ...(await writer.end()), position };
     } finally {

@@ -56,6 +56,17 @@ export type BlockMasterEvent =
       readonly workerId: WorkerId;
       readonly address: WorkerNetAddress;
     }
+  | {
+      readonly kind: "workerLeft";
+      readonly workerId: WorkerId;
+      readonly address: WorkerNetAddress;
+      readonly blockCount: number;
+    }
+  | {
+      readonly kind: "workerDecommissioned" | "workerEnabled";
+      readonly workerId: WorkerId;
+      readonly address: WorkerNetAddress;
+    }
   | { readonly kind: "orphansFound"; readonly blockCount: number };
 
 type BeginFacts = Parameters<BlockMaster["beginRegistration"]>[1];
@@ -263,6 +274,28 @@ class BlockMasterOfReports implements SoftBlockMaster {
     if (open !== undefined) this.#blocks.add(blockId, open.holding.holder, tier);
   }
 
+  setStanding(workerId: WorkerId, isDecommissioned: boolean): void {
+    const worker = this.#holdings.get(workerId)?.worker;
+    if (worker === undefined || worker.isDecommissioned === isDecommissioned) return;
+    worker.isDecommissioned = isDecommissioned;
+    const { address } = worker;
+    const kind = isDecommissioned ? "workerDecommissioned" : "workerEnabled";
+    this.#onEvent({ kind, workerId, address });
+  }
+
+  leave(workerId: WorkerId): void {
+    const open = this.#open.get(workerId);
+    if (open !== undefined) this.#abandon(open);
+    const worker = this.#registry.find(workerId);
+    if (worker === null) return;
+    const holding = this.#holdings.get(workerId);
+    const blockCount = holding === undefined ? 0 : this.#blocks.countOf(holding.holder);
+    this.#holdings.delete(workerId);
+    if (holding !== undefined) this.#drop(holding);
+    this.#registry.left(worker);
+    this.#onEvent({ kind: "workerLeft", workerId, address: worker.address, blockCount });
+  }
+
   async commitBlock(workerId: WorkerId, block: Commit): Promise<void> {
     // Known or not: the answer must not depend on how far this master, perhaps just restarted, is with hearing
     // of its workers. One that is not registered here is told so by its next heartbeat, and then reports the block.
@@ -355,6 +388,7 @@ class BlockMasterOfReports implements SoftBlockMaster {
         id: worker.id,
         address: worker.address,
         isLive: holding !== undefined,
+        isDecommissioned: worker.isDecommissioned,
         lastContactMs: worker.lastContactMs,
         startedMs: worker.registeredMs,
         tiers: worker.tiers,

@@ -106,6 +106,13 @@ const COMMANDS: readonly Command[] = [
     rows: [{ key: Uint8Array.of(10), value: Uint8Array.of(1, 0, 255) }],
   },
   { kind: "restoreEnd", nextContainerId: 2 ** 33 },
+  {
+    kind: "setPathConfiguration",
+    path,
+    properties: [{ name: "alluxio.user.file.writetype.default", value: "THROUGH" }],
+  },
+  { kind: "removePathConfiguration", path, names: ["alluxio.user.file.writetype.default"] },
+  { kind: "removePathConfiguration", path, names: [] },
 ];
 const ENTRIES: readonly JournalEntry[] = COMMANDS.map((command, at) => ({
   timeMs: 1_700_000_000_000 + at,

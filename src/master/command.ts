@@ -171,6 +171,13 @@ const command = union({
   restoreRows: [16, struct({ firstRow: uint, rows: list(struct({ key: bytes, value: bytes })) })],
   /** All are here. Ids go on behind those that the cluster of the backup may have used. */
   restoreEnd: [17, struct({ nextContainerId: uint })],
+  /** Sets properties that clients take as defaults below a path; others of that path stay. */
+  setPathConfiguration: [
+    18,
+    struct({ path, properties: list(struct({ name: text, value: text })) }),
+  ],
+  /** Takes properties of a path away; all of them when none is named. */
+  removePathConfiguration: [19, struct({ path, names: list(text) })],
 });
 export type Command = ValueOf<typeof command>;
 export type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;

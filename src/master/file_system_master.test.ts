@@ -14,6 +14,7 @@ import {
 } from "../common/ids.ts";
 import { LocalUnderFileSystem } from "../ufs/local_ufs.ts";
 import type { FileInfo } from "./api.ts";
+import { type Command, encodeEntry } from "./command.ts";
 import {
   ALICE,
   at,
@@ -549,4 +550,22 @@ test("mountPoints() and reverseResolve() know the root", async () => {
   assert.ok((mount?.ufsCapacityBytes ?? 0) > 0);
   assert.equal(await fixture.fileSystem.reverseResolve(root, `${fixture.root}/a/b`), "/a/b");
   await rejects(fixture.fileSystem.reverseResolve(root, "/elsewhere"), "INVALID_ARGUMENT");
+});
+
+test("createFile() tells of the file as it was made, though it was renamed before the answer", async () => {
+  const { fileSystem, journal, root: ufsRoot } = createMaster();
+  await fileSystem.createDirectory(root, at("/d"), CREATE_DIRECTORY);
+  const propose = journal.propose.bind(journal);
+  journal.propose = async (payload: Uint8Array) => {
+    const made = propose(payload);
+    journal.propose = propose;
+    const [path, dstPath] = [at("/d/new"), at("/d/moved")];
+    const command: Command = { kind: "rename", path, dstPath, isOverwrite: false };
+    await propose(encodeEntry({ timeMs: 2, operationId: null, principal: ROOT_USER, command }));
+    return made;
+  };
+  const made = await fileSystem.createFile(root, at("/d/new"), CREATE_FILE);
+  assert.deepEqual([made.path, made.name], ["/d/new", "new"]);
+  assert.equal(made.ufsPath, `${ufsRoot}/d/moved`, "where its bytes belong");
+  assert.equal((await fileSystem.getStatus(root, at("/d/moved"), STATUS)).id, made.id);
 });

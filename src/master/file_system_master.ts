@@ -8,7 +8,7 @@
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { type BlockId, fileIdOfBlock, type InodeId } from "../common/ids.ts";
 import { LIST_BATCH } from "../common/limits.ts";
-import type { Path } from "../common/path.ts";
+import { nameOf, type Path } from "../common/path.ts";
 import type { JournalSystem } from "../journal/journal_system.ts";
 import type { UfsRegistry } from "../ufs/ufs_uri.ts";
 import type { World } from "../world/ports.ts";
@@ -46,6 +46,7 @@ import type { PersistQueue } from "./persist_scheduler.ts";
 import { Proposer, SYSTEM } from "./proposer.ts";
 import { Reclaimer } from "./reclaimer.ts";
 import type { MasterState } from "./state_machine.ts";
+import { freeTree, inconsistentPaths, type Tree } from "./tree_care.ts";
 import { UfsIntents } from "./ufs_intents.ts";
 import { UfsLoader } from "./ufs_loader.ts";
 
@@ -73,6 +74,8 @@ const NO_ATTRIBUTES: Omit<SetAttributeOptions, "isRecursive"> = {
   ttlMs: null,
   ttlAction: null,
 };
+/** Paths in one answer about consistency. */
+const INCONSISTENT_MAX = 10_000;
 /** Changes that wait for an under store; beyond it no more are taken. */
 const INTENTS_MAX = 20_000;
 
@@ -125,6 +128,7 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
   readonly #blocks: BlockLocations;
   readonly #proposer: Proposer;
   readonly #intents: UfsIntents;
+  readonly #clock: World["clock"];
   readonly #loader: UfsLoader;
   readonly #reclaimer: Reclaimer;
   readonly #duties: LeaderDuties;
@@ -136,6 +140,7 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     this.#ufs = ufs;
     this.#blocks = parts.blocks;
     const options = { ...FILE_SYSTEM_MASTER_DEFAULTS, ...parts.options };
+    this.#clock = world.clock;
     const proposer = new Proposer(journal, state, world.clock);
     this.#proposer = proposer;
     const { timers } = world;
@@ -180,7 +185,10 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
         "Check that the under store works",
       );
     const result = await this.#proposer.change(call, command, prepare);
-    if (result.intentIds.length > 0) await this.#intents.wait(result.intentIds);
+    if (result.intentIds.length === 0) return result;
+    const begunMs = this.#clock.monotonicMs();
+    await this.#intents.wait(result.intentIds);
+    if (call.times !== undefined) call.times.underStoreMs += this.#clock.monotonicMs() - begunMs;
     return result;
   }
 
@@ -395,9 +403,10 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     const { view } = this.#state;
     const inode = value.kind === "inode" ? view.inode(view.currentId(value.id)) : null;
     const now = inode === null ? null : view.pathOf(inode.id);
-    // Removed (or moved) by somebody else since.
+    // Removed by somebody else since.
     if (inode === null || now === null) throw notFound(path);
-    return this.#infoOf(inode, now);
+    // It was made here, wherever it is by now; only its bytes go where it is.
+    return { ...this.#infoOf(inode, now), name: nameOf(path), path };
   }
 
   async newBlockId(call: Call, path: Path): Promise<BlockId> {
@@ -508,6 +517,48 @@ class JournaledFileSystemMaster implements FileSystemMaster, BlockNamespace {
     await this.#change(call, { kind: "schedulePersist", path }, () =>
       this.#loader.ensureLoaded(path, "once"),
     );
+  }
+
+  // Care
+
+  async #treeAt(call: Call, path: Path): Promise<Tree> {
+    const inode = await this.#beginListing(call, path, "once");
+    const { principal } = call;
+    const mayEnter = (directory: DirectoryInode) => {
+      const walk = { path, names: [], inodes: [directory], missing: [] };
+      checkAccessTo(principal, walk, directory, READ | EXECUTE);
+      return true;
+    };
+    const walk = { ...this.#listingParts(call, "never"), mayEnter };
+    if (inode.kind === "directory") mayEnter(inode);
+    return { path, inode, walk };
+  }
+
+  async free(
+    call: Call,
+    path: Path,
+    options: { readonly isRecursive: boolean; readonly isForced: boolean },
+  ): Promise<void> {
+    const unpin = async (ids: readonly InodeId[]) => {
+      const attributes = { ...NO_ATTRIBUTES, isPinned: false };
+      await this.#change(
+        { ...call, operationId: null },
+        { kind: "setAttribute", ids, ...attributes },
+      );
+    };
+    await freeTree(await this.#treeAt(call, path), options, { blocks: this.#blocks, unpin });
+  }
+
+  async checkConsistency(call: Call, path: Path): Promise<readonly Path[]> {
+    const { view } = this.#state;
+    const current = (id: InodeId) => {
+      const inode = view.inode(id);
+      const at = view.pathOf(id);
+      return inode === null || at === null ? null : { inode, path: at };
+    };
+    const whenClear = (ufsPaths: readonly string[]) => this.#intents.whenClear(ufsPaths);
+    const parts = { mounts: () => view.mounts(), ufs: this.#ufs, whenClear, current };
+    return inconsistentPaths(await this.#treeAt(call, path), parts, INCONSISTENT_MAX);
   }
 
   // Blocks

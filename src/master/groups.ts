@@ -83,6 +83,11 @@ export class OsGroupMapping implements GroupMapping {
     return known.groups;
   }
 
+  /** What was heard last; none when nobody asked yet. */
+  knownGroupsOf(user: string): readonly string[] {
+    return this.#known.get(user)?.groups ?? [];
+  }
+
   #refresh(user: string): Promise<readonly string[]> {
     const asking = this.#answer(user).finally(() => this.#asking.delete(user));
     this.#asking.set(user, asking);
@@ -124,15 +129,19 @@ export const PRINCIPAL_DEFAULTS: PrincipalOptions = {
 /** Turns the name of an authenticated user into a principal. */
 export class Principals {
   readonly #groups: GroupMapping;
-  readonly #options: PrincipalOptions;
+  readonly #options: Partial<PrincipalOptions>;
 
   constructor(groups: GroupMapping, options: Partial<PrincipalOptions> = {}) {
     this.#groups = groups;
-    this.#options = { ...PRINCIPAL_DEFAULTS, ...options };
+    this.#options = options;
   }
 
   async principalOf(user: string): Promise<Principal> {
-    const { arePermissionsChecked, superGroup, superUser } = this.#options;
+    // Looked at each time: the supergroup may change while the master runs.
+    const { arePermissionsChecked, superGroup, superUser } = {
+      ...PRINCIPAL_DEFAULTS,
+      ...this.#options,
+    };
     const groups = await this.#groups.groupsOf(user);
     const isSuperuser =
       !arePermissionsChecked ||

@@ -24,6 +24,8 @@ import {
   NO_PARENT,
   nameOfDentryKey,
   POSITION_KEY,
+  pathConfigurationKey,
+  pathConfigurationRow,
   persistRow,
   positionRow,
   RESTORE_KEY,
@@ -96,7 +98,7 @@ const state = {
   clusterId: "c",
 };
 
-/** One of each row, in the order of test/fixtures/rows-v2.hex, which a new version of the store writes anew. */
+/** One of each row, in the order of test/fixtures/rows-v3.hex, which a new version of the store writes anew. */
 type Row = readonly [
   encode: () => Uint8Array,
   decode: (bytes: Uint8Array) => unknown,
@@ -119,8 +121,8 @@ const ROWS: readonly Row[] = [
   row(dedupeRow, { value: { kind: "none" }, intentIds: [] }),
   row(stateRow, state),
   row(lengthRow, 100),
-  row(positionRow, { schemaVersion: 2, index: 300, term: 7, membership: Uint8Array.of(1, 2) }),
-  row(positionRow, { schemaVersion: 2, index: 1, term: 1, membership: null }),
+  row(positionRow, { schemaVersion: 3, index: 300, term: 7, membership: Uint8Array.of(1, 2) }),
+  row(positionRow, { schemaVersion: 3, index: 1, term: 1, membership: null }),
   row(restoreRow, {
     digest: Uint8Array.of(1, 2),
     rowCount: 300,
@@ -128,12 +130,14 @@ const ROWS: readonly Row[] = [
     rowsDone: 100,
   }),
   row(idsRow, { nextContainerId: 3, frozenBelow: 2 }),
+  row(pathConfigurationRow, { properties: [{ name: "alluxio.user.x", value: "THROUGH" }] }),
 ];
 
 /** The layout of each version, kept for ever: a change of it is a new version, with a new line here. */
 const LAYOUTS: Readonly<Record<number, string>> = {
   1: "d7fda996b9fb767a",
   2: "2555f5b0f336ff5e",
+  3: "df16325aa7625f4b",
 };
 
 test("rows, keys and tables change with STORE_SCHEMA_VERSION only", () => {
@@ -146,6 +150,7 @@ test("rows, keys and tables change with STORE_SCHEMA_VERSION only", () => {
     POSITION_KEY,
     RESTORE_KEY,
     IDS_KEY,
+    pathConfigurationKey("/ä"),
   ];
   const hash = createHash("sha256").update(JSON.stringify(TABLE));
   for (const bytes of [...ROWS.map(([encode]) => encode()), ...keys]) hash.update(bytes);
@@ -156,8 +161,8 @@ test("rows, keys and tables change with STORE_SCHEMA_VERSION only", () => {
   );
 });
 
-test("rows-v2.hex decodes to what was written, and is still written so", () => {
-  const lines = readFileSync("test/fixtures/rows-v2.hex", "utf8").trim().split("\n");
+test("rows-v3.hex decodes to what was written, and is still written so", () => {
+  const lines = readFileSync("test/fixtures/rows-v3.hex", "utf8").trim().split("\n");
   assert.deepEqual(
     ROWS.map(([encode]) => Buffer.from(encode()).toString("hex")),
     lines,

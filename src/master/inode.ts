@@ -16,6 +16,7 @@
  * 0a                           → state: last time, counters, cluster id
  * 0b fileId:8                  → nothing                      (pinned files)
  * 0c fileId:8                  → fileId:8                     (files that got another id, from the one they were made with)
+ * 0d path                      → path configuration           (what clients take as defaults below it)
  * f0                           → position: where this state stands in the log
  * f1                           → restore: a backup that is being brought in
  * f2                           → ids: which ids are used up
@@ -54,7 +55,7 @@ import type { InodeId } from "../common/ids.ts";
 import { inodeId, persistence, ttlAction, xattr } from "./command.ts";
 
 /** Of all rows together; never used twice. The version bytes of single rows only tell damage. */
-export const STORE_SCHEMA_VERSION = 2;
+export const STORE_SCHEMA_VERSION = 3;
 const VERSION = 1;
 const sequences = list(uint);
 const formerId = nullable(inodeId);
@@ -336,6 +337,12 @@ export const idsRow = row(
 );
 export type IdsRow = ReturnType<typeof idsRow.decode>;
 
+/** Properties in order of their names; never none of them. */
+export const pathConfigurationRow = row(
+  struct({ properties: list(struct({ name: text, value: text })) }),
+);
+export type PathConfigurationRow = ReturnType<typeof pathConfigurationRow.decode>;
+
 export const TABLE = {
   inode: 1,
   dentry: 2,
@@ -349,6 +356,7 @@ export const TABLE = {
   state: 10,
   pinned: 11,
   moved: 12,
+  pathConfiguration: 13,
   position: 0xf0,
   restore: 0xf1,
   ids: 0xf2,
@@ -388,6 +396,16 @@ export function dentryKey(parentId: InodeId, name: string): Uint8Array {
 
 export function nameOfDentryKey(key: Uint8Array): string {
   return nameDecoder.decode(key.subarray(DENTRY_PREFIX_BYTES));
+}
+
+export function pathConfigurationKey(path: string): Uint8Array {
+  scratch.u8(TABLE.pathConfiguration);
+  writeName(path);
+  return scratch.take();
+}
+
+export function pathOfConfigurationKey(key: Uint8Array): string {
+  return nameDecoder.decode(key.subarray(1));
 }
 
 export function dentryValue(childId: InodeId): Uint8Array {

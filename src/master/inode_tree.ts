@@ -39,7 +39,11 @@ import {
   mountRow,
   NO_PARENT,
   nameOfDentryKey,
+  type PathConfigurationRow,
   type PersistRow,
+  pathConfigurationKey,
+  pathConfigurationRow,
+  pathOfConfigurationKey,
   persistRow,
   RESTORE_KEY,
   type RestoreRow,
@@ -229,6 +233,23 @@ export class NamespaceView {
   pinnedFiles(afterId: InodeId | null, limit: number): InodeId[] {
     const rows = this.#range(TABLE.pinned, afterId, limit);
     return [...rows].map(({ key }) => idOfKey(key) as InodeId);
+  }
+
+  /** Null: nothing is set for that very path. */
+  pathConfiguration(path: string): PathConfigurationRow | null {
+    const value = this.#rows.get(pathConfigurationKey(path));
+    return value === undefined ? null : pathConfigurationRow.decode(value);
+  }
+
+  /** What clients take as defaults, by path; in byte order of the paths. */
+  pathConfigurations(): ReadonlyMap<string, PathConfigurationRow["properties"]> {
+    const rows = this.#range(TABLE.pathConfiguration, null, Infinity);
+    return new Map(
+      [...rows].map(({ key, value }) => [
+        pathOfConfigurationKey(key),
+        pathConfigurationRow.decode(value).properties,
+      ]),
+    );
   }
 
   intent(id: number): IntentRow | null {

@@ -110,6 +110,9 @@ export class FakeJournal implements JournalSystem<ApplyResult> {
       members: [],
       lastGainedMs: null,
       lastLostMs: null,
+      lastFailover: null,
+      flushes: { count: 0, samplesMs: [] },
+      lags: { count: 0, samplesMs: [] },
     };
   }
 
@@ -207,6 +210,8 @@ export type MasterFixture = NamespaceServices & {
   readonly world: FakeWorld;
   readonly events: NamespaceEvent[];
   readonly removedBlocks: BlockId[];
+  /** Blocks that workers were to drop though their files stay. */
+  readonly freedBlocks: BlockId[];
   readonly locations: Map<BlockId, BlockLocation[]>;
   /** Another master over the same state, which leads from now on. */
   takeOver(): MasterFixture;
@@ -225,6 +230,7 @@ export function createMasterFixture(options: {
   const store = options.store ?? new MemoryKeyValueStore();
   const world = options.world ?? new FakeWorld();
   const removedBlocks: BlockId[] = [];
+  const freedBlocks: BlockId[] = [];
   const events: NamespaceEvent[] = [];
   const locations = new Map<BlockId, BlockLocation[]>();
   const state = createMasterState({
@@ -239,7 +245,7 @@ export function createMasterFixture(options: {
     ufs: () => ufs,
     blocks: {
       locationsOf: (id) => locations.get(id) ?? [],
-      blocksRemoved: () => {},
+      blocksRemoved: (ids) => freedBlocks.push(...ids),
     },
     world,
     options: { rootUfsUri, rootOwner: "root", rootGroup: "root", awaitsRestore },
@@ -253,6 +259,7 @@ export function createMasterFixture(options: {
     world,
     events,
     removedBlocks,
+    freedBlocks,
     locations,
     takeOver() {
       if (journal.isServing()) journal.lose();

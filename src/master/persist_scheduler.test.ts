@@ -91,6 +91,7 @@ class FakeBlocks {
       id: idOf(host),
       address: addressOf(host),
       isLive: true,
+      isDecommissioned: false,
       lastContactMs: this.silent.has(host) ? 0 : ++this.#heartbeats,
       startedMs: this.starts.get(host) ?? 0,
       tiers: [],

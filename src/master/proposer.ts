@@ -58,7 +58,7 @@ export class Proposer {
       if (meanwhile !== null) return meanwhile;
       this.check(principal, command);
     }
-    return this.propose(principal, command, operationId);
+    return this.propose(principal, command, operationId, call.times);
   }
 
   /** Checks a command against what this master knows now. */
@@ -71,6 +71,7 @@ export class Proposer {
     principal: Principal,
     command: Command,
     operationId: Call["operationId"] = null,
+    times?: Call["times"],
   ): Promise<DedupeRow> {
     const timeMs = Math.max(this.#clock.wallMs(), this.#lastTimeMs + 1);
     this.#lastTimeMs = timeMs;
@@ -87,7 +88,7 @@ export class Proposer {
         `A ${command.kind} of ${payload.length} bytes is more than the journal takes (${ENTRY_BYTES_MAX})`,
         "Use fewer or smaller extended attributes",
       );
-    const result = await this.#journal.propose(payload);
+    const result = await this.#journal.propose(payload, times);
     if (!result.isOk) throw new RockpoolError(result.status, result.message, result.remedy);
     return { value: result.value, intentIds: result.intentIds };
   }

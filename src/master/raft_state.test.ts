@@ -177,7 +177,7 @@ class Cluster {
     });
     const digests = await Promise.all(
       this.masters.map(async ({ state }) => {
-        const { digest } = await stateDigest(state, world.timers);
+        const { digest } = await stateDigest(state, world);
         return digestText(digest);
       }),
     );

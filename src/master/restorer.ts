@@ -22,13 +22,13 @@ import {
 } from "./backup_file.ts";
 import { type RestoreRow, STORE_SCHEMA_VERSION } from "./inode.ts";
 import { Proposer, SYSTEM } from "./proposer.ts";
-import { pauseOf, stateDigest } from "./state_digest.ts";
+import { stateDigest, Turns } from "./state_digest.ts";
 import type { MasterState } from "./state_machine.ts";
 
 /** Entries on their way: the journal syncs one while the next is read. */
-const PROPOSALS_MAX = 4;
-/** Applied within some milliseconds. */
-const ENTRY_ROWS_BYTES = 64 * 1024;
+const PROPOSALS_MAX = 32;
+/** Applied within two or three milliseconds. */
+const ENTRY_ROWS_BYTES = 8 * 1024;
 /**
  * What a cluster can have made after its last backup: four thousand million files and directories, of the million million that
  * ids last for.
@@ -60,6 +60,25 @@ export type RestorerParts = {
   /** The namespace is there: what a leader does for it may begin. */
   readonly onRestored: () => void;
 };
+
+/**
+ * Reads all of a backup, and nothing but its header when a build of other rows wrote it.
+ * @param pause awaited between blocks
+ * @throws RockpoolError FAILED_PRECONDITION when it is of another version; DATA_LOSS when it is damaged, INVALID_ARGUMENT when it
+ *   is none
+ */
+export async function verifyRestorable(
+  source: BackupSource,
+  pause: () => Promise<void>,
+): Promise<BackupSummary> {
+  const { schemaVersion } = (await BackupReader.open(source)).header;
+  if (schemaVersion === STORE_SCHEMA_VERSION) return await verifyBackup(source, pause);
+  throw new RockpoolError(
+    "FAILED_PRECONDITION",
+    `The rows of the backup are of version ${schemaVersion}, and this program uses version ${STORE_SCHEMA_VERSION}`,
+    "Restore it with the build that wrote it",
+  );
+}
 
 export class Restorer {
   readonly #state: MasterState;
@@ -102,7 +121,7 @@ export class Restorer {
       throw new RockpoolError("FAILED_PRECONDITION", "A restore is under way", "Wait for its end");
     this.#isRunning = true;
     try {
-      const summary = await this.#verified(source);
+      const summary = await verifyRestorable(source, new Turns(this.#world).pause);
       await this.#journal.readBarrier();
       await this.#bringIn(source, summary, onProgress);
       // Nobody can have changed the rows, since everything but a restore is refused.
@@ -114,17 +133,6 @@ export class Restorer {
     } finally {
       this.#isRunning = false;
     }
-  }
-
-  async #verified(source: BackupSource): Promise<BackupSummary> {
-    const summary = await verifyBackup(source, pauseOf(this.#world.timers));
-    const { schemaVersion } = summary.header;
-    if (schemaVersion === STORE_SCHEMA_VERSION) return summary;
-    throw new RockpoolError(
-      "FAILED_PRECONDITION",
-      `The rows of the backup are of version ${schemaVersion}, and this program uses version ${STORE_SCHEMA_VERSION}`,
-      "Restore it with the build that wrote it",
-    );
   }
 
   async #bringIn(
@@ -141,6 +149,7 @@ export class Restorer {
     let left = begun.value.kind === "restoring" ? begun.value.rowsDone : 0;
     let firstRow = left;
     const underWay: Promise<unknown>[] = [];
+    const turns = new Turns(this.#world);
     for (;;) {
       const part = await reader.next();
       if (isTrailer(part)) break;
@@ -150,6 +159,7 @@ export class Restorer {
         if (underWay.length >= PROPOSALS_MAX) await underWay.shift();
         underWay.push(this.#proposeRows(firstRow, piece));
         firstRow += piece.length;
+        await turns.pause();
       }
       onProgress({ rowsDone: firstRow, rowCount });
     }
@@ -164,7 +174,7 @@ export class Restorer {
   }
 
   async #compare({ digest, rowCount }: BackupSummary): Promise<void> {
-    const found = await stateDigest(this.#state, this.#world.timers);
+    const found = await stateDigest(this.#state, this.#world);
     if (Buffer.compare(found.digest, digest) === 0) return;
     throw new RockpoolError(
       "DATA_LOSS",

@@ -13,6 +13,8 @@ import {
   lengthRow,
   mountRow,
   nameOfDentryKey,
+  pathConfigurationRow,
+  pathOfConfigurationKey,
   persistRow,
   stateRow,
   TABLE,
@@ -41,14 +43,24 @@ const id = (value: Uint8Array) => requireLength(value.length === ID_BYTES, "id",
 const dedupeKey = (key: Uint8Array) =>
   requireLength(key.length >= DEDUPE_KEY_BYTES_MIN, "key of an operation", key);
 
-function checkName(key: Uint8Array): void {
-  requireLength(key.length > ID_KEY_BYTES, "key of a directory entry", key);
+/** @throws DecodeError */
+function requireText(read: () => string, what: string): string {
   try {
-    nameOfDentryKey(key);
+    return read();
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause;
-    throw new DecodeError("The name of a directory entry is not UTF-8", { cause });
+    throw new DecodeError(`${what} is not UTF-8`, { cause });
   }
+}
+
+function checkName(key: Uint8Array): void {
+  requireLength(key.length > ID_KEY_BYTES, "key of a directory entry", key);
+  requireText(() => nameOfDentryKey(key), "The name of a directory entry");
+}
+
+function checkPath(key: Uint8Array): void {
+  const path = requireText(() => pathOfConfigurationKey(key), "The path of a configuration");
+  if (!path.startsWith("/")) throw new DecodeError("The path of a configuration is not absolute");
 }
 
 const CHECKS: ReadonlyMap<number | undefined, Check> = new Map<number, Check>([
@@ -80,6 +92,13 @@ const CHECKS: ReadonlyMap<number | undefined, Check> = new Map<number, Check>([
     (key, value) => {
       dedupeKey(key);
       dedupeRow.decode(value);
+    },
+  ],
+  [
+    TABLE.pathConfiguration,
+    (key, value) => {
+      checkPath(key);
+      pathConfigurationRow.decode(value);
     },
   ],
   [

@@ -85,7 +85,8 @@ test("a standby refuses with UNAVAILABLE all but workers' reports and the config
   }, withStatus("UNAVAILABLE"));
   assert.deepEqual(calls, []);
   assert.equal(
-    (await channel.unary(config.GetConfiguration, {}, anonymous)).clusterConfigs.length,
+    (await channel.unary(config.GetConfiguration, { rawValue: true }, anonymous)).clusterConfigs
+      .length,
     4,
   );
   await channel.unary(blockWorker.BlockHeartbeat, { workerId: 7n });
@@ -172,6 +173,19 @@ test("what is not supported is INVALID_ARGUMENT with a sentence", async () => {
     channel.unary(fs.SetAttribute, { path: "/a", options: { pinnedMedia: ["SSD"] } }),
     withStatus("INVALID_ARGUMENT"),
   );
+});
+
+test("Free and CheckConsistency carry their options, and answer with paths", async () => {
+  const { channel, calls } = await startMaster();
+  await channel.unary(fs.Free, { path: "/a", options: { recursive: true, forced: true } });
+  await channel.unary(fs.Free, { path: "/b" });
+  const answer = await channel.unary(fs.CheckConsistency, { path: "/c", options: {} });
+  assert.deepEqual(answer.inconsistentPaths, ["/d/g"]);
+  assert.deepEqual(calls, [
+    ["free", CALL, "/a", { isRecursive: true, isForced: true }],
+    ["free", CALL, "/b", { isRecursive: false, isForced: false }],
+    ["checkConsistency", CALL, "/c"],
+  ]);
 });
 
 test("CreateFile, CompleteFile and Remove carry options and the operation id of the call itself", async () => {

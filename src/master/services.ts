@@ -15,14 +15,20 @@ import { RockpoolError } from "../common/errors.ts";
 import { ServiceType, ServiceVersionClientService } from "../proto/gen/version.ts";
 import { type ServiceTable, unary } from "../rpc/service.ts";
 import { blockClientService } from "./services_block.ts";
+import {
+  configurationAdminService,
+  metaConfigurationService,
+  metaMasterService,
+} from "./services_configuration.ts";
 import { fileSystemClientService } from "./services_file_system.ts";
 import { journalAdminService, journalClientService } from "./services_journal.ts";
-import { metaClientService, metaConfigurationService, metricsService } from "./services_meta.ts";
+import { metaClientService, metricsService } from "./services_meta.ts";
 import { type MasterServicePorts, requireServing } from "./services_ports.ts";
 import {
   blockWorkerService,
   fileSystemJobService,
   fileSystemWorkerService,
+  workerFarewellService,
 } from "./services_worker.ts";
 
 /** Clients accept exactly these numbers: they are Alluxio 2.9.4's. */
@@ -34,6 +40,7 @@ const VERSIONS: ReadonlyMap<ServiceType | undefined, number> = new Map([
   [ServiceType.BLOCK_MASTER_WORKER_SERVICE, 2],
   [ServiceType.META_MASTER_CONFIG_SERVICE, 2],
   [ServiceType.META_MASTER_CLIENT_SERVICE, 2],
+  [ServiceType.META_MASTER_MASTER_SERVICE, 2],
   [ServiceType.METRICS_MASTER_CLIENT_SERVICE, 2],
   [ServiceType.JOURNAL_MASTER_CLIENT_SERVICE, 1],
 ]);
@@ -47,8 +54,11 @@ export function masterServices(ports: MasterServicePorts): ServiceTable[] {
     fileSystemJobService(ports),
     blockClientService(ports),
     blockWorkerService(ports),
+    workerFarewellService(ports),
     metaConfigurationService(ports),
     metaClientService(ports),
+    metaMasterService(ports),
+    configurationAdminService(ports),
     metricsService(ports),
     journalClientService(ports),
     journalAdminService(ports),

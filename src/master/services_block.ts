@@ -2,10 +2,13 @@
  * BlockMasterClientService: workers, room and block places, for clients and administrators.
  * @module
  */
+
+import { RockpoolError } from "../common/errors.ts";
 import {
   BlockMasterClientService,
   BlockMasterInfoField,
   type BlockMasterInfoInit,
+  type DecommissionWorkerPOptions,
   type GetWorkerReportPOptions,
   WorkerInfoField,
   type WorkerInfoInit,
@@ -13,8 +16,9 @@ import {
 } from "../proto/gen/block_master.ts";
 import type { ServiceTable } from "../rpc/service.ts";
 import type { TierUsage, WorkerInfo } from "./api.ts";
-import { leaderUnary, type MasterServicePorts, unsupported } from "./services_ports.ts";
+import { leaderUnary, type MasterServicePorts, requireSuperuser } from "./services_ports.ts";
 import {
+  addressToWire,
   blockIdFromWire,
   blockInfoToWire,
   capacityOf,
@@ -26,7 +30,8 @@ import {
 export function blockClientService(ports: MasterServicePorts): ServiceTable {
   const { methods, name } = BlockMasterClientService;
   const { blocks } = ports;
-  const liveTiers = () => blocks.workers().flatMap((worker) => (worker.isLive ? worker.tiers : []));
+  const liveTiers = () =>
+    blocks.workers().flatMap((worker) => (isInUse(worker) ? worker.tiers : []));
   return {
     name,
     isAuthenticated: true,
@@ -44,7 +49,7 @@ export function blockClientService(ports: MasterServicePorts): ServiceTable {
       leaderUnary(ports, methods.GetWorkerInfoList, () => ({
         workerInfos: blocks
           .workers()
-          .filter((worker) => worker.isLive)
+          .filter(isInUse)
           .map((worker) => workerInfoToWire(worker, ports.nowMs())),
       })),
       leaderUnary(ports, methods.GetWorkerReport, (options) => ({
@@ -54,11 +59,66 @@ export function blockClientService(ports: MasterServicePorts): ServiceTable {
           .map((worker) => onlyFields(workerInfoToWire(worker, ports.nowMs()), options)),
       })),
       // A worker that lost a folder does not report it apart from its smaller room.
-      leaderUnary(ports, methods.GetWorkerLostStorage, () => ({})),
-      unsupported(ports, methods.DecommissionWorker, "Decommissioning workers"),
-      unsupported(ports, methods.RemoveDisabledWorker, "Decommissioning workers"),
+      leaderUnary(ports, methods.GetWorkerLostStorage, () => ({
+        workerLostStorageInfo: ports.configuration.reports
+          .lostStorage(blocks)
+          .map(({ address, lost }) => ({
+            address: addressToWire(address),
+            lostStorage: new Map([...lost].map(([tier, storage]) => [tier, { storage }])),
+          })),
+      })),
+      leaderUnary(ports, methods.DecommissionWorker, async (request, context) => {
+        await requireSuperuser(ports, context, "decommission workers");
+        const { address } = liveWorkerAt(blocks.workers(), request);
+        const isKept = request.canRegisterAgain === false;
+        await ports.setWorkerStanding(address, { isDecommissioned: true, isKept });
+        return {};
+      }),
+      leaderUnary(ports, methods.RemoveDisabledWorker, async (request, context) => {
+        await requireSuperuser(ports, context, "enable workers");
+        const { address } = liveWorkerAt(blocks.workers(), request);
+        await ports.setWorkerStanding(address, { isDecommissioned: false, isKept: false });
+        return {};
+      }),
     ],
   };
+}
+
+/** New blocks may be placed there, and its room counts. */
+function isInUse({ isLive, isDecommissioned }: WorkerInfo): boolean {
+  return isLive && !isDecommissioned;
+}
+
+/** @throws RockpoolError NOT_FOUND, FAILED_PRECONDITION for one that does not answer */
+function liveWorkerAt(
+  workers: readonly WorkerInfo[],
+  { workerHostname: host, workerWebPort }: DecommissionWorkerPOptions,
+): WorkerInfo {
+  const webPort = workerWebPort ?? 0;
+  const fitting = workers.filter(
+    ({ address }) => address.host === host && (webPort === 0 || address.webPort === webPort),
+  );
+  const [found, ...more] = fitting;
+  const name = webPort === 0 ? host : `${host}:${webPort}`;
+  if (found === undefined)
+    throw new RockpoolError(
+      "NOT_FOUND",
+      `No worker ${name} is known: there are ${workers.map(({ address }) => `${address.host}:${address.webPort}`).join(", ") || "none"}`,
+      "Name a worker by its host and its web port",
+    );
+  if (more.length > 0)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `${fitting.length} workers run on ${host}: ${fitting.map(({ address }) => address.webPort).join(", ")}`,
+      "Name one of them with its web port",
+    );
+  if (!found.isLive)
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `Worker ${name} is lost: it does not answer`,
+      "Start it first; one that stays down needs nothing, since nothing is placed there",
+    );
+  return found;
 }
 
 /** What the filters name, or everything without filters. */
@@ -66,7 +126,8 @@ function clusterInfo(
   workers: readonly WorkerInfo[],
   filters: readonly BlockMasterInfoField[],
 ): BlockMasterInfoInit {
-  const live = workers.filter((worker) => worker.isLive);
+  const live = workers.filter(isInUse);
+  const decommissioned = workers.filter((worker) => worker.isLive && worker.isDecommissioned);
   const tiers = live.flatMap((worker) => worker.tiers);
   const wants = (field: BlockMasterInfoField) => filters.length === 0 || filters.includes(field);
   const capacityBytes = sumOf(tiers, capacityOf);
@@ -79,13 +140,15 @@ function clusterInfo(
     ...(wants(BlockMasterInfoField.FREE_BYTES) && { freeBytes: capacityBytes - usedBytes }),
     ...(wants(BlockMasterInfoField.LIVE_WORKER_NUM) && { liveWorkerNum: live.length }),
     ...(wants(BlockMasterInfoField.LOST_WORKER_NUM) && {
-      lostWorkerNum: workers.length - live.length,
+      lostWorkerNum: workers.length - live.length - decommissioned.length,
     }),
     ...(wants(BlockMasterInfoField.USED_BYTES) && { usedBytes }),
     ...(wants(BlockMasterInfoField.USED_BYTES_ON_TIERS) && {
       usedBytesOnTiers: sumByTier(tiers, usedOf),
     }),
-    ...(wants(BlockMasterInfoField.DECOMMISSIONED_WORKER_NUM) && { decommissionedWorkerNum: 0 }),
+    ...(wants(BlockMasterInfoField.DECOMMISSIONED_WORKER_NUM) && {
+      decommissionedWorkerNum: decommissioned.length,
+    }),
   };
 }
 
@@ -98,11 +161,11 @@ function sumByTier(tiers: readonly TierUsage[], pick: (tier: TierUsage) => numbe
 function isWanted(worker: WorkerInfo, { workerRange, addresses }: GetWorkerReportPOptions) {
   switch (workerRange ?? WorkerRange.ALL) {
     case WorkerRange.LIVE:
-      return worker.isLive;
+      return isInUse(worker);
     case WorkerRange.LOST:
       return !worker.isLive;
     case WorkerRange.DECOMMISSIONED:
-      return false;
+      return worker.isLive && worker.isDecommissioned;
     case WorkerRange.SPECIFIED:
       return addresses.includes(worker.address.host);
     default:

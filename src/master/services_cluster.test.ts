@@ -15,11 +15,14 @@ import {
 } from "../proto/gen/journal_master.ts";
 import {
   BackupState,
+  ConfigStatus,
+  MetaCommand,
   MetaMasterClientService,
   MetaMasterConfigurationService,
+  MetaMasterMasterService,
 } from "../proto/gen/meta_master.ts";
 import { MetricsMasterClientService } from "../proto/gen/metric_master.ts";
-import { JournalAdmin } from "../proto/gen/rockpool_internal.ts";
+import { ConfigurationAdmin, JournalAdmin } from "../proto/gen/rockpool_internal.ts";
 
 const journal = JournalMasterClientService.methods;
 const admin = JournalAdmin.methods;
@@ -144,7 +147,7 @@ test("reports sum live workers and keep to the fields asked for", async () => {
 test("the configuration has what Alluxio's client cannot do without, under a stable hash", async () => {
   const [one, two] = [await startMaster(true), await startMaster(false)];
   const anonymous = { isAuthenticated: false };
-  const answer = await one.channel.unary(config.GetConfiguration, {}, anonymous);
+  const answer = await one.channel.unary(config.GetConfiguration, { rawValue: true }, anonymous);
   const values = new Map(answer.clusterConfigs.map(({ name, value }) => [name, value]));
   assert.equal(values.get("alluxio.version"), "2.9.4");
   assert.ok(values.get("alluxio.underfs.version"));
@@ -154,6 +157,105 @@ test("the configuration has what Alluxio's client cannot do without, under a sta
     assert.equal(hashes.clusterConfigHash, answer.clusterConfigHash);
     assert.equal(hashes.pathConfigHash, answer.pathConfigHash);
   }
+});
+
+test("a person who asks for the configuration gets all of the master's, with sources; a client gets paths too", async () => {
+  const { channel } = await startMaster(false);
+  const anonymous = { isAuthenticated: false };
+  const options = { ignorePathConf: true };
+  const shown = await channel.unary(config.GetConfiguration, options, anonymous);
+  assert.deepEqual(shown.clusterConfigs[1], {
+    name: "alluxio.master.worker.timeout",
+    source: "SITE_PROPERTY (f:3)",
+    value: "1min",
+  });
+  assert.equal(shown.pathConfigs.size, 0);
+  const taken = await channel.unary(config.GetConfiguration, { rawValue: true }, anonymous);
+  assert.deepEqual(taken.pathConfigs.get("/p")?.properties, [
+    { name: "alluxio.user.file.readtype.default", source: "PATH_DEFAULT", value: "NO_CACHE" },
+  ]);
+});
+
+test("defaults of paths and changes at run time are for the logged-in superuser", async () => {
+  const { channel, calls } = await startMaster();
+  const root = await startMaster(true, {}, "root");
+  const properties = new Map([["alluxio.user.x", "1"]]);
+  const set = { path: "/a/", properties };
+  await assert.rejects(
+    channel.unary(config.SetPathConfiguration, set, { isAuthenticated: false }),
+    withStatus("UNAUTHENTICATED"),
+  );
+  const denied = withStatus("PERMISSION_DENIED");
+  await assert.rejects(channel.unary(config.SetPathConfiguration, set), denied);
+  await assert.rejects(channel.unary(config.UpdateConfiguration, { properties }), denied);
+  assert.deepEqual(calls, []);
+  await root.channel.unary(config.SetPathConfiguration, set);
+  await root.channel.unary(config.RemovePathConfiguration, { path: "/a", keys: ["k"] });
+  const update = {
+    properties: new Map([
+      ["good", "1"],
+      ["bad", "2"],
+    ]),
+  };
+  const { status } = await root.channel.unary(config.UpdateConfiguration, update);
+  assert.deepEqual(
+    [...status],
+    [
+      ["good", true],
+      ["bad", false],
+    ],
+  );
+  assert.deepEqual(root.calls, [
+    ["setPathDefaults", "root", "/a", [{ name: "alluxio.user.x", value: "1" }]],
+    ["removePathDefaults", "root", "/a", ["k"]],
+    ["update", "root"],
+  ]);
+  const standby = await startMaster(false, {}, "root");
+  await assert.rejects(
+    standby.channel.unary(config.SetPathConfiguration, set),
+    withStatus("UNAVAILABLE"),
+  );
+  await standby.channel.unary(config.UpdateConfiguration, update);
+});
+
+test("S0-66.1 standbys and workers report their configurations, and the leader compares them", async () => {
+  const { channel } = await startMaster();
+  const { methods } = MetaMasterMasterService;
+  const type = { name: "alluxio.master.journal.type", source: "SITE_PROPERTY (s:9)", value: "UFS" };
+  const masterAddress = { host: "m2", rpcPort: 19998 };
+  const { masterId } = await channel.unary(methods.GetMasterId, { masterAddress });
+  const beat = async () => (await channel.unary(methods.MasterHeartbeat, { masterId })).command;
+  assert.equal(await beat(), MetaCommand.MetaCommand_Register);
+  assert.equal((await channel.unary(meta.GetConfigReport, {})).report?.status, ConfigStatus.PASSED);
+  await channel.unary(methods.RegisterMaster, { masterId, options: { configs: [type] } });
+  assert.equal(await beat(), MetaCommand.MetaCommand_Nothing);
+  await assert.rejects(
+    channel.unary(methods.RegisterMaster, { masterId: 5n }),
+    withStatus("NOT_FOUND"),
+  );
+  const { report } = await channel.unary(meta.GetConfigReport, {});
+  assert.equal(report?.status, ConfigStatus.FAILED);
+  const [differing] = report?.errors.get("ALL")?.properties ?? [];
+  assert.equal(differing?.name, "alluxio.master.journal.type");
+  assert.deepEqual(differing?.values.get("UFS")?.values, ["m2:19998"]);
+  assert.deepEqual(differing?.values.get("EMBEDDED")?.values, ["m1:19998"]);
+  const worker = { name: "alluxio.worker.x", source: "ENVIRONMENT", value: "1" };
+  await channel.unary(blockWorker.RegisterWorker, {
+    workerId: 7n,
+    storageTiers: ["MEM"],
+    options: { configs: [worker] },
+  });
+  const { GetNodeConfigurations } = ConfigurationAdmin.methods;
+  const { nodes } = await channel.unary(GetNodeConfigurations, {});
+  assert.deepEqual(
+    nodes.map(({ address, isMaster }) => [address, isMaster]),
+    [
+      ["m1:19998", true],
+      ["m2:19998", true],
+      ["worker1:29999", false],
+    ],
+  );
+  assert.deepEqual(nodes[2]?.properties, [worker]);
 });
 
 test("administrators see masters, versions and metrics", async () => {

@@ -278,6 +278,19 @@ function changes(ports: MasterServicePorts) {
       await fileSystem.scheduleAsyncPersistence(await callOf(ports, context), pathOf(path));
       return {};
     }),
+    leaderUnary(ports, methods.Free, async ({ path, options }, context) => {
+      await fileSystem.free(await callOf(ports, context), pathOf(path), {
+        isRecursive: options?.recursive ?? false,
+        isForced: options?.forced ?? false,
+      });
+      return {};
+    }),
+    leaderUnary(ports, methods.CheckConsistency, async ({ path }, context) => ({
+      inconsistentPaths: await fileSystem.checkConsistency(
+        await callOf(ports, context),
+        pathOf(path),
+      ),
+    })),
   ];
 }
 
@@ -306,8 +319,6 @@ function unsupportedMethods(ports: MasterServicePorts) {
   const jobs = "Running jobs";
   const activeSync = "Keeping a path in step with its under store";
   return [
-    unsupported(ports, methods.CheckConsistency, "Checking consistency with the under store"),
-    unsupported(ports, methods.Free, "Freeing paths"),
     unsupported(ports, methods.Mount, "Mounting under stores"),
     unsupported(ports, methods.Unmount, "Unmounting under stores"),
     unsupported(ports, methods.UpdateMount, "Changing mounts"),

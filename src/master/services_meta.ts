@@ -1,74 +1,28 @@
 /**
- * The cluster's defaults, the masters themselves, and metrics.
- *
- * Clients ask for the defaults before they log in, and then every minute for their hash: when it differs from the one
- * they know they start over. So it is a function of the defaults alone, the same on all masters.
+ * The masters themselves, backups, and metrics.
  * @module
  */
-import { createHash } from "node:crypto";
 import { unreachable } from "../common/invariant.ts";
 import { MetricType } from "../proto/gen/common.ts";
 import {
   type BackupPStatusInit,
   BackupState,
-  ConfigStatus,
   MasterInfoField,
   type MasterInfoInit,
   MetaMasterClientService,
-  MetaMasterConfigurationService,
 } from "../proto/gen/meta_master.ts";
 import { MetricsMasterClientService } from "../proto/gen/metric_master.ts";
-import { type ServiceTable, unary } from "../rpc/service.ts";
+import type { ServiceTable } from "../rpc/service.ts";
 import type { BackupStatus } from "./backup_jobs.ts";
+import { configReport } from "./services_configuration.ts";
 import {
   leaderUnary,
   type MasterFacts,
   type MasterServicePorts,
   requireSuperuser,
-  unsupported,
 } from "./services_ports.ts";
 
-/** The version whose protocol this is. Alluxio's client ends with a NullPointerException without these two. */
-const REQUIRED_DEFAULTS: readonly (readonly [string, string])[] = [
-  ["alluxio.version", "2.9.4"],
-  ["alluxio.underfs.version", "3.3.4"],
-];
 export const PROTOCOL_VERSION = "2.9.4";
-const SOURCE = "CLUSTER_DEFAULT";
-
-function hashOf(lines: readonly string[]): string {
-  return createHash("sha256").update(lines.join("\n")).digest("hex").slice(0, 32);
-}
-
-export function metaConfigurationService(ports: MasterServicePorts): ServiceTable {
-  const { methods, name } = MetaMasterConfigurationService;
-  const defaults = [...new Map([...ports.clusterDefaults, ...REQUIRED_DEFAULTS])].sort(
-    ([a], [b]) => (a < b ? -1 : 1),
-  );
-  const clusterConfigs = defaults.map(([key, value]) => ({ name: key, source: SOURCE, value }));
-  const clusterConfigHash = hashOf(defaults.map(([key, value]) => `${key}=${value}`));
-  const pathConfigHash = hashOf([]);
-  const changing = "Changing the configuration of a running cluster";
-  return {
-    name,
-    isAuthenticated: false,
-    methods: [
-      unary(methods.GetConfiguration, ({ ignoreClusterConf, ignorePathConf }) => ({
-        ...(ignoreClusterConf !== true && {
-          clusterConfigs,
-          clusterConfigHash,
-          clusterConfigLastUpdateTime: 0,
-        }),
-        ...(ignorePathConf !== true && { pathConfigHash, pathConfigLastUpdateTime: 0 }),
-      })),
-      unary(methods.GetConfigHash, () => ({ clusterConfigHash, pathConfigHash })),
-      unsupported(ports, methods.SetPathConfiguration, "Configuration by path"),
-      unsupported(ports, methods.RemovePathConfiguration, "Configuration by path"),
-      unsupported(ports, methods.UpdateConfiguration, changing),
-    ],
-  };
-}
-
 export function metaClientService(ports: MasterServicePorts): ServiceTable {
   const { methods, name } = MetaMasterClientService;
   return {
@@ -78,9 +32,7 @@ export function metaClientService(ports: MasterServicePorts): ServiceTable {
       leaderUnary(ports, methods.GetMasterInfo, ({ filter }) => ({
         masterInfo: masterInfo(ports, filter),
       })),
-      leaderUnary(ports, methods.GetConfigReport, () => ({
-        report: { status: ConfigStatus.PASSED },
-      })),
+      leaderUnary(ports, methods.GetConfigReport, () => configReport(ports)),
       leaderUnary(ports, methods.Checkpoint, async (_request, context) => {
         await requireSuperuser(ports, context, "make a checkpoint");
         return { masterHostname: await ports.journal.checkpoint() };
@@ -155,7 +107,7 @@ function masterInfo(ports: MasterServicePorts, filter: readonly MasterInfoField[
     ...(wants(MasterInfoField.WORKER_ADDRESSES) && {
       workerAddresses: ports.blocks
         .workers()
-        .filter(({ isLive }) => isLive)
+        .filter(({ isLive, isDecommissioned }) => isLive && !isDecommissioned)
         .map(({ address }) => ({ host: address.host, rpcPort: address.rpcPort })),
     }),
     ...(wants(MasterInfoField.ZOOKEEPER_ADDRESSES) && {

@@ -3,6 +3,7 @@
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
+import type { WorkerNetAddress } from "../common/file_facts.ts";
 import type { InodeId } from "../common/ids.ts";
 import type { FsOpPId } from "../proto/gen/file_system_master.ts";
 import {
@@ -17,8 +18,11 @@ import {
 } from "../rpc/service.ts";
 import type { BlockMaster, Call, FileSystemMaster, Principal } from "./api.ts";
 import type { BackupJobs } from "./backup_jobs.ts";
+import { operationTimes } from "./call_watch.ts";
+import type { ConfigurationPort } from "./configuration_port.ts";
 import type { JournalPort } from "./services_journal.ts";
 import { operationIdFromWire } from "./wire_codec.ts";
+import type { WorkerMetrics } from "./worker_metrics.ts";
 
 export type MasterAddress = {
   readonly host: string;
@@ -54,13 +58,19 @@ export type MasterServicePorts = {
   readonly principalOf: (caller: Caller) => Principal | Promise<Principal>;
   /** Files that workers may not evict. */
   readonly pinnedFileIds: () => readonly InodeId[] | Promise<readonly InodeId[]>;
-  /** What clients take as their defaults, by property name. The same on all masters, and unchanged while they run. */
-  readonly clusterDefaults: ReadonlyMap<string, string>;
+  readonly configuration: ConfigurationPort;
   readonly masterFacts: () => MasterFacts;
   readonly journal: JournalPort;
   readonly backups: Pick<BackupJobs, "begin" | "status" | "over">;
+  /** Where the workers' own metrics go; left out when nobody wants them. */
+  readonly workerMetrics?: Pick<WorkerMetrics, "report">;
   readonly metrics: () => ReadonlyMap<string, MetricReading>;
   readonly clearMetrics: () => void;
+  /** Resolves when the worker has told all masters. @throws RockpoolError UNAVAILABLE when it is gone */
+  readonly setWorkerStanding: (
+    worker: WorkerNetAddress,
+    standing: { readonly isDecommissioned: boolean; readonly isKept: boolean },
+  ) => Promise<void>;
   /** Wall clock. */
   readonly nowMs: () => number;
 };
@@ -86,9 +96,11 @@ export async function callOf(
   operationId?: FsOpPId,
 ): Promise<Call> {
   if (context.caller === null) throw new RockpoolError("UNAUTHENTICATED", "The call needs a login");
+  const times = operationTimes(context);
   return {
     principal: await ports.principalOf(context.caller),
     operationId: operationIdFromWire(operationId),
+    ...(times === undefined ? {} : { times }),
   };
 }
 

@@ -20,6 +20,7 @@ import {
   type GetFileInfoPRequest,
   type GetUfsInfoPRequest,
 } from "../proto/gen/file_system_master.ts";
+import { WorkerFarewell } from "../proto/gen/rockpool_internal.ts";
 import { bidi, ENCODED, type ServiceTable, unary } from "../rpc/service.ts";
 import { SharedAnswer } from "../rpc/shared_answer.ts";
 import type { BlockMaster, FileInfo, HeartbeatReply, WorkerRegistration } from "./api.ts";
@@ -146,21 +147,33 @@ export function blockWorkerService(ports: MasterServicePorts): ServiceTable {
         const registration = begin(blocks, request);
         addBlocks(registration, request);
         registration.finish();
+        noteStanding(ports, request);
+        noteConfiguration(ports, request);
         return {};
       }),
       bidi(methods.RegisterWorkerStream, async (requests, out) => {
         let registration: WorkerRegistration | null = null;
+        let first: RegisterWorkerPRequest | null = null;
         for await (const request of requests) {
           registration ??= begin(blocks, request);
+          // Only what the report needs of it: the message may hold many blocks.
+          first ??= { ...request, currentBlocks: [], currentBlocksOnTiers: new Map() };
           addBlocks(registration, request);
           if (!out.send({})) await out.drained();
         }
         // A stream that breaks off ends above: half a registration never counts.
         registration?.finish();
+        if (first !== null) noteStanding(ports, first);
+        if (first !== null) noteConfiguration(ports, first);
       }),
-      unary(methods.BlockHeartbeat, (request) => ({
-        command: commandOf(heartbeat(blocks, request)),
-      })),
+      unary(methods.BlockHeartbeat, (request) => {
+        const command = commandOf(heartbeat(blocks, request));
+        noteStanding(ports, request);
+        noteMetrics(ports, request);
+        const workerId = workerIdFromWire(request.workerId);
+        ports.configuration.reports.noteLostStorage(workerId, request.lostStorage, false);
+        return { command };
+      }),
       leaderUnary(ports, methods.CommitBlock, async (request) => {
         const blockId = blockIdFromWire(request.blockId);
         await blocks.commitBlock(workerIdFromWire(request.workerId), {
@@ -181,6 +194,28 @@ export function blockWorkerService(ports: MasterServicePorts): ServiceTable {
   };
 }
 
+/** Every master is told, since each knows the workers by itself. */
+export function workerFarewellService({ blocks }: MasterServicePorts): ServiceTable {
+  const { methods, name } = WorkerFarewell;
+  return {
+    name,
+    isAuthenticated: true,
+    methods: [
+      unary(methods.Leave, ({ workerId }) => {
+        blocks.leave(workerIdFromWire(workerId));
+        return {};
+      }),
+    ],
+  };
+}
+
+function noteStanding(
+  { blocks }: MasterServicePorts,
+  { workerId, options }: RegisterWorkerPRequest | BlockHeartbeatPRequest,
+): void {
+  blocks.setStanding(workerIdFromWire(workerId), options?.isDecommissioned === true);
+}
+
 function begin(blocks: BlockMaster, request: RegisterWorkerPRequest): WorkerRegistration {
   const { options, totalBytesOnTiers, usedBytesOnTiers, storageTiers } = request;
   if (storageTiers.length === 0)
@@ -195,6 +230,23 @@ function begin(blocks: BlockMaster, request: RegisterWorkerPRequest): WorkerRegi
     buildRevision: options?.buildVersion?.revision ?? "",
     vcpuCount: options?.numVCpu ?? 0,
   });
+}
+
+/** Of workers that are registered: an id that nobody knows was refused before. */
+function noteMetrics(ports: MasterServicePorts, request: BlockHeartbeatPRequest): void {
+  const metrics = request.options?.metrics ?? [];
+  if (metrics.length === 0) return;
+  const values = metrics.map(({ name = "", value = 0 }): [string, number] => [name, value]);
+  ports.workerMetrics?.report(workerIdFromWire(request.workerId), new Map(values));
+}
+
+/** A worker tells its configuration with its registration. */
+function noteConfiguration(ports: MasterServicePorts, request: RegisterWorkerPRequest): void {
+  const configs = request.options?.configs ?? [];
+  const workerId = workerIdFromWire(request.workerId);
+  const { reports } = ports.configuration;
+  reports.registerWorker(workerId, configs);
+  reports.noteLostStorage(workerId, request.lostStorage, true);
 }
 
 function addBlocks(registration: WorkerRegistration, request: RegisterWorkerPRequest): void {

@@ -139,14 +139,12 @@ export function createMasterState({
   };
 
   const installImage = async (path: string, imageBytes: number): Promise<StatePosition> => {
-    try {
-      await store.installImage(path, imageBytes, positionOf);
-    } finally {
-      // A failure may have come after the rows were replaced. Blocks that went with the entries in between were told to nobody:
-      // workers report them, and hear then.
+    // Also when it fails after the rows were replaced. Blocks that went with the entries in between were told to nobody: workers
+    // report them, and hear then.
+    await store.installImage(path, imageBytes, positionOf, () => {
       cache.clear();
       position = positionOf(store);
-    }
+    });
     return position;
   };
 

@@ -217,7 +217,7 @@ export function workerInfoToWire(worker: WorkerInfo, nowMs: number): WorkerInfoI
     id: worker.id,
     address: addressToWire(worker.address),
     lastContactSec: Math.max(0, Math.floor((nowMs - worker.lastContactMs) / 1000)),
-    state: worker.isLive ? "LIVE" : "LOST",
+    state: !worker.isLive ? "LOST" : worker.isDecommissioned ? "DECOMMISSIONED" : "LIVE",
     capacityBytes: sumOf(worker.tiers, capacityOf),
     usedBytes: sumOf(worker.tiers, usedOf),
     startTimeMs: worker.startedMs,

@@ -15,6 +15,8 @@ import type { PersistTask, WorkerControl } from "./persist_scheduler.ts";
 const BYTES_PER_MS_MIN = 1000;
 /** For what does not depend on the size: queues, and under stores that are slow to open a file. */
 const DEADLINE_MIN_MS = 10 * 60_000;
+/** A heartbeat to each master, one of which may be about to be given up. */
+const STANDING_WITHIN_MS = 15_000;
 /** Two lost pings, about as long as a worker takes to be lost. */
 const KEEPALIVE = { timeMs: 10_000, timeoutMs: 5000 };
 /** Connections kept; idle ones beyond it go, those used longest ago first. */
@@ -54,6 +56,16 @@ export class WorkerControlClient implements WorkerControl {
     } finally {
       entry.callCount--;
     }
+  }
+
+  /** Resolves when the worker has told all masters. @throws RockpoolError UNAVAILABLE when it is gone */
+  async setStanding(
+    worker: WorkerNetAddress,
+    standing: { readonly isDecommissioned: boolean; readonly isKept: boolean },
+  ): Promise<void> {
+    const { methods } = WorkerControlService;
+    const { channel } = this.#entryOf(worker);
+    await channel.unary(methods.SetStanding, standing, { deadlineMs: STANDING_WITHIN_MS });
   }
 
   close(): void {

@@ -2,7 +2,8 @@
  * Which workers there are, and which of them live: addresses, capacities, time of last contact.
  * Every master keeps one from the workers' own calls; nothing of it is in the journal.
  *
- * known (asked for its id) → live (registered) → lost (silent too long) → live again, or forgotten.
+ * known (asked for its id) → live (registered) → lost (silent too long) → live again, or forgotten. One that says
+ * goodbye is forgotten at once. A live one may be decommissioned.
  *
  * A worker is lost when it was silent for `workerTimeoutMs` *and* is still silent `CONFIRM_MS` after we first
  * noticed: a master that was stopped itself (a suspended machine) finds everybody silent, and must listen
@@ -33,6 +34,8 @@ export type Worker = {
   /** One object for worker lists and block locations: clients compare the two field by field. */
   address: WorkerNetAddress;
   state: "known" | "live" | "lost";
+  /** By its own last word: it serves what it has, and gets nothing new. */
+  isDecommissioned: boolean;
   tiers: TierUsage[];
   build: WorkerBuild;
   /** Wall clock, for people. */
@@ -53,6 +56,12 @@ export function workerIdOf(address: WorkerNetAddress): WorkerId {
   return (id === 0n ? 1n : id) as WorkerId; // the one place that makes worker ids
 }
 
+/** Looked at each time: they may change while the master runs. */
+export type RegistryOptions = {
+  readonly workerTimeoutMs: number;
+  readonly lostWorkerForgetMs: number;
+};
+
 /** A tier may have any name, also that of something which every object inherits. */
 function bytesOf(byTier: Readonly<Record<string, number>>, alias: string): number | undefined {
   return Object.hasOwn(byTier, alias) ? byTier[alias] : undefined;
@@ -61,16 +70,11 @@ function bytesOf(byTier: Readonly<Record<string, number>>, alias: string): numbe
 export class WorkerRegistry {
   readonly #workers = new Map<WorkerId, Worker>();
   readonly #clock: Clock;
-  readonly #timeoutMs: number;
-  readonly #forgetMs: number;
+  readonly #options: RegistryOptions;
 
-  constructor(
-    clock: Clock,
-    options: { readonly workerTimeoutMs: number; readonly lostWorkerForgetMs: number },
-  ) {
+  constructor(clock: Clock, options: RegistryOptions) {
     this.#clock = clock;
-    this.#timeoutMs = options.workerTimeoutMs;
-    this.#forgetMs = options.lostWorkerForgetMs;
+    this.#options = options;
   }
 
   /**
@@ -96,6 +100,7 @@ export class WorkerRegistry {
       id,
       address,
       state: "known",
+      isDecommissioned: false,
       tiers: [],
       build: { buildVersion: "", buildRevision: "", vcpuCount: 0 },
       registeredMs: 0,
@@ -118,6 +123,11 @@ export class WorkerRegistry {
     worker.build = { buildVersion, buildRevision, vcpuCount };
     worker.registeredMs = this.#clock.wallMs();
     this.heard(worker);
+  }
+
+  /** The worker said that it goes. */
+  left({ id }: Worker): void {
+    this.#workers.delete(id);
   }
 
   heard(worker: Worker): void {
@@ -149,17 +159,18 @@ export class WorkerRegistry {
   /** Moves workers on that were silent too long. Call often; it notices nothing by itself. */
   expire(): Expired {
     const now = this.#clock.monotonicMs();
+    const { workerTimeoutMs, lostWorkerForgetMs } = this.#options;
     const lost: Worker[] = [];
     const forgotten: Worker[] = [];
     for (const worker of this.#workers.values()) {
       const silentMs = now - worker.heardAtMs;
       if (worker.state === "live") {
-        if (silentMs < this.#timeoutMs) continue;
+        if (silentMs < workerTimeoutMs) continue;
         worker.suspectedAtMs ??= now;
         if (now - worker.suspectedAtMs < CONFIRM_MS) continue;
         worker.state = "lost";
         lost.push(worker);
-      } else if (silentMs >= this.#timeoutMs + CONFIRM_MS + this.#forgetMs) {
+      } else if (silentMs >= workerTimeoutMs + CONFIRM_MS + lostWorkerForgetMs) {
         this.#workers.delete(worker.id);
         if (worker.state === "lost") forgotten.push(worker);
       }

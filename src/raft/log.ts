@@ -175,7 +175,7 @@ export class RaftLog {
   append(entries: readonly Entry[]): void {
     let at = 0;
     for (const entry of entries) {
-      if (this.termOf(entry.index) !== entry.term) break;
+      if (entry.index > this.#lastIndex || this.termOf(entry.index) !== entry.term) break;
       at += 1;
     }
     const first = entries[at];

@@ -148,7 +148,8 @@ export class GrpcServer implements RpcServer {
         responseSerialize: identity,
         responseDeserialize: identity,
       };
-      handlers[path] = this.#handlerOf(method, table.isAuthenticated);
+      const needsLogin = table.authenticatedPaths?.includes(path) === true;
+      handlers[path] = this.#handlerOf(method, table.isAuthenticated || needsLogin);
     }
     this.#server.addService(definition, handlers);
   }

@@ -94,6 +94,8 @@ export type ServiceTable = {
   /** False for the few services that Alluxio serves before a client has logged in. */
   readonly isAuthenticated: boolean;
   readonly methods: readonly Method[];
+  /** Methods that need a login although the service does not. */
+  readonly authenticatedPaths?: readonly string[];
 };
 
 export function unary<Q, S, QInit, SInit>(

@@ -5,6 +5,7 @@
  * blank or "=", single letters together (`-Rh`), `--` ends them, and `-Dkey=value` sets a property.
  * @module
  */
+import { didYouMean, nearest } from "./suggest.ts";
 
 export type FlagSpec = {
   /** Without dashes; the first names the flag in {@link ParsedArguments}. */
@@ -29,6 +30,8 @@ export type ParsedArguments = {
   has(flag: string): boolean;
   /** The last value given; undefined when the flag is absent. */
   value(flag: string): string | undefined;
+  /** All that were given, in their order. */
+  values(flag: string): readonly string[];
 };
 
 /** What the user typed cannot be understood; the text is for them, the usage follows it. */
@@ -72,9 +75,13 @@ class Scan {
     const given = at < 0 ? undefined : body.slice(at + 1);
     const flag = this.#byName.get(name);
     if (flag !== undefined) this.#take(flag, word, given);
-    else if (!word.startsWith("--") && !this.#letters(word))
-      throw new UsageError(`Unrecognized option: ${word}`);
-    else if (word.startsWith("--")) throw new UsageError(`Unrecognized option: ${word}`);
+    else if (word.startsWith("--") || !this.#letters(word)) throw this.#unknown(word, name);
+  }
+
+  #unknown(word: string, name: string): UsageError {
+    const found = name.length > 2 ? nearest(name, this.#byName.keys()) : [];
+    const hint = didYouMean(found.map((one) => (one.length === 1 ? `-${one}` : `--${one}`)));
+    return new UsageError(`Unrecognized option: ${word}${hint === "" ? "" : ` (${hint})`}`);
   }
 
   /** "-Rh": every letter is a flag; the last one may have its value attached, as in "-c10". */
@@ -135,6 +142,7 @@ export function parseArguments(
     positional: scan.positional,
     has: (flag) => scan.values.has(flag),
     value: (flag) => scan.values.get(flag)?.at(-1),
+    values: (flag) => scan.values.get(flag) ?? [],
   };
 }
 
@@ -155,19 +163,4 @@ export function splitProperties(words: readonly string[]): {
     else properties.set(match[1] ?? "", match[2] ?? "");
   }
   return { properties, rest };
-}
-
-/** The lines of `help <command>`: usage, what it does, its options. */
-export function helpText(name: string, spec: CommandSpec): string {
-  const lines = [
-    `${name}: ${spec.summary}`,
-    `Usage: ${name}${spec.usage === "" ? "" : ` ${spec.usage}`}`,
-  ];
-  if (spec.flags.length > 0) lines.push("Options:");
-  for (const flag of spec.flags) {
-    const names = flag.names.map((one) => (one.length === 1 ? `-${one}` : `--${one}`)).join(", ");
-    const shown = flag.value === undefined ? names : `${names} <${flag.value}>`;
-    lines.push(`  ${shown.padEnd(28)} ${flag.help}`);
-  }
-  return lines.join("\n");
 }

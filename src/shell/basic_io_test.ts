@@ -7,7 +7,7 @@ import { READ_TYPES, type ReadType, WRITE_TYPES, type WriteType } from "../clien
 import type { FileSystem } from "../client/file_system.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { ParsedArguments } from "./arguments.ts";
-import { type Command, errorText } from "./command.ts";
+import { type Command, type CommandTable, errorText } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, green, red, say } from "./console.ts";
 import type { Session } from "./session.ts";
 
@@ -112,38 +112,108 @@ function combinations(given: ParsedArguments): Combination[] {
   );
 }
 
-export const basicIOTest: Command = {
-  usage: "[--directory <path>] [--operation <op>] [--readType <type>] [--writeType <type>]",
+type Batch = {
+  readonly files: FileSystem;
+  readonly directory: string;
+  readonly combinations: readonly Combination[];
+  /** Before each line: the worker that it is about. */
+  readonly label: string;
+};
+
+/** @returns how many failed */
+async function runBatch(
+  { console }: Session,
+  { files, directory, combinations: all, label }: Batch,
+): Promise<number> {
+  let failures = 0;
+  for (const one of all) {
+    const { operation, readType, writeType } = one;
+    await say(
+      console,
+      `${label}runTest --operation ${operation} --readType ${readType} --writeType ${writeType}`,
+    );
+    try {
+      await runOne(files, directory, one);
+      await say(console, green(console, "Passed the test!"));
+    } catch (error) {
+      failures += 1;
+      await say(console, red(console, "Failed the test!"));
+      await say(console, errorText(error));
+    }
+  }
+  return failures;
+}
+
+/** @throws RockpoolError NOT_FOUND for one that is not among the live ones */
+async function requireWorkers(files: FileSystem, names: readonly string[]): Promise<void> {
+  const known = (await files.workers()).map(({ address }) => address);
+  for (const name of names)
+    if (!known.some(({ host, rpcPort }) => [host, `${host}:${rpcPort}`].includes(name)))
+      throw new RockpoolError(
+        "NOT_FOUND",
+        `Worker ${name} is not found in Alluxio.`,
+        `Workers are ${known.map(({ host, rpcPort }) => `${host}:${rpcPort}`).join(", ")}`,
+      );
+}
+
+/** All combinations by way of one worker after the other. */
+async function runOnWorkers(
+  session: Session,
+  batch: Omit<Batch, "label">,
+  names: readonly string[],
+): Promise<number> {
+  const { console } = session;
+  await requireWorkers(batch.files, names);
+  let failedWorkers = 0;
+  for (const name of names) {
+    await say(console, `Running test for worker:${name}`);
+    const files = batch.files.onWorkers([name]);
+    const directory = `${batch.directory}/${name.replace(":", "_")}`;
+    const failures = await runBatch(session, { ...batch, files, directory, label: `[${name}] ` });
+    if (failures === 0) continue;
+    failedWorkers += 1;
+    await say(console, red(console, `Worker ${name} failed ${failures} tests`));
+  }
+  await say(
+    console,
+    failedWorkers === 0
+      ? green(console, "All workers passed tests!")
+      : red(console, "Some workers failed tests!"),
+  );
+  return failedWorkers;
+}
+
+const basicIOTest: Command = {
+  usage:
+    "[--directory <path>] [--operation <op>] [--readType <type>] [--writeType <type>] [--workers <hosts>]",
   summary: "Runs end-to-end tests of the basic IO operations on an Alluxio cluster.",
   flags: [
     { names: ["directory", "path"], value: "path", help: `where the files go (${DIRECTORY})` },
-    { names: ["operation"], value: "op", help: OPERATIONS.join("|") },
-    { names: ["readType", "read-type"], value: "type", help: READ_TYPES.join("|") },
-    { names: ["writeType", "write-type"], value: "type", help: WRITE_TYPES.join("|") },
+    { names: ["operation"], value: OPERATIONS.join("|"), help: "this one alone" },
+    { names: ["readType", "read-type"], value: READ_TYPES.join("|"), help: "this one alone" },
+    { names: ["writeType", "write-type"], value: WRITE_TYPES.join("|"), help: "this one alone" },
+    {
+      names: ["workers"],
+      value: "hosts",
+      help: "host or host:rpcPort, with commas: all by way of each of them",
+    },
   ],
   argumentsMin: 0,
   argumentsMax: 0,
   async run(session: Session, given) {
-    const { console } = session;
     const all = combinations(given);
-    const { files, path } = await session.open(given.value("directory") ?? DIRECTORY);
-    let failures = 0;
-    for (const one of all) {
-      const { operation, readType, writeType } = one;
-      await say(
-        console,
-        `runTest --operation ${operation} --readType ${readType} --writeType ${writeType}`,
-      );
-      try {
-        await runOne(files, path, one);
-        await say(console, green(console, "Passed the test!"));
-      } catch (error) {
-        failures += 1;
-        await say(console, red(console, "Failed the test!"));
-        await say(console, errorText(error));
-      }
-    }
-    if (failures > 0) await say(console, `Number of failed tests: ${failures}`);
+    const { files, path: directory } = await session.open(given.value("directory") ?? DIRECTORY);
+    const batch = { files, directory, combinations: all };
+    const names = given
+      .value("workers")
+      ?.split(",")
+      .map((name) => name.trim());
+    if (names !== undefined)
+      return (await runOnWorkers(session, batch, names)) === 0 ? EXIT_OK : EXIT_FAILED;
+    const failures = await runBatch(session, { ...batch, label: "" });
+    if (failures > 0) await say(session.console, `Number of failed tests: ${failures}`);
     return failures === 0 ? EXIT_OK : EXIT_FAILED;
   },
 };
+
+export const COMMANDS: CommandTable = { basicIOTest };

@@ -9,20 +9,9 @@
  */
 
 import { RockpoolError } from "../common/errors.ts";
-import {
-  type CommandSpec,
-  helpText,
-  parseArguments,
-  splitProperties,
-  UsageError,
-} from "./arguments.ts";
-import {
-  type Command,
-  type CommandTable,
-  errorText,
-  isLeftBehind,
-  notSupported,
-} from "./command.ts";
+import { parseArguments, splitProperties, UsageError } from "./arguments.ts";
+import { type Command, type CommandTable, errorText, isLeftBehind } from "./command.ts";
+import { type Found, find, type Groups, type Loader, pick, spelledAnew } from "./command_groups.ts";
 import {
   type Console,
   EXIT_FAILED,
@@ -31,7 +20,6 @@ import {
   isInterrupted,
   say,
 } from "./console.ts";
-import { notHere } from "./not_here.ts";
 import { Session } from "./session.ts";
 
 /** What the program that runs commands brings along: parts that commands may not know. */
@@ -43,45 +31,106 @@ export type ShellParts = {
   readonly processes: import("./process_commands.ts").ProcessParts;
   /** `journal read|verify|repair`. */
   readonly journalTools: () => Promise<import("./journal_tools.ts").JournalToolParts>;
+  /** `exec ufsTest|ufsIOTest`. */
+  readonly storeTests: () => Promise<import("./store_test_commands.ts").StoreTestParts>;
+  /** For clusters that commands make for themselves. */
+  readonly local: () => Promise<import("../local/cluster.ts").LocalParts>;
+  /** This program: dist/cli.cjs. */
+  readonly cliScript: string;
 };
 
-type Loader = () => Promise<CommandTable>;
-
 /** Where each group's commands are. The names are here, so that finding one loads no other. */
-function groups(
-  parts: ShellParts,
-): Readonly<Record<string, readonly [readonly string[], Loader][]>> {
+export function commandGroups(parts: ShellParts): Groups {
   const processes: Loader = async () =>
     (await import("./process_commands.ts")).processCommands(parts.processes);
   const formats: Loader = async () =>
-    (await import("./process_commands.ts")).formatCommands(parts.processes);
+    (await import("./init_commands.ts")).formatCommands(parts.processes);
+  const init: Loader = async () =>
+    (await import("./init_commands.ts")).initCommands(parts.processes);
   const report: Loader = async () => (await import("./info.ts")).COMMANDS;
+  const doctor: Loader = async () => (await import("./doctor.ts")).COMMANDS;
   const conf: Loader = async () => (await import("./conf_get.ts")).COMMANDS;
+  const metrics: Loader = async () => (await import("./metrics_clear.ts")).COMMANDS;
   const version: Loader = async () => ({ version: versionCommand() });
-  const basicIOTest: Loader = async () => ({
-    basicIOTest: (await import("./basic_io_test.ts")).basicIOTest,
-  });
   return {
     fs: [
       [LIST_NAMES, async () => (await import("./fs_list.ts")).COMMANDS],
       [CHANGE_NAMES, async () => (await import("./fs_change.ts")).COMMANDS],
       [COPY_NAMES, async () => (await import("./fs_copy.ts")).COMMANDS],
+      [CACHE_NAMES, async () => (await import("./fs_cache.ts")).COMMANDS],
     ],
     info: [
+      [["doctor"], doctor],
       [["report", "cache", "nodes"], report],
       [["version"], version],
-      [["master"], async () => ({ master: pick(await fsList(), "masterInfo") })],
+      [
+        ["collect"],
+        async () => ({
+          collect: (await import("./collect.ts")).collectCommand({
+            mainScript: parts.processes.mainScript,
+            cliScript: parts.cliScript,
+          }),
+        }),
+      ],
+      [["master"], async () => ({ master: (await import("./fs_list.ts")).masterInfo })],
     ],
     fsadmin: [
+      [["doctor"], doctor],
+      [
+        ["pathConf", "updateConf"],
+        async () => (await import("./conf_commands.ts")).FSADMIN_COMMANDS,
+      ],
       [["report", "getBlockInfo"], report],
       [["backup"], async () => ({ backup: (await import("./backup.ts")).backup })],
+      [["statelock"], metrics],
+      [
+        ["decommissionWorker", "enableWorker"],
+        async () => (await import("./worker_service.ts")).COMMANDS,
+      ],
     ],
-    conf: [[["get"], conf]],
-    exec: [[["basicIOTest"], basicIOTest]],
-    process: [[["start", "stop"], processes]],
-    init: [[["format"], async () => ({ format: pick(await formats(), "format") })]],
+    metrics: [[["clear"], metrics]],
+    conf: [
+      [["get"], conf],
+      [["log"], async () => (await import("./conf_commands.ts")).CONF_COMMANDS],
+    ],
+    exec: [
+      [["basicIOTest"], async () => (await import("./basic_io_test.ts")).COMMANDS],
+      [
+        ["ufsTest", "ufsIOTest"],
+        async () =>
+          (await import("./store_test_commands.ts")).storeTestCommands(await parts.storeTests()),
+      ],
+      [
+        ["journalCrashTest"],
+        async () => ({
+          journalCrashTest: (await import("./journal_crash_test.ts")).journalCrashTest(
+            async () => ({
+              local: await parts.local(),
+              journalTools: await parts.journalTools(),
+            }),
+          ),
+        }),
+      ],
+      [["class"], async () => (await import("./host_tests.ts")).EXEC_COMMANDS],
+    ],
+    bench: [
+      [
+        ["master", "worker", "client", "journal", "wasm"],
+        async () => (await import("./bench.ts")).COMMANDS,
+      ],
+    ],
+    process: [[["start", "stop", "restart", "monitor"], processes]],
+    init: [
+      [["format", "copyDir"], init],
+      [
+        ["validate"],
+        async () => (await import("./validate.ts")).validateCommands(parts.processes.mainScript),
+      ],
+      [["clear-os-cache"], async () => (await import("./host_tests.ts")).INIT_COMMANDS],
+      [["clear-metrics"], metrics],
+    ],
     journal: [
-      [["format"], async () => ({ format: pick(await formats(), "journal") })],
+      [["format"], async () => renamed(await formats(), { format: "journal" })],
       [["checkpoint", "backup"], async () => (await import("./backup.ts")).JOURNAL_COMMANDS],
       [
         ["read", "verify", "repair"],
@@ -92,12 +141,18 @@ function groups(
     quorum: [
       [["info", "elect", "remove", "add"], async () => (await import("./quorum.ts")).COMMANDS],
     ],
-    cache: [[["format"], async () => ({ format: pick(await formats(), "cache") })]],
+    cache: [
+      [["format"], async () => renamed(await formats(), { format: "cache" })],
+      [["free"], async () => (await import("./fs_cache.ts")).CACHE_COMMANDS],
+    ],
   };
 }
 
-async function fsList(): Promise<CommandTable> {
-  return (await import("./fs_list.ts")).COMMANDS;
+/** A table with commands under other names. */
+function renamed(table: CommandTable, names: Readonly<Record<string, string>>): CommandTable {
+  return Object.fromEntries(
+    Object.entries(names).map(([name, known]) => [name, pick(table, known)]),
+  );
 }
 
 const LIST_NAMES = [
@@ -128,56 +183,8 @@ const CHANGE_NAMES = [
   "setReplication",
   "persist",
 ];
+const CACHE_NAMES = ["free", "freeWorker", "checkConsistency", "loadMetadata"];
 const COPY_NAMES = ["cat", "head", "tail", "checksum", "cp", "copyFromLocal", "copyToLocal"];
-
-/** 2.9's own words for what 3.x puts into groups. */
-const OLD_WORDS: Readonly<Record<string, readonly string[]>> = {
-  version: ["info", "version"],
-  getConf: ["conf", "get"],
-  runTests: ["exec", "basicIOTest"],
-  runTest: ["exec", "basicIOTest"],
-  format: ["init", "format"],
-  formatJournal: ["journal", "format"],
-  formatMasters: ["journal", "format"],
-  formatWorker: ["cache", "format"],
-  formatWorkers: ["cache", "format"],
-  readJournal: ["journal", "read"],
-};
-
-/** Groups within groups: `fsadmin journal …` is `journal …`, and `journal quorum …` is `quorum …`. */
-const INNER_GROUPS: readonly (readonly [string, string])[] = [
-  ["fsadmin", "journal"],
-  ["journal", "quorum"],
-];
-
-function regroup(words: readonly string[]): readonly string[] {
-  let found = words;
-  for (const [outer, inner] of INNER_GROUPS) {
-    if (found[0] !== outer) continue;
-    const at = found.findIndex((word, place) => place > 0 && !word.startsWith("-D"));
-    if (found[at] === inner) found = [inner, ...found.slice(1, at), ...found.slice(at + 1)];
-  }
-  return found;
-}
-
-const USAGE = `Usage: rockpool COMMAND [-Dkey=value ...] [arguments]
-
-  fs COMMAND         files and directories: ls, mkdir, cat, cp, copyFromLocal, copyToLocal, mv, rm, …
-  info COMMAND       the cluster: report, nodes, cache, version
-  conf get           properties and where they were set
-  journal COMMAND    the journal: quorum info|elect|remove|add, checkpoint, backup, read, verify, repair
-  init format        formats the journal and the workers' storage
-  process COMMAND    start and stop master or worker on this host
-  local COMMAND      a whole cluster on this machine: run, start, stop, status
-  exec basicIOTest   writes and reads files in every way
-  master, worker     runs a daemon in the foreground
-  help [COMMAND]     more about a command`;
-
-function pick(table: CommandTable, name: string): Command {
-  const command = table[name];
-  if (command === undefined) throw new Error(`No command ${name}`);
-  return command;
-}
 
 /** The version of Alluxio whose clients, tools and scripts this one fits; scripts compare it. */
 const ALLUXIO_VERSION = "2.9.4";
@@ -196,38 +203,7 @@ function versionCommand(): Command {
   };
 }
 
-/** `copy-from-local`, `copyfromlocal` and `copyFromLocal` are one name. */
-function plain(name: string): string {
-  return name.replaceAll("-", "").toLowerCase();
-}
-
-type Found = { readonly name: string; readonly command: Command };
-
-async function find(
-  sections: readonly (readonly [readonly string[], Loader])[],
-  word: string,
-): Promise<Found | null> {
-  for (const [names, load] of sections) {
-    const name = names.find((one) => plain(one) === plain(word));
-    if (name !== undefined) return { name, command: pick(await load(), name) };
-  }
-  return null;
-}
-
-async function groupUsage(
-  group: string,
-  sections: readonly (readonly [readonly string[], Loader])[],
-): Promise<string> {
-  const lines = [`Usage: rockpool ${group} COMMAND [-Dkey=value ...] [arguments]`];
-  for (const [names, load] of sections) {
-    const table = await load();
-    for (const name of [...names].sort())
-      lines.push(`       [${`${name} ${pick(table, name).usage}`.trimEnd()}]`);
-  }
-  for (const [outer, inner] of INNER_GROUPS)
-    if (outer === group) lines.push(`       [${inner} COMMAND]`);
-  return lines.join("\n");
-}
+const isHelp = (word: string) => word === "help" || word === "--help" || word === "-h";
 
 /** Runs one command line. @returns the exit code; never throws for what a user can cause */
 export async function runCli(
@@ -241,42 +217,45 @@ export async function runCli(
     return EXIT_OK;
   }
   if (first === "local") return runSafely(console, () => parts.runLocal(rest, console));
-  const expanded = regroup([...(OLD_WORDS[first] ?? [first]), ...rest]);
-  const isHelp = (word: string) => word === "help" || word === "--help" || word === "-h";
-  const [group = "", ...others] = expanded;
-  const table = groups(parts);
-  if (isHelp(group)) return runSafely(console, () => help(others, table, console));
-  const sections = table[group];
-  if (sections === undefined && notHere("", group) !== null)
-    return runSafely(console, () => Promise.reject(notSupported(group)));
-  if (sections === undefined) {
-    if (group !== "") console.err(`${group} is an unknown command.\n`);
-    console.err(`${USAGE}\n`);
-    return EXIT_FAILED;
-  }
-  const { properties, rest: plainWords } = splitProperties(others);
-  const [word = "", ...given] = plainWords;
-  if (isHelp(word)) return runSafely(console, () => help([group, ...given], table, console));
-  return runSafely(console, async () => {
-    const found = await find(sections, word);
-    if (found === null) {
-      const missing = notHere(group, word);
-      if (missing !== null) throw notSupported(missing);
-      if (word !== "") console.err(`${word} is an unknown command.\n`);
-      console.err(`${await groupUsage(group, sections)}\n`);
-      return EXIT_FAILED;
-    }
-    if (given.some((one) => one === "--help")) return help([group, found.name], table, console);
-    return runCommand(found, given, properties, console);
-  });
+  if (first === "up") return runSafely(console, () => parts.runLocal(["run", ...rest], console));
+  return runSafely(console, () => dispatch(words, commandGroups(parts), console));
+}
+
+async function dispatch(
+  words: readonly string[],
+  table: Groups,
+  console: Console,
+): Promise<number> {
+  const [group = "", ...others] = spelledAnew(words);
+  if (group === "completion")
+    return (await import("./completion.ts")).completion(others, { table, console });
+  if (isHelp(group)) return (await import("./help.ts")).help(console, table, others);
+  if (table[group] === undefined)
+    return (await import("./help.ts")).unknownGroup(console, table, group);
+  const { properties, rest } = splitProperties(others);
+  const [word = "", ...given] = rest;
+  if (isHelp(word)) return (await import("./help.ts")).groupHelp(console, table, [group, ...given]);
+  const found = await find(table, group, word);
+  if (found === null)
+    return (await import("./help.ts")).unknownCommand(console, table, [group, word]);
+  if (asksForHelp(given, found.command))
+    return (await import("./help.ts")).help(console, table, [group, found.name]);
+  return runCommand(found, given, properties, console);
+}
+
+/** Alluxio's reports know -h too, where it is no flag of their own. */
+function asksForHelp(given: readonly string[], { flags }: Command): boolean {
+  if (given.includes("--help")) return true;
+  return given.includes("-h") && !flags.some(({ names }) => names.includes("h"));
 }
 
 async function runCommand(
-  { name, command }: Found,
+  found: Found,
   given: readonly string[],
   properties: ReadonlyMap<string, string>,
   console: Console,
 ): Promise<number> {
+  const { name, command } = found;
   const session = new Session(
     console,
     [...properties].map(([key, value]) => `${key}=${value}`),
@@ -290,7 +269,7 @@ async function runCommand(
     const isUsage = error instanceof UsageError;
     if (console.signal.aborted || (!isUsage && command.isOutputData !== true)) throw error;
     const text = isUsage
-      ? `${error.message}\nUsage: ${usageLine(name, command)}\n${command.summary}`
+      ? (await import("./help.ts")).usageText(found, error.message)
       : errorText(error);
     if (command.isOutputData === true) console.err(`${text}\n`);
     else await say(console, text);
@@ -322,41 +301,6 @@ function givenUp(console: Console, makesFiles: boolean): Promise<number> {
     if (signal.aborted) wait();
     else signal.addEventListener("abort", wait, { once: true });
   });
-}
-
-function usageLine(name: string, spec: CommandSpec): string {
-  return `${name} ${spec.usage}`.trimEnd();
-}
-
-async function help(
-  words: readonly string[],
-  table: ReturnType<typeof groups>,
-  console: Console,
-): Promise<number> {
-  const [group, word] = regroup(words);
-  if (group === undefined) {
-    await say(console, USAGE);
-    return EXIT_OK;
-  }
-  const sections = table[group] ?? null;
-  if (sections === null && notHere("", group) !== null) throw notSupported(group);
-  if (sections === null) {
-    console.err(`${group} is an unknown command.\n${USAGE}\n`);
-    return EXIT_FAILED;
-  }
-  if (word === undefined) {
-    await say(console, await groupUsage(group, sections));
-    return EXIT_OK;
-  }
-  const found = await find(sections, word);
-  if (found === null) {
-    const missing = notHere(group, word);
-    if (missing !== null) throw notSupported(missing);
-    console.err(`${word} is an unknown command.\n${await groupUsage(group, sections)}\n`);
-    return EXIT_FAILED;
-  }
-  await say(console, helpText(found.name, found.command));
-  return EXIT_OK;
 }
 
 /** Prints what went wrong as Alluxio does: the message on standard output, no stack. */

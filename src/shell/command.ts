@@ -4,9 +4,12 @@
  */
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import type { CommandSpec, FlagSpec, ParsedArguments } from "./arguments.ts";
+import type { Manual } from "./manual.ts";
 import type { Session } from "./session.ts";
 
 export type Command = CommandSpec & {
+  /** What its page says beyond this; texts of manual_texts.ts come before it. */
+  readonly manual?: Manual;
   /** Its standard output is the bytes of a file, which errors must not mix with. */
   readonly isOutputData?: boolean;
   /** It makes files, and after Ctrl-C removes those that are not whole: this is waited for. */

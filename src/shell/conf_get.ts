@@ -3,6 +3,7 @@
  * @module
  */
 import { parseDurationMs, parseSizeBytes } from "../common/units.ts";
+import { defaultTextOf, isKnownName, keyOf } from "../conf/keys.ts";
 import type { ParsedArguments } from "./arguments.ts";
 import type { Command, CommandTable } from "./command.ts";
 import { EXIT_OK, say } from "./console.ts";
@@ -48,17 +49,30 @@ async function all(session: Session, given: ParsedArguments): Promise<number> {
   return EXIT_OK;
 }
 
+/** As Alluxio prints it: of site files, which one; of others, what they are. */
+function sourceText(source: string, origin: string): string {
+  return source === "SITE_PROPERTY" ? `${source} (${origin})` : source;
+}
+
 async function valueAt(
   session: Session,
   key: string,
   isMaster: boolean,
 ): Promise<{ readonly value: string; readonly source: string } | null> {
-  if (isMaster) return (await (await session.files()).configuration()).get(key) ?? null;
+  const name = keyOf(key)?.key ?? key;
   const { configuration } = session;
-  const entry = configuration.entries().find((one) => one.key === key);
-  if (entry !== undefined) return { value: entry.value ?? "", source: entry.source };
-  if (!configuration.isKnown(key)) return null;
-  return { value: configuration.text(key) ?? "", source: configuration.source(key) };
+  if (isMaster) {
+    const found = (await (await session.files()).configuration()).get(name);
+    if (found !== undefined) return found;
+    // Masters tell what they know and what was set there: the rest has its default.
+    if (!isKnownName(name)) return null;
+    return { value: defaultTextOf(name) ?? "", source: "DEFAULT" };
+  }
+  const entry = configuration.entries().find((one) => one.key === name);
+  if (entry !== undefined)
+    return { value: entry.value ?? "", source: sourceText(entry.source, entry.origin) };
+  if (!configuration.isKnown(name)) return null;
+  return { value: configuration.text(name) ?? "", source: configuration.source(name) };
 }
 
 const get: Command = {
@@ -81,7 +95,8 @@ const get: Command = {
       return EXIT_UNKNOWN_KEY;
     }
     const unit = given.value("unit");
-    if (given.has("source")) await say(console, found.source);
+    if (given.has("source"))
+      await say(console, found.source.replace(/^(?!SITE_PROPERTY)(\w+) \(.*\)$/, "$1"));
     else if (unit === undefined) await say(console, found.value);
     else {
       const converted = inUnit(found.value, unit);

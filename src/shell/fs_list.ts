@@ -2,7 +2,7 @@
  * `fs` commands that only look: ls, stat, test, du, count, location, leader, …
  * @module
  */
-import type { FileStatus } from "../client/file_status.ts";
+import type { FileStatus, MountPoint } from "../client/file_status.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { formatSize } from "../common/units.ts";
 import type { ParsedArguments } from "./arguments.ts";
@@ -24,6 +24,7 @@ import {
   type Usage,
   usageOf,
 } from "./listing.ts";
+import { FORMAT, print } from "./output.ts";
 import { expand, expandAll, fileStatusOf, statusOf, type Target } from "./paths.ts";
 import type { Session } from "./session.ts";
 
@@ -98,13 +99,13 @@ const ls: Command = {
     { names: ["m", "omit-mount-info"], help: "do not ask for the sizes of mounts" },
     {
       names: ["sort"],
-      value: "option",
-      help: "size|creationTime|inMemoryPercentage|lastModificationTime|lastAccessTime|name|path",
+      value: "size|creationTime|inMemoryPercentage|lastModificationTime|lastAccessTime|name|path",
+      help: "the order",
     },
     {
       names: ["timestamp"],
-      value: "option",
-      help: "createdTime|lastModificationTime|lastAccessTime",
+      value: "createdTime|lastModificationTime|lastAccessTime",
+      help: "the time that is shown",
     },
   ],
   argumentsMin: 1,
@@ -175,10 +176,10 @@ const test: Command = {
   argumentsMin: 1,
   argumentsMax: 1,
   async run(session, given) {
-    const [target] = await expand(session, given.positional[0] ?? "");
-    if (target === undefined) return TEST_MISSING;
     let status: FileStatus;
     try {
+      const [target] = await expand(session, given.positional[0] ?? "");
+      if (target === undefined) return TEST_MISSING;
       status = await target.files.getStatus(target.path);
     } catch (error) {
       if (!isRockpoolError(error, "NOT_FOUND")) throw error;
@@ -308,7 +309,7 @@ async function leaderAddress(session: Session): Promise<string> {
   return files.leaderAddress() ?? "";
 }
 
-const masterInfo: Command = {
+export const masterInfo: Command = {
   usage: "",
   summary:
     "Prints information regarding master fault tolerance such as leader address and list of master addresses.",
@@ -356,29 +357,33 @@ function capacity(label: string, amount: "capacityBytes" | "usedBytes"): Command
   };
 }
 
-/** `fs mount` without arguments, and `report ufs`. */
-export async function mountLines(session: Session): Promise<readonly string[]> {
-  const mounts = await (await session.files()).getMountTable();
-  return mounts.map((mount) => {
-    const known = mount.ufsCapacityBytes >= 0;
-    const percent = Math.floor((mount.ufsUsedBytes * 100) / Math.max(1, mount.ufsCapacityBytes));
-    const used = mount.ufsUsedBytes < 0 ? "-1" : `${formatSize(mount.ufsUsedBytes)}`;
-    const parts = [
-      mount.ufsType,
-      `capacity=${known ? formatSize(mount.ufsCapacityBytes) : "-1B"}`,
-      `used=${used}${known && mount.ufsUsedBytes >= 0 ? `(${percent}%)` : "B"}`,
-      mount.isReadOnly ? "read-only" : "not read-only",
-      mount.isShared ? "shared" : "not shared",
-      `properties={${[...mount.properties].map(([key, value]) => `${key}=${value}`).join(", ")}}`,
-    ];
-    return `${mount.ufsUri}  on  ${mount.path}  (${parts.join(", ")})`;
-  });
+/** A line of `fs mount` without arguments, and of `report ufs`. */
+export function mountLine(mount: MountPoint): string {
+  const known = mount.ufsCapacityBytes >= 0;
+  const percent = Math.floor((mount.ufsUsedBytes * 100) / Math.max(1, mount.ufsCapacityBytes));
+  const used = mount.ufsUsedBytes < 0 ? "-1" : `${formatSize(mount.ufsUsedBytes)}`;
+  const parts = [
+    mount.ufsType,
+    `capacity=${known ? formatSize(mount.ufsCapacityBytes) : "-1B"}`,
+    `used=${used}${known && mount.ufsUsedBytes >= 0 ? `(${percent}%)` : "B"}`,
+    mount.isReadOnly ? "read-only" : "not read-only",
+    mount.isShared ? "shared" : "not shared",
+    `properties={${[...mount.properties].map(([key, value]) => `${key}=${value}`).join(", ")}}`,
+  ];
+  return `${mount.ufsUri}  on  ${mount.path}  (${parts.join(", ")})`;
+}
+
+/** The same for programs. */
+export function mountJson(mount: MountPoint) {
+  const { mountId, properties, ...facts } = mount;
+  return { ...facts, mountId: String(mountId), properties: Object.fromEntries(properties) };
 }
 
 const mount: Command = {
-  usage: "",
+  usage: "[--format text|json|yaml]",
   summary: "Displays the under storages and where they are mounted.",
   flags: [
+    FORMAT,
     { names: ["readonly"], help: "not supported" },
     { names: ["shared"], help: "not supported" },
     { names: ["option"], value: "key=value", help: "not supported" },
@@ -387,7 +392,13 @@ const mount: Command = {
   argumentsMax: Number.POSITIVE_INFINITY,
   async run(session, given) {
     if (given.positional.length > 0) throw notSupported("mount with arguments");
-    for (const line of await mountLines(session)) await say(session.console, line);
+    const mounts = await (await session.files()).getMountTable();
+    await print(
+      session,
+      given,
+      () => mounts.map(mountLine),
+      () => mounts.map(mountJson),
+    );
     return EXIT_OK;
   },
 };

@@ -5,15 +5,17 @@
 import type { WorkerStatus } from "../client/file_status.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { FlagSpec, ParsedArguments } from "./arguments.ts";
-import { type Command, type CommandTable, countOf, notSupported } from "./command.ts";
-import { EXIT_OK, say } from "./console.ts";
+import { UsageError } from "./arguments.ts";
+import { type Command, type CommandTable, notSupported } from "./command.ts";
+import { EXIT_FAILED, EXIT_OK, say } from "./console.ts";
+import { FORMAT, print } from "./output.ts";
 import {
   capacityJson,
   capacityLines,
+  isDecommissioned,
   nodeLines,
   summaryJson,
   summaryLines,
-  toYaml,
 } from "./report.ts";
 import type { Session } from "./session.ts";
 
@@ -41,22 +43,6 @@ async function reporting(session: Session, act: () => Promise<void>): Promise<nu
   }
 }
 
-const FORMAT: FlagSpec = { names: ["format"], value: "text|json|yaml", help: "text when left out" };
-
-async function print(
-  session: Session,
-  given: ParsedArguments,
-  lines: () => readonly string[],
-  json: () => Parameters<typeof toYaml>[0],
-): Promise<void> {
-  const format = (given.value("format") ?? "text").toLowerCase();
-  if (format === "json") return say(session.console, JSON.stringify(json(), null, 2));
-  if (format === "yaml") return say(session.console, toYaml(json()).trimStart());
-  if (format !== "text")
-    throw new RockpoolError("INVALID_ARGUMENT", `Unknown format ${format}`, "text, json or yaml");
-  return say(session.console, lines().join("\n"));
-}
-
 /** Which workers a capacity report is about, and how its title calls them. */
 function chosen(
   workers: readonly WorkerStatus[],
@@ -71,7 +57,12 @@ function chosen(
   if (given.has("live"))
     return { which: "live", workers: workers.filter((worker) => worker.isLive) };
   if (given.has("lost"))
-    return { which: "lost", workers: workers.filter((worker) => !worker.isLive) };
+    return {
+      which: "lost",
+      workers: workers.filter((worker) => !worker.isLive && !isDecommissioned(worker)),
+    };
+  if (given.has("decommissioned"))
+    return { which: "decommissioned", workers: workers.filter(isDecommissioned) };
   return { which: "all", workers };
 }
 
@@ -115,45 +106,76 @@ async function raft(session: Session, given: ParsedArguments): Promise<number> {
 const WORKER_FLAGS: readonly FlagSpec[] = [
   { names: ["live"], help: "live workers alone" },
   { names: ["lost"], help: "lost workers alone" },
+  { names: ["decommissioned"], help: "workers alone that were taken out of service" },
   { names: ["workers", "worker"], value: "hosts", help: "these workers alone, with commas" },
 ];
 
+async function ufs(session: Session, given: ParsedArguments): Promise<void> {
+  const { mountJson, mountLine } = await import("./fs_list.ts");
+  const mounts = await (await session.files()).getMountTable();
+  await print(
+    session,
+    given,
+    () => mounts.map(mountLine),
+    () => mounts.map(mountJson),
+  );
+}
+
+async function metrics(session: Session, given: ParsedArguments): Promise<void> {
+  const { metricsJson, metricsLines } = await import("./admin_report.ts");
+  const found = await (await session.files()).admin.metrics();
+  await print(
+    session,
+    given,
+    () => metricsLines(found),
+    () => metricsJson(found),
+  );
+}
+
+async function proxies(session: Session, given: ParsedArguments): Promise<void> {
+  const { proxyJson, proxyLines } = await import("./admin_report.ts");
+  const found = await (await session.files()).admin.proxies();
+  await print(
+    session,
+    given,
+    () => proxyLines(found),
+    () => proxyJson(found),
+  );
+}
+
+const CATEGORIES: Readonly<
+  Record<string, (session: Session, given: ParsedArguments) => Promise<void>>
+> = { summary, capacity, ufs, metrics, proxy: proxies };
+
 const report: Command = {
-  usage: "[summary|capacity|ufs|raft] [--format text|json|yaml]",
+  usage:
+    "[summary|capacity|ufs|metrics|proxy|raft] [--live|--lost|--decommissioned|--workers hosts] [--format text|json|yaml]",
   summary: "Reports Alluxio running cluster information.",
   flags: [FORMAT, ...WORKER_FLAGS],
   argumentsMin: 0,
   argumentsMax: 1,
   async run(session, given) {
     const [category = "summary"] = given.positional;
-    switch (category) {
-      case "summary":
-        return reporting(session, () => summary(session, given));
-      case "capacity":
-        return reporting(session, () => capacity(session, given));
-      case "ufs":
-        return reporting(session, async () => {
-          const { mountLines } = await import("./fs_list.ts");
-          for (const line of await mountLines(session)) await say(session.console, line);
-        });
-      case "raft":
-        return raft(session, given);
-      case "metrics":
-      case "jobservice":
-      case "proxy":
-        throw notSupported(`report ${category}`);
-      default:
-        throw new RockpoolError(
-          "INVALID_ARGUMENT",
-          `Report category "${category}" is unknown`,
-          "summary, capacity, ufs or raft",
-        );
-    }
+    const filter = WORKER_FLAGS.find(({ names: [name = ""] }) => given.has(name));
+    if (category !== "capacity" && filter !== undefined)
+      throw new UsageError(
+        `report ${category} does not support arguments: --${filter.names[0]} (report capacity does)`,
+      );
+    if (category === "raft") return raft(session, given);
+    if (category === "jobservice") throw notSupported("report jobservice");
+    const act = CATEGORIES[category];
+    if (act === undefined)
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `Report category "${category}" is unknown`,
+        `One of ${[...Object.keys(CATEGORIES), "raft"].join(", ")}`,
+      );
+    return reporting(session, () => act(session, given));
   },
 };
 
 const cache: Command = {
-  usage: "[--live|--lost|--workers hosts] [--format text|json|yaml]",
+  usage: "[--live|--lost|--decommissioned|--workers hosts] [--format text|json|yaml]",
   summary: "Reports the workers' storage.",
   flags: [FORMAT, ...WORKER_FLAGS],
   argumentsMin: 0,
@@ -182,27 +204,49 @@ const nodes: Command = {
   },
 };
 
+/** @throws RockpoolError NOT_FOUND when no file has the block */
+async function blockOf(session: Session, id: bigint) {
+  const { fileIdOfBlock } = await import("../common/ids.ts");
+  const files = await session.files();
+  // The number came from a person; what it belongs to is looked up, not assumed.
+  const path = await files.pathOf(fileIdOfBlock(id as Parameters<typeof fileIdOfBlock>[0]));
+  const status = await files.getStatus(path);
+  const block = status.blocks.find((one) => one.id === id);
+  if (block === undefined) throw new RockpoolError("NOT_FOUND", `File ${path} has no block ${id}`);
+  return { block, path, fileId: status.id };
+}
+
 const getBlockInfo: Command = {
-  usage: "<blockId>",
+  usage: "<blockId> [--format text|json|yaml]",
   summary: "Displays the file that a block belongs to and the workers that hold it.",
-  flags: [],
+  flags: [FORMAT],
   argumentsMin: 1,
   argumentsMax: 1,
   async run(session, given) {
-    const { fileIdOfBlock } = await import("../common/ids.ts");
     const { blockText } = await import("./listing.ts");
     const [text = ""] = given.positional;
-    countOf(text.slice(0, 15), "<blockId>");
-    const id = BigInt(text);
-    const files = await session.files();
-    // The number came from a person; what it belongs to is looked up, not assumed.
-    const path = await files.pathOf(fileIdOfBlock(id as Parameters<typeof fileIdOfBlock>[0]));
-    const status = await files.getStatus(path);
-    const block = status.blocks.find((one) => one.id === id);
-    if (block === undefined)
-      throw new RockpoolError("NOT_FOUND", `File ${path} has no block ${id}`);
-    await say(session.console, blockText(block));
-    await say(session.console, `This block belongs to file {id=${status.id}, path=${path}}`);
+    if (!/^\d{1,19}$/.test(text)) {
+      await say(session.console, `${text} is not a valid block id.`);
+      return EXIT_FAILED;
+    }
+    const { block, path, fileId } = await blockOf(session, BigInt(text));
+    await print(
+      session,
+      given,
+      () => [blockText(block), `This block belongs to file {id=${fileId}, path=${path}}`],
+      () => ({
+        id: String(block.id),
+        lengthBytes: block.lengthBytes,
+        locations: block.locations.map(({ workerId, address, tierAlias }) => ({
+          workerId: String(workerId),
+          host: address.host,
+          rpcPort: address.rpcPort,
+          tierAlias,
+        })),
+        fileId: String(fileId),
+        path,
+      }),
+    );
     return EXIT_OK;
   },
 };

@@ -19,6 +19,9 @@ const PARTS: ShellParts = {
   version: "0",
   runLocal: () => Promise.reject(new Error("not here")),
   journalTools: () => Promise.reject(new Error("no journal here")),
+  storeTests: () => Promise.reject(new Error("not here")),
+  local: () => Promise.reject(new Error("not here")),
+  cliScript: "",
   processes: {
     mainScript: "",
     formatMaster: () => Promise.reject(new Error("not here")),

@@ -4,6 +4,7 @@
  */
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import type { Configuration } from "../conf/configuration.ts";
 import type { FlagSpec } from "./arguments.ts";
 import { UsageError } from "./arguments.ts";
@@ -31,6 +32,7 @@ export type JournalToolParts = {
     configuration: Configuration,
     folder: string | null,
     from: number,
+    onNote: (text: string) => void,
   ) => Iterable<ReadEntry>;
   /** @returns where the log ends now, and the files that keep the damaged bytes */
   readonly repair: (
@@ -73,6 +75,7 @@ async function dump(session: Session, { entries, end, file }: Dump): Promise<num
       if (text.length > WRITE_CHARS) {
         writeSync(descriptor, text);
         text = "";
+        await turn(); // or an interrupt would be heard of at the end only
       }
       if (count % TELL_EVERY_ENTRIES === 0) await say(session.console, `${count} entries`);
     }
@@ -108,14 +111,17 @@ export function journalToolCommands(parts: JournalToolParts): CommandTable {
         const output = given.value("output-dir") ?? `journal_dump-${Date.now()}`;
         const folder = resolve(session.console.cwd, output);
         const { configuration } = session.loadFor("master");
+        const notes: string[] = [];
         const entries = parts.read(
           configuration,
           folderOf(session, given.value("input-dir")),
           Math.max(1, start),
+          (text) => notes.push(text),
         );
         await say(session.console, `Dumping journal of type EMBEDDED to ${folder}`);
         mkdirSync(folder, { recursive: true });
         const count = await dump(session, { entries, end, file: join(folder, "edits.txt") });
+        for (const note of notes) await say(session.console, note);
         await say(session.console, `Wrote ${count} entries to ${join(folder, "edits.txt")}`);
         return EXIT_OK;
       },

@@ -1,35 +1,30 @@
 /**
- * Names of commands that Alluxio 2.9.4 has and this version has not: a script that calls one is told so in one line.
+ * Names of commands that Alluxio 2.9.4 or 3.x has and this version has not: a script that calls one is told so in one line.
  * @module
  */
+import { plain } from "./command_groups.ts";
+
+const words = (text: string): readonly string[] => text.split(" ");
 
 /** By group; "" holds the words that come first on a command line. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   "": [
-    ..."job table extensions clearCache collectInfo copyDir docGen confDocGen bootstrapConf killAll logLevel".split(
-      " ",
+    ...words(
+      "job table extensions docGen confDocGen generate killAll upgradeJournal bootstrapConf",
     ),
-    ..."upgradeJournal runClass runHdfsMountTests runHmsTests runJournalCrashTest runUfsIOTest".split(
-      " ",
-    ),
-    ..."runUfsTests runOperation validateConf validateEnv".split(" "),
+    ...words("runHdfsMountTests runHmsTests runOperation logserver fuse"),
   ],
   fs: [
-    ..."checkConsistency distributedCp distributedLoad distributedMv free freeWorker getSyncPathList getfacl".split(
-      " ",
-    ),
-    ..."load loadMetadata needsSync setfacl startSync stopSync syncDirNextTime unmount updateMount".split(
-      " ",
-    ),
+    ...words("distributedCp distributedLoad distributedMv getSyncPathList getfacl setfacl load"),
+    ...words("needsSync startSync stopSync syncDirNextTime unmount updateMount check-cached"),
+    ...words("consistent-hash"),
   ],
-  fsadmin: [
-    ..."decommissionWorker doctor enableWorker metrics pathConf statelock ufs".split(" "),
-    "updateConf",
-  ],
+  fsadmin: words("ufs"),
+  exec: words("hdfsMountTest hmsTest"),
+  process: words("remove-worker"),
 };
 
 /** The name as Alluxio spells it; null for words that it does not know either. */
 export function notHere(group: string, word: string): string | null {
-  const plain = word.replaceAll("-", "").toLowerCase();
-  return NAMES[group]?.find((name) => name.toLowerCase() === plain) ?? null;
+  return NAMES[group]?.find((name) => plain(name) === plain(word)) ?? null;
 }

@@ -1,5 +1,5 @@
 /**
- * Paths with wildcards: `*` stands for any characters within one component.
+ * Paths with wildcards: `*` stands for any characters within one component, `\*` for itself.
  * @module
  */
 import type { FileStatus } from "../client/file_status.ts";
@@ -11,10 +11,37 @@ import type { Session } from "./session.ts";
 /** A path that an argument stands for, and the client that reaches it. */
 export type Target = { readonly files: FileSystem; readonly path: string };
 
-function matcher(pattern: string): (name: string) => boolean {
-  const parts = pattern.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const expression = new RegExp(`^${parts.join(".*")}$`, "s");
-  return (name) => expression.test(name);
+/** A star without a backslash before it. */
+const WILDCARD = /(?<!\\)\*/;
+/** Directories that are listed at the same time. */
+const LISTS_AT_ONCE = 16;
+
+function hasWildcard(text: string): boolean {
+  return WILDCARD.test(text);
+}
+
+/** The text without the backslashes that stood before stars. */
+function literal(text: string): string {
+  return text.replaceAll("\\*", "*");
+}
+
+/** Whether a name fits a component of a path. Each part is looked for once, so that no pattern takes long. */
+export function matcher(pattern: string): (name: string) => boolean {
+  const parts = pattern.split(new RegExp(WILDCARD, "g")).map(literal);
+  const [first = "", ...rest] = parts;
+  const last = rest.pop();
+  return (name) => {
+    if (last === undefined) return name === first;
+    if (!name.startsWith(first) || name.length < first.length + last.length) return false;
+    if (!name.endsWith(last)) return false;
+    let at = first.length;
+    for (const part of rest) {
+      const found = name.indexOf(part, at);
+      if (found < 0 || found + part.length > name.length - last.length) return false;
+      at = found + part.length;
+    }
+    return true;
+  };
 }
 
 export function missing(path: string): RockpoolError {
@@ -41,6 +68,21 @@ async function matches(
   return found.sort();
 }
 
+async function matchesIn(
+  files: FileSystem,
+  directories: readonly string[],
+  pattern: string,
+  options: CallOptions,
+): Promise<string[]> {
+  const found: string[] = [];
+  for (let at = 0; at < directories.length; at += LISTS_AT_ONCE) {
+    const some = directories.slice(at, at + LISTS_AT_ONCE);
+    const lists = some.map((directory) => matches(files, directory, pattern, options));
+    for (const list of await Promise.all(lists)) found.push(...list);
+  }
+  return found;
+}
+
 /**
  * What an argument stands for: itself, or everything that its wildcards match.
  * @throws RockpoolError NOT_FOUND when a wildcard matches nothing
@@ -48,19 +90,17 @@ async function matches(
 export async function expand(session: Session, argument: string): Promise<readonly Target[]> {
   const { files, path } = await session.open(argument);
   const { signal } = session.console;
-  if (!path.includes("*")) return [{ files, path: parsePath(path) }];
+  if (!hasWildcard(path)) return [{ files, path: parsePath(literal(path)) }];
   let found = ["/"];
-  for (const component of path.split("/").filter((name) => name !== "")) {
-    const below = (parent: string) => (parent === "/" ? `/${component}` : `${parent}/${component}`);
-    if (!component.includes("*")) found = found.map(below);
-    else
-      found = (
-        await Promise.all(found.map((parent) => matches(files, parent, component, { signal })))
-      ).flat();
+  const components = path.split("/").filter((name) => name !== "");
+  for (const component of components) {
+    const name = literal(component);
+    const below = (parent: string) => (parent === "/" ? `/${name}` : `${parent}/${name}`);
+    if (!hasWildcard(component)) found = found.map(below);
+    else found = await matchesIn(files, found, component, { signal });
   }
   // A plain component behind a wildcard may be missing in some of the matches.
-  const last = path.slice(path.lastIndexOf("/") + 1);
-  if (!last.includes("*")) found = await existing(files, found, { signal });
+  if (!hasWildcard(components.at(-1) ?? "")) found = await existing(files, found, { signal });
   if (found.length === 0) throw missing(path);
   return found.map((one) => ({ files, path: one }));
 }

@@ -11,6 +11,7 @@ import type { FlagSpec, ParsedArguments } from "./arguments.ts";
 import { UsageError } from "./arguments.ts";
 import { type CommandTable, notSupported } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, say } from "./console.ts";
+import { FORMAT, print } from "./output.ts";
 import type { Session } from "./session.ts";
 
 const DOMAIN: FlagSpec = { names: ["domain"], value: "MASTER|JOB_MASTER", help: "Journal domain" };
@@ -62,6 +63,19 @@ function infoLines({ members, leader }: JournalView): string[] {
       ),
     ),
   ];
+}
+
+function infoJson({ members, leader }: JournalView) {
+  return {
+    domain: "MASTER",
+    quorumSize: members.length,
+    leader: leader?.address ?? members.find(({ isLeader }) => isLeader)?.address ?? "UNKNOWN",
+    members: members.map((member) => ({
+      state: member.isAvailable ? "AVAILABLE" : "UNAVAILABLE",
+      priority: member.isVoter ? 1 : 0,
+      address: member.address,
+    })),
+  };
 }
 
 async function elect(session: Session, to: string): Promise<number> {
@@ -132,16 +146,21 @@ async function add(session: Session, at: string, timeoutMs: number): Promise<num
 
 export const COMMANDS: CommandTable = {
   info: {
-    usage: "-domain <MASTER|JOB_MASTER>",
+    usage: "-domain <MASTER|JOB_MASTER> [--format text|json|yaml]",
     summary: "Shows quorum information for embedded journal.",
-    flags: [DOMAIN],
+    flags: [DOMAIN, FORMAT],
     argumentsMin: 0,
     argumentsMax: 0,
     async run(session, given) {
       requireMasters(given);
       const view = await (await session.admin()).look();
       requireAnswer(view);
-      await say(session.console, infoLines(view).join("\n"));
+      await print(
+        session,
+        given,
+        () => infoLines(view),
+        () => infoJson(view),
+      );
       return EXIT_OK;
     },
   },

@@ -66,6 +66,8 @@ test("raftLines() shows each member with what it says of itself, and the leader'
           isServing: true,
           checkpointIndex: 100,
           checkpointTimeMs: NOW_MS - 90_000,
+          syncP99Us: 2345,
+          lagP99Us: 71_600,
         }),
         report("b:1", {
           lastIndex: 110,
@@ -90,11 +92,11 @@ test("raftLines() shows each member with what it says of itself, and the leader'
     "2 of 3 voters are up (c:1 not): 0 more may be lost",
     "Damaged parts got back from peers since the start: 2",
     "",
-    "MEMBER  STANDING  ROLE      STATE             TERM  LAST  BEHIND  TO APPLY  CHECKPOINT      DISK FREE",
-    "a:1     voter     leader    serves            3     120   0       2         100 (1min ago)  10.00GB (25%)",
-    "b:1     voter     follower  repairing to 115  3     110   10      0         none            10.00GB (25%)",
-    "c:1     voter     -         down              -     90    30      -         -               -",
-    "d:1     learner   follower  follows           3     20    100     0         none            10.00GB (25%)",
+    "MEMBER  STANDING  ROLE      STATE             TERM  LAST  BEHIND  TO APPLY  CHECKPOINT      DISK FREE      SYNC P99  LAG P99",
+    "a:1     voter     leader    serves            3     120   0       2         100 (1min ago)  10.00GB (25%)  2.3ms     72ms",
+    "b:1     voter     follower  repairing to 115  3     110   10      0         none            10.00GB (25%)  -         -",
+    "c:1     voter     -         down              -     90    30      -         -               -              -         -",
+    "d:1     learner   follower  follows           3     20    100     0         none            10.00GB (25%)  -         -",
     "No answer from c:1.rpc: refuses connections",
   ]);
 });

@@ -2,6 +2,8 @@
  * The text of `fsadmin report raft`: how the journal is, as its masters say themselves. Pure.
  *
  * One line a member. What a master says of itself counts; of one that does not answer, the leader tells what it knows.
+ * `SYNC P99` is what 99 of 100 of the newest syncs of the log took at most, and `LAG P99` the same of the delays of the journal's
+ * thread: what slow disks and busy processors do to a master.
  * `BEHIND` is how many committed entries a member lacks, `TO APPLY` how many it has and has not applied.
  * @module
  */
@@ -20,6 +22,8 @@ const HEADER = [
   "TO APPLY",
   "CHECKPOINT",
   "DISK FREE",
+  "SYNC P99",
+  "LAG P99",
 ];
 
 type Row = readonly string[];
@@ -49,6 +53,12 @@ function diskOf({ diskFreeBytes, diskTotalBytes }: RaftReport): string {
   return `${formatSize(diskFreeBytes)} (${percent}%)`;
 }
 
+function msText(us: number | undefined): string {
+  if (us === undefined) return "-";
+  const ms = us / 1000;
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)}ms`;
+}
+
 function rowOf(
   address: string,
   member: RaftMember | undefined,
@@ -61,7 +71,7 @@ function rowOf(
   if (report === null) {
     const held = member?.matchIndex;
     const behind = held === undefined ? "-" : String(Math.max(0, committed - held));
-    return [address, standing, "-", state, "-", String(held ?? "-"), behind, "-", "-", "-"];
+    return [address, standing, "-", state, "-", String(held ?? "-"), behind, "-", "-", "-", "-", "-"];
   }
   return [
     address,
@@ -74,6 +84,8 @@ function rowOf(
     String(Math.max(0, Math.min(report.commitIndex, report.lastIndex) - report.appliedIndex)),
     checkpointOf(report, nowMs),
     diskOf(report),
+    msText(report.syncP99Us),
+    msText(report.lagP99Us),
   ];
 }
 
@@ -189,6 +201,8 @@ export function raftJson(view: JournalView) {
             repairCount: one.report.repairCount,
             diskFreeBytes: one.report.diskFreeBytes,
             diskTotalBytes: one.report.diskTotalBytes,
+            syncP99Us: one.report.syncP99Us ?? 0,
+            lagP99Us: one.report.lagP99Us ?? 0,
           },
     ),
   };

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClusterInfo, WorkerStatus } from "../client/file_status.ts";
 import { inUnit } from "./conf_get.ts";
-import { capacityLines, formatUptime, nodeLines, summaryLines, toYaml } from "./report.ts";
+import { toYaml } from "./output.ts";
+import { capacityLines, formatUptime, nodeLines, summaryLines } from "./report.ts";
 
 const MB = 1024 * 1024;
 const STARTED_MS = new Date(2026, 10, 21, 11, 2, 6, 35).getTime();

@@ -5,6 +5,7 @@
 import type { ClusterInfo, WorkerStatus } from "../client/file_status.ts";
 import { formatSize } from "../common/units.ts";
 import { formatTime } from "./listing.ts";
+import type { Json } from "./output.ts";
 
 /** "0 day(s), 0 hour(s), 24 minute(s), and 42 second(s)". */
 export function formatUptime(durationMs: number): string {
@@ -33,6 +34,17 @@ function sumOnTiers(
 
 function sum(workers: readonly WorkerStatus[], of: (worker: WorkerStatus) => number): number {
   return workers.reduce((total, worker) => total + of(worker), 0);
+}
+
+/** Taken out of service by an administrator. */
+export function isDecommissioned({ state }: WorkerStatus): boolean {
+  return /^(decommissioned|disabled)$/i.test(state);
+}
+
+function stateOf(worker: WorkerStatus): string {
+  if (worker.isLive) return "ACTIVE";
+  if (isDecommissioned(worker)) return worker.state.toUpperCase();
+  return worker.state === "" ? "LOST" : worker.state;
 }
 
 const capacityOf = (worker: WorkerStatus) => worker.capacityBytes;
@@ -83,10 +95,12 @@ export function summaryLines(info: ClusterInfo, workers: readonly WorkerStatus[]
     `    ${address.padEnd(32)} ${state.padEnd(8)} ${version}`;
   lines.push(row("Master Address", "State", "Version"));
   for (const master of info.masters) lines.push(row(master.address, master.state, master.version));
+  const gone = workers.filter(isDecommissioned).length;
   lines.push(
     `    Live Workers: ${live.length}`,
-    `    Lost Workers: ${workers.length - live.length}`,
+    `    Lost Workers: ${workers.length - live.length - gone}`,
   );
+  if (gone > 0) lines.push(`    Decommissioned Workers: ${gone}`);
   const capacity = sum(live, capacityOf);
   const used = sum(live, usedOf);
   lines.push(...amountLines("Total Capacity", capacity, sumOnTiers(live, capacityTiers)));
@@ -110,6 +124,7 @@ function workerRow(columns: readonly string[]): string {
 
 /** @param which "all", "live", "lost" or "specified" workers, for the title */
 export function capacityLines(workers: readonly WorkerStatus[], which: string): string[] {
+  if (workers.length === 0) return ["No workers found."];
   const capacity = sum(workers, capacityOf);
   const used = sum(workers, usedOf);
   const usedPercent = percent(used, capacity);
@@ -127,7 +142,7 @@ export function capacityLines(workers: readonly WorkerStatus[], which: string): 
   const head = ["Worker Name", "State", "Last Heartbeat", "Storage"];
   lines.push(workerRow([...head, ...names, "Version", "Revision"]));
   for (const worker of workers) {
-    const state = worker.isLive ? "ACTIVE" : worker.state === "" ? "LOST" : worker.state;
+    const state = stateOf(worker);
     const seen = String(worker.lastContactSeconds);
     const sizes = names.map((tier) => {
       const size = worker.capacityBytesOnTiers.get(tier);
@@ -155,16 +170,10 @@ export function nodeLines(workers: readonly WorkerStatus[]): string[] {
   return [
     row("WorkerId", "Address", "Status"),
     ...workers.map((worker) =>
-      row(
-        String(worker.id),
-        `${worker.address.host}:${worker.address.rpcPort}`,
-        worker.isLive ? "ACTIVE" : "LOST",
-      ),
+      row(String(worker.id), `${worker.address.host}:${worker.address.rpcPort}`, stateOf(worker)),
     ),
   ];
 }
-
-type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
 
 /** The same facts for programs. */
 export function summaryJson(info: ClusterInfo, workers: readonly WorkerStatus[]): Json {
@@ -191,7 +200,8 @@ export function summaryJson(info: ClusterInfo, workers: readonly WorkerStatus[])
       version,
     })),
     liveWorkers: live.length,
-    lostWorkers: workers.length - live.length,
+    lostWorkers: workers.filter((one) => !one.isLive && !isDecommissioned(one)).length,
+    decommissionedWorkers: workers.filter(isDecommissioned).length,
     totalCapacity: formatSize(capacity),
     totalCapacityOnTiers: tiers(capacityTiers),
     usedCapacity: formatSize(used),
@@ -209,7 +219,7 @@ export function capacityJson(workers: readonly WorkerStatus[]): Json {
       id: String(worker.id),
       host: worker.address.host,
       rpcPort: worker.address.rpcPort,
-      state: worker.isLive ? "ACTIVE" : "LOST",
+      state: stateOf(worker),
       lastHeartbeatSeconds: worker.lastContactSeconds,
       capacityBytesOnTiers: Object.fromEntries(worker.capacityBytesOnTiers),
       usedBytesOnTiers: Object.fromEntries(worker.usedBytesOnTiers),
@@ -217,19 +227,4 @@ export function capacityJson(workers: readonly WorkerStatus[]): Json {
       revision: worker.revision,
     })),
   };
-}
-
-/** Block style, strings quoted as in JSON: a subset of YAML that every reader takes. */
-export function toYaml(value: Json, indent = ""): string {
-  if (Array.isArray(value)) {
-    if (value.length === 0) return " []";
-    const items = value.map((item: Json) => `${indent}-${toYaml(item, `${indent}  `)}`);
-    return `\n${items.join("\n")}`;
-  }
-  if (typeof value === "object") {
-    const fields = Object.entries(value);
-    if (fields.length === 0) return " {}";
-    return `\n${fields.map(([key, item]) => `${indent}${key}:${toYaml(item, `${indent}  `)}`).join("\n")}`;
-  }
-  return ` ${typeof value === "string" ? JSON.stringify(value) : String(value)}`;
 }

@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseUri, resolveMasters } from "../client/authority.ts";
-import { READ_TYPES, type ReadType, WRITE_TYPES, type WriteType } from "../client/file_status.ts";
+import { type DefaultsAtPath, typedDefaults } from "../client/cluster_defaults.ts";
 import type { FileSystem } from "../client/file_system.ts";
 import type { JournalAdminClient } from "../client/journal_admin.ts";
 import { RockpoolError } from "../common/errors.ts";
@@ -18,6 +18,7 @@ import type { Configuration } from "../conf/configuration.ts";
 import type { ProcessKind } from "../conf/environment.ts";
 import { formatHostPort } from "../conf/key_spec.ts";
 import { type Loaded, loadConfiguration } from "../conf/load.ts";
+import { requireSafe } from "../conf/standings.ts";
 import { UserKeys } from "../conf/user_keys.ts";
 import type { Console } from "./console.ts";
 
@@ -34,6 +35,14 @@ const NOTICE_AFTER_MS = 2000;
 
 /** Who changes the journal wants to know soon that nobody leads. */
 const ADMIN_PATIENCE_MS = 10_000;
+
+/** What is set here, and so stronger than what the masters say. */
+function ownDefaults(configuration: Configuration): DefaultsAtPath {
+  const set = configuration
+    .setNames()
+    .map((name) => [name, configuration.text(name) ?? ""] as const);
+  return typedDefaults(new Map(set));
+}
 
 export class Session {
   readonly console: Console;
@@ -57,8 +66,18 @@ export class Session {
 
   loaded(): Loaded {
     const { home, cwd } = this.console;
-    this.#loaded ??= this.loadFor("client", localConfDirs([home, cwd]));
+    if (this.#loaded === null) {
+      const loaded = this.loadFor("client", localConfDirs([home, cwd]));
+      this.#tellWarnings(loaded);
+      this.#loaded = loaded;
+    }
     return this.#loaded;
+  }
+
+  /** On standard error, so that what a command prints stays what it is. Of a site file the daemons tell. */
+  #tellWarnings({ configuration }: Loaded): void {
+    const own = configuration.warnings.filter((text) => / \((-D|environment variable )/.test(text));
+    for (const text of own) this.console.err(`warning: ${text}\n`);
   }
 
   /** The configuration as a daemon of this host would read it. */
@@ -114,6 +133,7 @@ export class Session {
   }
 
   async #client(masters: readonly string[]): Promise<FileSystem> {
+    requireSafe(this.configuration, "client");
     const key = masters.join(",");
     const known = this.#clients.get(key);
     if (known !== undefined) return known;
@@ -126,9 +146,8 @@ export class Session {
       ...(user === null || user === "" ? {} : { user }),
       authentication: configuration.get(CommonKeys.authenticationType),
       callTimeoutMs,
-      writeType: this.writeType(),
-      readType: this.readType(),
-      blockSizeBytes: configuration.get(UserKeys.blockSize),
+      defaults: ownDefaults(configuration),
+      clusterDefaults: configuration.get(UserKeys.clusterDefaultEnabled),
       property: (name) => configuration.text(name) ?? undefined,
     });
     this.#clients.set(key, client);
@@ -170,16 +189,6 @@ export class Session {
       ),
       patienceMs: Math.min(ADMIN_PATIENCE_MS, configuration.get(UserKeys.rpcRetryMaxDuration)),
     });
-  }
-
-  writeType(): WriteType {
-    const wanted = this.configuration.get(UserKeys.writeType);
-    return WRITE_TYPES.find((type) => type === wanted) ?? "ASYNC_THROUGH";
-  }
-
-  readType(): ReadType {
-    const wanted = this.configuration.get(UserKeys.readType);
-    return READ_TYPES.find((type) => type === wanted) ?? "CACHE";
   }
 
   async close(): Promise<void> {

@@ -5,7 +5,7 @@
  * logged without a change. Kinds that come often are logged at `debug`, those that somebody has to see at `warn`.
  * @module
  */
-import type { Level, Logger } from "./logger.ts";
+import type { Level, LevelControl, Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 
 export type PartEvent = { readonly kind: string };
@@ -28,7 +28,12 @@ export interface Telemetry {
   ): (event: E) => void;
 }
 
-export function createTelemetry(logger: Logger, metrics: Metrics): Telemetry {
+/** @param control learns of every part that may log */
+export function createTelemetry(
+  logger: Logger,
+  metrics: Metrics,
+  control?: LevelControl,
+): Telemetry {
   return {
     logger,
     metrics,
@@ -36,6 +41,7 @@ export function createTelemetry(logger: Logger, metrics: Metrics): Telemetry {
       part: string,
       levels?: Readonly<Partial<Record<E["kind"], Level>>>,
     ) {
+      control?.register(part);
       const byKind: Readonly<Partial<Record<string, Level>>> = levels ?? {};
       return (event: E) => {
         const { kind, ...fields } = event;

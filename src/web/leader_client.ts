@@ -4,7 +4,7 @@
  */
 import { get } from "node:http";
 import { formatHostPort, type HostPort } from "../conf/key_spec.ts";
-import type { Leader } from "./status.ts";
+import type { Leader } from "./api_types.ts";
 
 const REPLY_BYTES_MAX = 4096;
 

@@ -1,23 +1,47 @@
 /**
- * The web port of a process: small answers to GET and HEAD, nothing else.
+ * The web port of a process: pages, JSON, and streams of bytes in both directions.
  *
- * Promises: no request can hold the process: headers, time, URL and number of connections are
- * bounded, bodies are not read; whatever a page does wrong becomes a 500 without details.
+ * Promises: no request can hold the process. Headers, URLs, connections, silence and the bodies of requests are bounded; what is
+ * streamed waits for whoever reads it; whatever a page does wrong becomes a 500 without details. Nothing here can
+ * be framed, sniffed or made to run another's script.
  * @module
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { messageOf, RockpoolError } from "../common/errors.ts";
+
+export type WebRequest = {
+  readonly method: "GET" | "POST";
+  /** Decoded, without the query. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
+  /** Of a POST; unread bytes end the connection. Its bytes are bounded only by whoever reads them. */
+  readonly body: Readable;
+  /** "host:port" of the client, for logs. */
+  readonly peer: string;
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal;
+};
 
 export type WebReply = {
   readonly status: number;
   readonly contentType: string;
-  readonly body: string;
-  /** Where a redirection leads. */
-  readonly location?: string;
+  readonly body: string | Uint8Array | Readable;
+  /** Of a stream, when it is known. */
+  readonly lengthBytes?: number;
+  readonly headers?: Readonly<Record<string, string>>;
 };
 
-/** @param path decoded, without the query @returns null when there is no such page */
-export type WebHandler = (path: string) => WebReply | null | Promise<WebReply | null>;
+/** @returns null when there is no such page */
+export type WebHandler = (request: WebRequest) => WebReply | null | Promise<WebReply | null>;
 
 export type WebServerOptions = {
   readonly bindHost: string;
@@ -33,21 +57,25 @@ export interface WebServer {
   close(): Promise<void>;
 }
 
-const URL_LENGTH_MAX = 2048;
+const URL_LENGTH_MAX = 8192;
 const CONNECTIONS_MAX = 256;
-/** Status pages are small and local; who takes longer than this to ask is not asking. */
-const REQUEST_TIMEOUT_MS = 10_000;
+/** Who takes longer than this to send the head of a request is not asking. */
+const HEADERS_TIMEOUT_MS = 10_000;
+/** Neither a byte in nor out for so long: whoever it was is gone, or reads too slowly to wait for. */
+const SILENCE_MAX_MS = 60_000;
 const KEEP_ALIVE_MS = 5_000;
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+};
 
 export const json = (value: unknown, status = 200): WebReply => ({
   status,
   contentType: "application/json; charset=utf-8",
   body: `${JSON.stringify(value)}\n`,
-});
-export const html = (body: string): WebReply => ({
-  status: 200,
-  contentType: "text/html; charset=utf-8",
-  body,
 });
 export const plainText = (status: number, body: string): WebReply => ({
   status,
@@ -56,7 +84,7 @@ export const plainText = (status: number, body: string): WebReply => ({
 });
 export const redirect = (location: string): WebReply => ({
   ...plainText(302, `See ${location}`),
-  location,
+  headers: { location },
 });
 
 /** The decoded path of a request line; null when it is none. */
@@ -72,33 +100,102 @@ export function pathOf(url: string): string | null {
   }
 }
 
-async function replyTo(request: IncomingMessage, options: WebServerOptions): Promise<WebReply> {
-  const url = request.url ?? "";
-  if (request.method !== "GET" && request.method !== "HEAD")
-    return plainText(405, "Only GET and HEAD are served here");
+/** Reads a small body whole. @throws RockpoolError INVALID_ARGUMENT when it is larger than `bytesMax` */
+export async function readBody(body: Readable, bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > bytesMax)
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `The body is larger than ${bytesMax} bytes`,
+        "Send less",
+      );
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function replyTo(
+  incoming: IncomingMessage,
+  signal: AbortSignal,
+  options: WebServerOptions,
+): Promise<WebReply> {
+  const { url = "", method = "" } = incoming;
+  if (method !== "GET" && method !== "HEAD" && method !== "POST")
+    return {
+      ...plainText(405, "Only GET, HEAD and POST are served here"),
+      headers: { allow: "GET, HEAD, POST" },
+    };
   if (url.length > URL_LENGTH_MAX) return plainText(414, "The URL is too long");
   const path = pathOf(url);
   if (path === null) return plainText(400, "The URL cannot be read");
+  const at = url.indexOf("?");
+  const { remoteAddress = "", remotePort = 0 } = incoming.socket;
   try {
-    return (await options.handle(path)) ?? plainText(404, "There is no such page");
+    const reply = await options.handle({
+      method: method === "POST" ? "POST" : "GET",
+      path,
+      query: new URLSearchParams(at < 0 ? "" : url.slice(at + 1)),
+      headers: incoming.headers,
+      body: incoming,
+      peer: `${remoteAddress}:${remotePort}`,
+      signal,
+    });
+    return reply ?? plainText(404, "There is no such page");
   } catch (error) {
+    if (signal.aborted) return plainText(499, "The client is gone");
     options.onError(path, error);
     return plainText(500, "The page failed; the log says why");
   }
 }
 
-function send(reply: WebReply, response: ServerResponse, isHead: boolean): void {
-  const bytes = Buffer.from(reply.body, "utf8");
-  response.writeHead(reply.status, {
-    "content-type": reply.contentType,
-    "content-length": bytes.length,
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
-    ...(reply.location === undefined ? {} : { location: reply.location }),
-    ...(reply.status === 405 ? { allow: "GET, HEAD", connection: "close" } : {}),
+async function send(
+  reply: WebReply,
+  incoming: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { status, contentType, body, lengthBytes, headers } = reply;
+  const isStream = typeof body !== "string" && !(body instanceof Uint8Array);
+  const bytes = isStream ? null : typeof body === "string" ? Buffer.from(body, "utf8") : body;
+  const length = bytes?.length ?? lengthBytes;
+  // A body that nobody read would be taken for the next request.
+  const isUnread = !incoming.complete && incoming.method === "POST";
+  response.writeHead(status, {
+    ...SECURITY_HEADERS,
+    "content-type": contentType,
+    ...(length === undefined ? {} : { "content-length": length }),
+    ...(isUnread || status === 405 ? { connection: "close" } : {}),
+    ...headers,
   });
-  response.end(isHead ? undefined : bytes);
+  const isHead = incoming.method === "HEAD";
+  if (bytes !== null) response.end(isHead ? undefined : bytes);
+  else if (isHead) response.end();
+  else {
+    // A worker may take a while for the first bytes: that there is an answer is told now.
+    response.flushHeaders();
+    await pipeline(body as Readable, response);
+  }
+}
+
+async function answer(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  options: WebServerOptions,
+): Promise<void> {
+  const aborter = new AbortController();
+  response.on("close", () => aborter.abort());
+  // HTTP allows a body here; it is of no use.
+  if (incoming.method !== "POST") incoming.resume();
+  const reply = await replyTo(incoming, aborter.signal, options);
+  try {
+    await send(reply, incoming, response);
+  } catch (error) {
+    // The head is out: all that can be said now is that this was not all.
+    if (!aborter.signal.aborted) options.onError(incoming.url ?? "", error);
+    response.destroy();
+  }
 }
 
 function listen(server: Server, options: WebServerOptions): Promise<number> {
@@ -123,19 +220,12 @@ function listen(server: Server, options: WebServerOptions): Promise<number> {
 /** @throws RockpoolError UNAVAILABLE when the port cannot be had */
 export async function startWebServer(options: WebServerOptions): Promise<WebServer> {
   const server = createServer(
-    {
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-    },
-    (request, response) => {
-      request.resume(); // a body is allowed by HTTP and of no use here
-      void replyTo(request, options).then((reply) =>
-        send(reply, response, request.method === "HEAD"),
-      );
-    },
+    // An upload may take as long as it goes on; silence ends it.
+    { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
+    (incoming, response) => void answer(incoming, response, options),
   );
   server.maxConnections = CONNECTIONS_MAX;
+  server.setTimeout(SILENCE_MAX_MS);
   server.on("clientError", (_, socket) => {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
     else socket.destroy();

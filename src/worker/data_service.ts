@@ -16,6 +16,7 @@ import { readBlockShape } from "./chunk_codec.ts";
 import { createLocalBlockHandler, openLocalBlockHandler } from "./local_block.ts";
 import type { Persister } from "./persist_file.ts";
 import { readBlockHandler } from "./read_block.ts";
+import type { Standing } from "./standing.ts";
 import type { BlockAddress } from "./worker_api.ts";
 import { writeBlockHandler } from "./write_block.ts";
 
@@ -134,10 +135,16 @@ export function blockWorkerTable(deps: DataServiceDeps): ServiceTable {
   };
 }
 
-export function workerControlTable(persister: Persister): ServiceTable {
+export function workerControlTable(persister: Persister, standing: Standing): ServiceTable {
   return {
     name: WorkerControl.name,
     isAuthenticated: true,
-    methods: [unary(WorkerControl.methods.PersistFile, (request) => persister.persist(request))],
+    methods: [
+      unary(WorkerControl.methods.PersistFile, (request) => persister.persist(request)),
+      unary(WorkerControl.methods.SetStanding, async (request) => {
+        await standing.set(request);
+        return {};
+      }),
+    ],
   };
 }

@@ -76,7 +76,7 @@ export function createLocalBlockHandler(
       }
       if (block !== null && blockId !== null) {
         const lengthBytes = await block.commit();
-        deps.counters.bytesWritten += lengthBytes;
+        deps.counters.bytesWrittenLocal += lengthBytes;
         await deps.committer.commitWritten(blockId, lengthBytes);
       }
     } finally {

@@ -6,11 +6,14 @@
  * sides take a repeated change as done). Too many unsent changes, or a master that does not know us, mean registering anew.
  * @module
  */
+
 import { isRockpoolError, messageOf } from "../common/errors.ts";
 import type { BlockId } from "../common/ids.ts";
+import type { ReportEntry } from "../conf/report.ts";
 import { BlockMasterWorkerService } from "../proto/gen/block_master.ts";
-import type { Command, WorkerNetAddress } from "../proto/gen/common.ts";
+import type { Command, MetricInit, WorkerNetAddress } from "../proto/gen/common.ts";
 import { CommandType } from "../proto/gen/common.ts";
+import { WorkerFarewell } from "../proto/gen/rockpool_internal.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
 import type { World } from "../world/ports.ts";
 import type { BlockStore } from "./block_store.ts";
@@ -30,6 +33,8 @@ const CHANGE_DELAY_MS = 20;
 /** A master that hangs is noticed after this. */
 const CALL_DEADLINE_MS = 5_000;
 const REGISTER_DEADLINE_MS = 120_000;
+/** Nobody waits for a master that hangs. */
+const LEAVE_WITHIN_MS = 500;
 const BACKOFF_MAX_MS = 3_000;
 /** To be told to register, and to have done it. */
 const CONFIRM_TURNS_MAX = 3;
@@ -40,6 +45,12 @@ export type MasterLinkOptions = {
   readonly buildVersion: string;
   readonly buildRevision: string;
   readonly vcpuCount: number;
+  /** What this worker was started with, for the comparison of all nodes; told when it registers. */
+  readonly configuration: readonly ReportEntry[];
+  /** Counts since the start, which go along with each heartbeat. */
+  readonly metrics?: () => readonly MetricInit[];
+  /** Whether new blocks are to be placed elsewhere. */
+  readonly isDecommissioned: () => boolean;
 };
 
 export class MasterLink {
@@ -119,6 +130,26 @@ export class MasterLink {
       this.#pause.wake();
       await next;
       if (!this.#mustRegister) return;
+    }
+  }
+
+  /**
+   * Reports nothing more, and tells the master that this worker goes: then its blocks have no place there, at once. A
+   * master that does not answer finds out by the silence.
+   */
+  async leave(): Promise<void> {
+    this.#isStopped = true;
+    this.#unsubscribe();
+    this.#pause.end();
+    if (this.#workerId === null) return;
+    try {
+      await this.#channel.unary(
+        WorkerFarewell.methods.Leave,
+        { workerId: this.#workerId },
+        { deadlineMs: LEAVE_WITHIN_MS },
+      );
+    } catch (error) {
+      if (!isRockpoolError(error)) throw error;
     }
   }
 
@@ -230,6 +261,7 @@ export class MasterLink {
     );
     this.#state = "registering";
     this.#workerId = workerId ?? null;
+    if (this.#isStopped) return; // it has said goodbye meanwhile
     // From here on changes are recorded: what the batches do not tell, the next heartbeat does.
     this.#forgetChanges();
     const blockIds = this.#store.blockIds();
@@ -284,7 +316,7 @@ export class MasterLink {
 
   #registrationHead() {
     const { tierAlias, capacityBytes, usedBytes } = this.#store;
-    const { buildVersion, buildRevision, vcpuCount } = this.#options;
+    const { buildVersion, buildRevision, vcpuCount, configuration } = this.#options;
     return {
       storageTiers: [tierAlias],
       totalBytesOnTiers: new Map([[tierAlias, capacityBytes]]),
@@ -293,6 +325,8 @@ export class MasterLink {
       options: {
         buildVersion: { version: buildVersion, revision: buildRevision },
         numVCpu: vcpuCount,
+        configs: configuration,
+        isDecommissioned: this.#options.isDecommissioned(),
       },
     };
   }
@@ -319,7 +353,11 @@ export class MasterLink {
           usedBytesOnTiers: new Map([[tierAlias, usedBytes]]),
           removedBlockIds: removed,
           addedBlocks: added.length === 0 ? [] : this.#located(added),
-          options: { capacityBytesOnTiers: new Map([[tierAlias, capacityBytes]]) },
+          options: {
+            capacityBytesOnTiers: new Map([[tierAlias, capacityBytes]]),
+            metrics: this.#options.metrics?.(),
+            isDecommissioned: this.#options.isDecommissioned(),
+          },
           lostStorage: this.#lostStorage(),
         },
         { deadlineMs: CALL_DEADLINE_MS },

@@ -57,6 +57,11 @@ export class MasterSync {
     this.#loop ??= this.#run();
   }
 
+  /** All masters hear that this worker goes. It waits for none that does not answer. */
+  async leave(): Promise<void> {
+    await Promise.all(this.#links.map((link) => link.leave()));
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#pause.end();

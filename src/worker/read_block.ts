@@ -114,6 +114,7 @@ class BlockRead {
       if (this.#progress.isEnough) return;
       const hasRoom = this.#out.send(message, release ?? undefined);
       this.#position += lengthBytes;
+      this.#deps.counters.bytesSent += lengthBytes;
       if (!hasRoom) await Promise.race([this.#out.drained(), this.#progress.over]);
     }
   }

@@ -105,9 +105,15 @@ export type WorkerEvent = BlockStoreEvent | DataEvent | MasterEvent;
 
 /** Monotonic counts since the start. */
 export class WorkerCounters {
+  /** From blocks here, for whoever reads over the network. */
   bytesReadLocal = 0;
   bytesReadUfs = 0;
+  /** To clients and other workers over the network, wherever they came from. */
+  bytesSent = 0;
+  /** Over the network. */
   bytesWritten = 0;
+  /** By clients of the same machine that wrote the file themselves. */
+  bytesWrittenLocal = 0;
   bytesWrittenUfs = 0;
   bytesCached = 0;
   bytesPersisted = 0;

@@ -329,5 +329,6 @@ function optionsFor(
     buildVersion: "2.9.4",
     buildRevision: "test",
     vcpuCount: 2,
+    configuration: [],
   };
 }

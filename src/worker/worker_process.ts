@@ -1,13 +1,17 @@
 /**
  * A worker: its store, its services and its ties to the masters, joined.
  *
- * Start: blocks found on disk are checked, the port opens, then the masters are told. Stop: the masters' ties end, calls get
- * a moment to finish, files are closed. No stop waits for masters that do not answer.
+ * Start: blocks found on disk are checked, the port opens, then the masters are told. Stop: the masters are told that
+ * it goes, calls get a moment to finish, files are closed. No stop waits for masters that do not answer.
  * @module
  */
+
+import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
+import type { BlockId } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { CHUNK_BYTES_MAX, SLOT_BYTES } from "../common/limits.ts";
+import type { ReportEntry } from "../conf/report.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import { SlotPool } from "../kernels/slot_pool.ts";
 import type { WorkerNetAddress } from "../proto/gen/common.ts";
@@ -28,14 +32,16 @@ import { blockWorkerTable, workerControlTable } from "./data_service.ts";
 import { nodeDisk } from "./disk.ts";
 import { FileStates } from "./file_states.ts";
 import { Leader } from "./leader.ts";
-import { MasterLink } from "./master_link.ts";
+import { MasterLink, type MasterLinkOptions } from "./master_link.ts";
 import type { MasterStatus } from "./master_sync.ts";
 import { MasterSync } from "./master_sync.ts";
 import { Mounts } from "./mounts.ts";
 import { Peers } from "./peers.ts";
 import { Persister } from "./persist_file.ts";
+import { STANDING_FILE, Standing } from "./standing.ts";
 import type { MountedUfs, WorkerEvent } from "./worker_api.ts";
 import { WorkerCounters } from "./worker_api.ts";
+import { workerMetrics } from "./worker_metrics.ts";
 
 export type WorkerOptions = {
   /** How clients and masters reach this worker. */
@@ -62,6 +68,8 @@ export type WorkerOptions = {
         readonly impersonation: ReadonlyMap<string, ImpersonationRule>;
         readonly groupsOf: (user: string) => Promise<readonly string[]>;
         readonly staleMs: number;
+        /** How long a login may take. */
+        readonly handshakeMs?: number;
       }
     | { readonly kind: "none"; readonly user: string };
   /** `alluxio.worker.block.heartbeat.interval`, 1 s. */
@@ -75,6 +83,8 @@ export type WorkerOptions = {
   readonly buildVersion: string;
   readonly buildRevision: string;
   readonly vcpuCount: number;
+  /** See MasterLinkOptions. */
+  readonly configuration: readonly ReportEntry[];
 };
 
 export type WorkerDeps = {
@@ -104,6 +114,8 @@ export interface WorkerProcess {
   /** @throws RockpoolError UNAVAILABLE when the port is taken; what the tier's directories say */
   start(): Promise<{ readonly rpcPort: number }>;
   status(): WorkerStatus;
+  /** What is cached at this moment. */
+  blocks(): readonly { readonly id: BlockId; readonly lengthBytes: number }[];
   stop(): Promise<void>;
 }
 
@@ -133,6 +145,7 @@ export function createWorker(options: WorkerOptions, deps: WorkerDeps): WorkerPr
       invariant(running !== null, "a worker has a status once it is started");
       return running.status();
     },
+    blocks: () => running?.blocks() ?? [],
     async stop() {
       await running?.stop();
     },
@@ -142,6 +155,7 @@ export function createWorker(options: WorkerOptions, deps: WorkerDeps): WorkerPr
 type Running = {
   readonly rpcPort: number;
   status(): WorkerStatus;
+  blocks(): readonly { readonly id: BlockId; readonly lengthBytes: number }[];
   stop(): Promise<void>;
 };
 
@@ -197,10 +211,17 @@ async function open(
   server.addService(
     blockWorkerTable({ ...shared, frames: new FramePool(), jobs, timers, persister, isOwn }),
   );
-  server.addService(workerControlTable(persister));
+  const standing = new Standing(standingFile(options), timers, async () => sync?.confirm());
+  server.addService(workerControlTable(persister, standing));
   const rpcPort = await server.listen(options.bindHost, options.rpcPort);
   address = addressOf(options, rpcPort);
-  sync = syncWith(options, { leader, store, world, onEvent }, address);
+  const metrics = () => workerMetrics(address.host ?? options.hostname, counters);
+  const isDecommissioned = () => standing.isDecommissioned;
+  sync = syncWith(
+    { ...options, metrics, isDecommissioned },
+    { leader, store, world, onEvent },
+    address,
+  );
   sync.start();
   return {
     rpcPort,
@@ -215,7 +236,10 @@ async function open(
       freeSlots: slots.freeCount,
       slotCount: slots.slotCount,
     }),
+    blocks: () => store.blockIds().map((id) => ({ id, lengthBytes: store.lengthOf(id) ?? 0 })),
     async stop() {
+      // First: clients are sent to others while calls under way come to their end.
+      await sync.leave();
       // Calls that end well still need the leader; without one, those that wait for it end now.
       if (!sync.isLed) leaderCalls.close();
       await server.close(STOP_GRACE_MS);
@@ -229,7 +253,7 @@ async function open(
 }
 
 function syncWith(
-  options: WorkerOptions,
+  options: WorkerOptions & Pick<MasterLinkOptions, "metrics" | "isDecommissioned">,
   deps: {
     readonly leader: Leader;
     readonly store: BlockStore;
@@ -244,6 +268,10 @@ function syncWith(
     return new MasterLink({ ...deps, channel, options: { ...options, address } });
   });
   return new MasterSync({ ...deps, links, options: { pinIntervalMs, silenceMs } });
+}
+
+function standingFile({ tiers }: WorkerOptions): string {
+  return join(tiers[0]?.directories[0]?.path ?? "", STANDING_FILE);
 }
 
 function onlyTier({ tiers }: WorkerOptions): TierOptions {

@@ -172,9 +172,12 @@ export class ChaosCluster {
         ({ name, listenHost, port }) => [name, `${listenHost}:${port}`] as const,
       );
       proxy = await FaultProxy.open(members, (bytes) => {
-        // A hello carries the address of who dials; see src/journal/peer_frame.ts.
+        // A hello carries the address of who dials, before any other one; see src/journal/peer_frame.ts.
         const text = Buffer.from(bytes).toString("latin1");
-        return addresses.find(([, address]) => text.includes(address))?.[0] ?? null;
+        const found = addresses
+          .map(([name, address]) => ({ name, at: text.indexOf(address) }))
+          .filter(({ at }) => at >= 0);
+        return found.sort((one, other) => one.at - other.at)[0]?.name ?? null;
       });
       const patientMaster = patientMasterOf(options);
       cluster = new ChaosCluster({ dir, proxy, processes, net, mounted, patientMaster });

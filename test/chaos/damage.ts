@@ -1,18 +1,29 @@
 /**
  * Damage to the files of a master that is down, of kinds that its promises cover.
  *
- * - middle: bytes of the journal that were durable long ago are turned round.
+ * - middle: bytes of the journal that were durable long ago are turned round, in any of its segments.
+ * - mark: one of the two copies of what says where the journal begins.
  * - torn: garbage behind the end of the journal, as a crash leaves it in the middle of a write.
  * - store: bytes of the metadata store, which is only an image of the journal.
  * @module
  */
-import { closeSync, fstatSync, openSync, readdirSync, readSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { Chance } from "./random.ts";
 
 const PAGE_BYTES = 4096;
 /** Batches begin behind identities and descriptors: see src/journal/record.ts. */
 const DATA_OFFSET_BYTES = 1024 * 1024;
+/** See src/journal/wal_mark.ts. */
+const MARK_COPY_BYTES = 32 * 1024;
 /**
  * So much before its end a journal knows what was durable: descriptors follow their batches. Nearer to the end damage
  * may look like a write that was never finished.
@@ -55,7 +66,7 @@ function segmentsOf(folder: string): string[] {
 }
 
 export function damageMiddle(folder: string, chance: Chance): string {
-  for (const name of segmentsOf(folder).reverse()) {
+  for (const name of chance.shuffled(segmentsOf(folder))) {
     const at = withFile(join(folder, name), (file) => {
       const end = writtenBytes(file) - SAFE_BYTES;
       if (end <= DATA_OFFSET_BYTES) return null;
@@ -64,6 +75,14 @@ export function damageMiddle(folder: string, chance: Chance): string {
     if (at !== null) return `bytes at ${at} of ${name} turned round`;
   }
   return "nothing yet that could be damaged";
+}
+
+export function damageMark(folder: string, chance: Chance): string {
+  const start = chance.pick([0, MARK_COPY_BYTES]);
+  const at = withFile(join(folder, "wal-begin"), (file) =>
+    flipBytes(file, start, start + PAGE_BYTES, chance),
+  );
+  return `bytes at ${at} of wal-begin turned round`;
 }
 
 export function tearTail(folder: string, chance: Chance): string {
@@ -83,9 +102,8 @@ export function tearTail(folder: string, chance: Chance): string {
 }
 
 export function damageStore(folder: string, chance: Chance): string {
-  const stores = readdirSync(folder).filter((name) => name.endsWith(".mdb"));
-  if (stores.length === 0) return "no store yet that could be damaged";
-  const name = chance.pick(stores);
+  const name = "store.mdb";
+  if (!existsSync(join(folder, name))) return "no store yet that could be damaged";
   const at = withFile(join(folder, name), (file) =>
     flipBytes(file, 0, fstatSync(file).size, chance),
   );

@@ -7,7 +7,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { EXIT } from "../../src/common/errors.ts";
 import type { ChaosCluster } from "./chaos_cluster.ts";
-import { damageMiddle, damageStore, tearTail } from "./damage.ts";
+import { damageMark, damageMiddle, damageStore, tearTail } from "./damage.ts";
+import type { Direction } from "./fault_proxy.ts";
 import { fillJournal } from "./fill_journal.ts";
 import type { Chance } from "./random.ts";
 
@@ -128,7 +129,7 @@ const rolling: Nemesis = {
   weight: 2,
   async run(context) {
     const { cluster, chance } = context;
-    const order = [...cluster.masterNumbers].sort(() => chance.unit() - 0.5);
+    const order = chance.shuffled(cluster.masterNumbers);
     for (const number of order) {
       cluster.kill("master", number);
       await cluster.untilDown("master", number);
@@ -139,18 +140,18 @@ const rolling: Nemesis = {
   },
 };
 
-/** Runs with the proxy's faults, which end whatever happens. */
+/** Runs with faults of some directions, which end whatever happens; those of others go on, in a storm. */
 async function withFaults(
   context: NemesisContext,
-  begin: () => void | Promise<void>,
+  directions: readonly Direction[],
+  begin: (direction: Direction) => void | Promise<void>,
 ): Promise<number> {
-  const { cluster, chance } = context;
-  const ms = chance.logarithmic(FAULT_MS_MIN, FAULT_MS_MAX);
+  const ms = context.chance.logarithmic(FAULT_MS_MIN, FAULT_MS_MAX);
   try {
-    await begin();
+    for (const direction of directions) await begin(direction);
     await wait(ms, context);
   } finally {
-    cluster.proxy.heal();
+    for (const direction of directions) direction.heal();
   }
   return Math.round(ms);
 }
@@ -174,12 +175,11 @@ const cut: Nemesis = {
     const isOutward = chance.oneIn(2);
     const isAll = chance.oneIn(2);
     const peers = isAll ? others(cluster, one) : [other];
-    const ms = await withFaults(context, () => {
-      for (const peer of peers) {
-        const [from, to] = isOutward ? [one, peer] : [peer, one];
-        cluster.proxy.direction(name(from), name(to)).cut();
-      }
+    const directions = peers.map((peer) => {
+      const [from, to] = isOutward ? [one, peer] : [peer, one];
+      return cluster.proxy.direction(name(from), name(to));
     });
+    const ms = await withFaults(context, directions, (direction) => direction.cut());
     const way = isOutward ? "from" : "to";
     return {
       detail: `${way} master ${one}, peers ${peers.join(", ")}, ${ms} ms`,
@@ -208,12 +208,11 @@ const partition: Nemesis = {
       one = patientMaster;
       await elect(cluster, one);
     }
-    const ms = await withFaults(context, () => {
-      for (const peer of others(cluster, one)) {
-        cluster.proxy.direction(name(one), name(peer)).cut();
-        cluster.proxy.direction(name(peer), name(one)).cut();
-      }
-    });
+    const directions = others(cluster, one).flatMap((peer) => [
+      cluster.proxy.direction(name(one), name(peer)),
+      cluster.proxy.direction(name(peer), name(one)),
+    ]);
+    const ms = await withFaults(context, directions, (direction) => direction.cut());
     return { detail: `master ${one} alone for ${ms} ms`, isFailover: false };
   },
 };
@@ -225,12 +224,10 @@ const clog: Nemesis = {
   async run(context) {
     const { cluster, chance } = context;
     const directions = [...cluster.proxy.directions].filter(() => chance.oneIn(2));
-    const ms = await withFaults(context, async () => {
-      for (const direction of directions) {
-        direction.delayMs = chance.logarithmic(1, 500);
-        if (chance.oneIn(3)) direction.bytesPerSecond = chance.logarithmic(2_000, 500_000);
-        await wait(chance.logarithmic(1, 200), context);
-      }
+    const ms = await withFaults(context, directions, async (direction) => {
+      direction.delayMs = chance.logarithmic(1, 500);
+      if (chance.oneIn(3)) direction.bytesPerSecond = chance.logarithmic(2_000, 500_000);
+      await wait(chance.logarithmic(1, 200), context);
     });
     return { detail: `${directions.length} directions slow for ${ms} ms`, isFailover: false };
   },
@@ -407,13 +404,15 @@ const corrupt: Nemesis = {
       ["middle", 3],
       ["torn", 2],
       ["store", 2],
+      ["mark", 1],
     ] as const);
-    const detail =
-      damage === "middle"
-        ? damageMiddle(cluster.journalFolder(number), chance)
-        : damage === "torn"
-          ? tearTail(cluster.journalFolder(number), chance)
-          : damageStore(cluster.metastoreFolder(number), chance);
+    const folder = cluster.journalFolder(number);
+    const detail = {
+      middle: () => damageMiddle(folder, chance),
+      torn: () => tearTail(folder, chance),
+      store: () => damageStore(cluster.metastoreFolder(number), chance),
+      mark: () => damageMark(folder, chance),
+    }[damage]();
     cluster.startProcess("master", number);
     await cluster.untilHealthy();
     return { detail: `master ${number}: ${detail}`, isFailover: false };

@@ -48,6 +48,12 @@ export class Chance {
     return item;
   }
 
+  /** The same items, every order as likely as any other. */
+  shuffled<T>(items: readonly T[]): T[] {
+    const left = [...items];
+    return items.flatMap(() => left.splice(this.integer(0, left.length), 1));
+  }
+
   /** Picks by weight; weights of 0 are never picked. */
   weighted<T>(items: readonly (readonly [item: T, weight: number])[]): T {
     let left = this.unit() * items.reduce((sum, [, weight]) => sum + weight, 0);

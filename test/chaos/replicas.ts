@@ -6,23 +6,21 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { cpSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { open } from "lmdb";
 import { type ChaosCluster, until } from "./chaos_cluster.ts";
 
+/** Others may lie beside it: suspect ones, and those of other builds. */
+const STORE = "store.mdb";
 const SHOWN_MAX = 5;
 
 /** Rows of a store, as text of their bytes. */
 type Rows = ReadonlyMap<string, string>;
 
 async function rowsOf(folder: string): Promise<Rows> {
-  const files = readdirSync(folder).filter((name) => name.endsWith(".mdb"));
-  const [file] = files;
-  if (file === undefined || files.length !== 1)
-    throw new Error(`${folder} holds ${files.length} stores, not one`);
   const database = open<Uint8Array, Buffer>({
-    path: join(folder, file),
+    path: join(folder, STORE),
     encoding: "binary",
     keyEncoding: "binary",
     readOnly: true,

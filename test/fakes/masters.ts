@@ -13,6 +13,8 @@ import type {
   WorkerInfo,
 } from "../../src/master/api.ts";
 import { BackupJobs } from "../../src/master/backup_jobs.ts";
+import { ConfigReports } from "../../src/master/config_reports.ts";
+import type { ConfigurationPort } from "../../src/master/configuration_port.ts";
 import { masterServices } from "../../src/master/services.ts";
 import type { JournalPort, QuorumMember } from "../../src/master/services_journal.ts";
 import type { MasterServicePorts } from "../../src/master/services_ports.ts";
@@ -85,6 +87,7 @@ const WORKER: WorkerInfo = {
   id: 7n as WorkerId,
   address: ADDRESS,
   isLive: true,
+  isDecommissioned: false,
   lastContactMs: 90_000,
   startedMs: 50_000,
   tiers: [
@@ -147,6 +150,34 @@ function fakeJournal({ calls }: Pick<Fake, "calls">): JournalPort {
   };
 }
 
+/** What a master was started with, and defaults of one path. */
+function fakeConfiguration({ calls }: Pick<Fake, "calls">): ConfigurationPort {
+  const clock = { wallMs: () => 100_000, monotonicMs: () => 0 };
+  return {
+    address: "m1:19998",
+    reports: new ConfigReports(clock, () => 60_000),
+    clusterDefaults: () =>
+      new Map([
+        ["alluxio.user.file.writetype.default", "CACHE_THROUGH"],
+        ["alluxio.a", "1"],
+      ]),
+    entries: () => [
+      { name: "alluxio.master.journal.type", source: "DEFAULT", value: "EMBEDDED" },
+      { name: "alluxio.master.worker.timeout", source: "SITE_PROPERTY (f:3)", value: "1min" },
+    ],
+    pathDefaults: () =>
+      new Map([["/p", [{ name: "alluxio.user.file.readtype.default", value: "NO_CACHE" }]]]),
+    setPathDefaults: async (who, path, properties) =>
+      void calls.push(["setPathDefaults", who.user, path, properties]),
+    removePathDefaults: async (who, path, names) =>
+      void calls.push(["removePathDefaults", who.user, path, names]),
+    update: (properties, user) => {
+      calls.push(["update", user]);
+      return new Map([...properties].map(([name]) => [name, name === "good" ? null : "no"]));
+    },
+  };
+}
+
 /** Masters that write down what they are asked, and answer with what the tests set. */
 function fakeMasters(
   fake: Omit<Fake, "channel">,
@@ -186,6 +217,8 @@ function fakeMasters(
     rename: note("rename", Promise.resolve()),
     setAttribute: note("setAttribute", Promise.resolve()),
     scheduleAsyncPersistence: note("scheduleAsyncPersistence", Promise.resolve()),
+    free: note("free", Promise.resolve()),
+    checkConsistency: note("checkConsistency", Promise.resolve([parsePath("/d/g")])),
     getFilePath: note("getFilePath", Promise.resolve(parsePath("/d/f"))),
     mountPoints: note(
       "mountPoints",
@@ -217,6 +250,8 @@ function fakeMasters(
     commitBlock: note("commitBlock", Promise.resolve()),
     commitBlockInUfs: note("commitBlockInUfs", Promise.resolve()),
     getBlockInfo: note("getBlockInfo", Promise.resolve(FILE.blocks[0] as (typeof FILE.blocks)[0])),
+    setStanding: () => {},
+    leave: note("leave", undefined),
     workers: () => [WORKER, { ...WORKER, id: 8n as WorkerId, isLive: false }],
     locationsOf: () => [],
     blocksRemoved: () => {},
@@ -252,10 +287,7 @@ export async function startMaster(
     isServing: () => fake.isServing,
     principalOf: ({ user }) => ({ user, groups: [`${user}s`], isSuperuser: user === "root" }),
     pinnedFileIds: () => [FILE.id],
-    clusterDefaults: new Map([
-      ["alluxio.user.file.writetype.default", "CACHE_THROUGH"],
-      ["alluxio.a", "1"],
-    ]),
+    configuration: fakeConfiguration(fake),
     masterFacts: () => ({
       leaderAddress: "m1:19998",
       masters: [
@@ -285,6 +317,7 @@ export async function startMaster(
         ["Master.Role", { kind: "text", value: "PRIMARY" }],
       ]),
     clearMetrics: () => {},
+    setWorkerStanding: async () => {},
     nowMs: () => 100_000,
   };
   for (const table of masterServices(ports)) server.addService(table);

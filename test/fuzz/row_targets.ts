@@ -12,6 +12,7 @@ import {
   intentRow,
   lengthRow,
   mountRow,
+  pathConfigurationRow,
   persistRow,
   positionRow,
   restoreRow,
@@ -62,12 +63,13 @@ const ROWS: Readonly<Record<string, (bytes: Uint8Array) => unknown>> = {
   position: (bytes) => roundTrip(positionRow, bytes),
   restore: (bytes) => roundTrip(restoreRow, bytes),
   ids: (bytes) => roundTrip(idsRow, bytes),
+  path_configuration: (bytes) => roundTrip(pathConfigurationRow, bytes),
 };
 
 const rows: readonly FuzzTarget[] = Object.entries(ROWS).map(([name, decode]) => ({
   name: `row-${name}`,
   seeds: () =>
-    readFileSync("test/fixtures/rows-v2.hex", "utf8")
+    readFileSync("test/fixtures/rows-v3.hex", "utf8")
       .trim()
       .split("\n")
       .map((line) => new Uint8Array(Buffer.from(line, "hex"))),

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -12,7 +12,10 @@ import { LocalCluster } from "../process/local_cluster.ts";
 import { fetchJars, javaToolchain } from "./java_client.ts";
 
 const java = javaToolchain();
-const SHELL = "alluxio.cli.fsadmin.FileSystemAdminShell";
+const SHELLS = {
+  fs: "alluxio.cli.fs.FileSystemShell",
+  fsadmin: "alluxio.cli.fsadmin.FileSystemAdminShell",
+};
 
 describe("Alluxio's administrator's shell", { skip: java.kind === "missing" }, () => {
   const home = mkdtempSync(join(tmpdir(), "rockpool-admin-"));
@@ -29,12 +32,19 @@ describe("Alluxio's administrator's shell", { skip: java.kind === "missing" }, (
   });
 
   function fsadmin(...words: readonly string[]): Promise<{ exit: number; stdout: string }> {
+    return theirs("fsadmin", words);
+  }
+
+  function theirs(
+    shell: keyof typeof SHELLS,
+    words: readonly string[],
+  ): Promise<{ exit: number; stdout: string }> {
     const properties = [
       `-Dalluxio.master.rpc.addresses=${cluster.masters.join(",")}`,
       `-Dalluxio.home=${home}`,
       "-Dalluxio.logger.type=NONE",
     ];
-    const given = ["-cp", `${jars}/*`, ...properties, SHELL, ...words];
+    const given = ["-cp", `${jars}/*`, ...properties, SHELLS[shell], ...words];
     return new Promise((resolve) => {
       execFile("java", given, (error, stdout) => {
         resolve({ exit: typeof error?.code === "number" ? error.code : 0, stdout });
@@ -99,4 +109,45 @@ describe("Alluxio's administrator's shell", { skip: java.kind === "missing" }, (
     );
     assert.equal(readdirSync(folder).length, 1);
   });
+
+  test("both shells print the same, letter for letter, and end with the same exit code", async () => {
+    writeFileSync(join(home, "small"), "hello\n");
+    for (const [name, type] of [
+      ["through", "CACHE_THROUGH"],
+      ["only", "MUST_CACHE"],
+    ] as const) {
+      const property = `-Dalluxio.user.file.writetype.default=${type}`;
+      const put = await cluster.cli(
+        "fs",
+        property,
+        "copyFromLocal",
+        join(home, "small"),
+        `/j/${name}`,
+      );
+      assert.equal(put.exit, 0, put.stdout);
+    }
+    for (const line of [
+      ...["fs ls -R /", "fs du /j", "fs count /j", "fs location /j/through", "fs stat /j/only"],
+      ...["fs free /j", "fs free /j/through", "fs free /nope", "fs freeWorker nobody"],
+      ...["fs checkConsistency /j", "fs mkdir /j", "fs mkdir", "fs getUsedBytes", "fs mount"],
+      ...["fsadmin report proxy", "fsadmin report ufs", "fsadmin getBlockInfo x"],
+      ...["fsadmin statelock", "fsadmin journal quorum info -domain MASTER"],
+    ]) {
+      const [shell = "fs", ...words] = line.split(" ");
+      const wanted = await theirs(shell === "fs" ? "fs" : "fsadmin", words);
+      const { exit, stdout } = await cluster.cli(shell, ...words);
+      assert.deepEqual(
+        { exit, stdout: same(stdout) },
+        { exit: wanted.exit, stdout: same(wanted.stdout) },
+        line,
+      );
+    }
+  });
 });
+
+/** Without the long description behind a usage line: ours are shorter. And blocks go soon after a free, not with it. */
+function same(text: string): string {
+  const [first, usage] = text.split("\n");
+  if (usage?.startsWith("Usage: ") === true) return `${first}\n${usage}`;
+  return text.trimEnd();
+}

@@ -13,11 +13,12 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { connect, createServer, type Server } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fetchJars, javaToolchain } from "../interop/java_client.ts";
+import { freePorts } from "./ports.ts";
 
 const JAVA = resolve("test/services/java");
 const START_WITHIN_MS = 60_000;
@@ -28,22 +29,6 @@ type Member = {
   readonly port: number;
   child: ChildProcess | null;
 };
-
-/** Ports that were free a moment ago, all held at once so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers: Server[] = [];
-  for (let i = 0; i < count; i++) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    servers.push(server);
-  }
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
-}
 
 /** The answer to one of ZooKeeper's words of four letters; "" when there is none. */
 function ask(port: number, word: string): Promise<string> {

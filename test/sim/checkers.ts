@@ -26,6 +26,18 @@ function hashBytes(bytes: Uint8Array, seed: number): number {
   return hash >>> 0;
 }
 
+type Position = { readonly index: LogIndex; readonly term: Term };
+/** `inTerm` is the first term in which somebody said so. */
+type Committed = { readonly term: Term; inTerm: Term; readonly by: string };
+/** What one leader has shown of its log, and up to where it has called that committed. */
+type ShownLog = { readonly terms: Map<LogIndex, Term>; committed: LogIndex };
+/** The last position that a member has acknowledged, and in which term. */
+type Acknowledged = Position & { readonly inTerm: Term };
+
+function isBehind(one: Position, other: Position): boolean {
+  return one.term < other.term || (one.term === other.term && one.index < other.index);
+}
+
 type Applied = { readonly term: Term; readonly hash: number; readonly by: string };
 
 export class Checkers {
@@ -41,8 +53,16 @@ export class Checkers {
   /** Entries as they were applied. */
   readonly #applied = new Map<LogIndex, Applied>();
   readonly #digests = new Map<LogIndex, { readonly digest: number; readonly by: string }>();
+  /** Of each leader, by its term. */
+  readonly #shown = new Map<Term, ShownLog>();
+  readonly #committed = new Map<LogIndex, Committed>();
+  readonly #acknowledged = new Map<MemberId, Acknowledged>();
+  /** What candidates said of their logs. */
+  readonly #candidates = new Map<string, Position>();
   readonly leadersSeen = new Set<Term>();
   lastApplied: LogIndex = 0;
+  /** The newest entry that was applied by a master which serves: its maker may know by now. */
+  told: LogIndex = 0;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -56,8 +76,11 @@ export class Checkers {
     this.#scheduler.fail(new Violation(invariant, message));
   }
 
-  /** At the network, before a message leaves. */
-  sent(lane: Lane, message: Message): void {
+  /**
+   * At the network, before a message leaves.
+   * @param mayForget the sender's disk has lied in a way that nobody can find out
+   */
+  sent(lane: Lane, message: Message, mayForget: boolean): void {
     const { from, term, kind } = message;
     this.#scheduler.mix(term * 31 + kind.length);
     if (kind === "requestPreVote" || kind === "preVoteResponse") return;
@@ -71,7 +94,78 @@ export class Checkers {
       this.#leads(lane, from, term);
     if (kind === "voteResponse" && message.isGranted) this.#voted(lane, from, term, message.to);
     if (kind === "requestVote") this.#voted(lane, from, term, from);
-    if (kind === "appendEntries") this.#sentEntries(lane, message);
+    if (kind === "appendEntries") {
+      this.#sentEntries(lane, message);
+      this.#showed(lane, message);
+    }
+    if (kind === "appendAccepted") this.#acknowledges(message);
+    if (kind === "requestVote") {
+      const { lastLogIndex, lastLogTerm } = message;
+      this.#candidates.set(`${from}/${term}`, { index: lastLogIndex, term: lastLogTerm });
+    }
+    if (kind === "voteResponse") {
+      const { index, term: committedTerm } = message.committed;
+      if (index > 0) this.#commits(lane, { index, term: committedTerm }, term);
+      if (message.isGranted && !mayForget) this.#grants(lane, message);
+    }
+  }
+
+  /** A leader's log: what was committed before is in it, and what it calls committed nobody contradicts. */
+  #showed(lane: Lane, message: Extract<Message, { kind: "appendEntries" }>): void {
+    const { term, prevLogIndex, prevLogTerm, entries, leaderCommit } = message;
+    let shown = this.#shown.get(term);
+    if (shown === undefined) {
+      shown = { terms: new Map(), committed: 0 };
+      this.#shown.set(term, shown);
+    }
+    for (const position of [{ index: prevLogIndex, term: prevLogTerm }, ...entries]) {
+      shown.terms.set(position.index, position.term);
+      const known = this.#committed.get(position.index);
+      if (known !== undefined && known.inTerm <= term && known.term !== position.term)
+        this.fail(
+          "I4",
+          `${lane.name} leads in term ${term} with an entry ${position.index} of term ${position.term}; that of term ${known.term} is committed, as ${known.by} said in term ${known.inTerm}`,
+        );
+      if (position.index <= leaderCommit) this.#commits(lane, position, term);
+    }
+    for (; shown.committed < leaderCommit; shown.committed += 1) {
+      const index = shown.committed + 1;
+      const entryTerm = shown.terms.get(index);
+      if (entryTerm !== undefined) this.#commits(lane, { index, term: entryTerm }, term);
+    }
+  }
+
+  #commits(lane: Lane, { index, term }: Position, inTerm: Term): void {
+    const known = this.#committed.get(index);
+    if (known === undefined) this.#committed.set(index, { term, inTerm, by: lane.name });
+    else if (known.term !== term)
+      this.fail(
+        "I4",
+        `${lane.name} calls entry ${index} of term ${term} committed, and ${known.by} that of term ${known.term}`,
+      );
+    else known.inTerm = Math.min(known.inTerm, inTerm);
+  }
+
+  #acknowledges({ from, term, matchIndex }: Extract<Message, { kind: "appendAccepted" }>): void {
+    const known = this.#acknowledged.get(from);
+    if (known !== undefined && known.inTerm > term) return;
+    if (known !== undefined && known.inTerm === term && known.index >= matchIndex) return;
+    const entryTerm =
+      this.#shown.get(term)?.terms.get(matchIndex) ?? this.#committed.get(matchIndex)?.term;
+    if (entryTerm !== undefined)
+      this.#acknowledged.set(from, { index: matchIndex, term: entryTerm, inTerm: term });
+  }
+
+  /** Who has acknowledged an entry does not help a candidate without it into office. */
+  #grants(lane: Lane, { from, to, term }: Message): void {
+    const held = this.#acknowledged.get(from);
+    const candidate = this.#candidates.get(`${to}/${term}`);
+    if (held === undefined || candidate === undefined || held.inTerm >= term) return;
+    if (isBehind(candidate, held))
+      this.fail(
+        "I3",
+        `${lane.name} voted in term ${term} for a log that ends at entry ${candidate.index} of term ${candidate.term}, and has acknowledged entry ${held.index} of term ${held.term}`,
+      );
   }
 
   /** What a process has promised in a term holds its successors to that term. */
@@ -136,13 +230,20 @@ export class Checkers {
             `${process.main.name} applied entry ${through.index} after ${before.index}`,
           );
         const results = inner.apply(entries, through);
+        if (process.journal.isServing()) this.told = Math.max(this.told, through.index);
         for (const entry of entries) this.#onApplied(process, entry);
         this.#compare(process, through.index);
         return results;
       },
       writeImage: (path) => inner.writeImage(path),
       installImage: async (path, imageBytes) => {
+        const before = inner.position();
         const position = await inner.installImage(path, imageBytes);
+        if (position.index < before.index)
+          this.fail(
+            "I4",
+            `${process.main.name} was taken back from entry ${before.index} to a checkpoint of ${position.index}`,
+          );
         this.#compare(process, position.index);
         return position;
       },
@@ -173,6 +274,18 @@ export class Checkers {
       this.fail(
         "I6",
         `${process.main.name} and ${known.by} differ in their state after entry ${index}`,
+      );
+  }
+
+  /**
+   * A read was answered by a process, and when it was asked for there clients might have been told of entry `floor`.
+   */
+  read(process: MasterProcess, floor: LogIndex): void {
+    const { index } = process.state.stateMachine.position();
+    if (index < floor)
+      this.fail(
+        "I2",
+        `${process.main.name} answered a read from its state of entry ${index}; what entry ${floor} did had been told before it was asked for`,
       );
   }
 

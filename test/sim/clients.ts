@@ -5,6 +5,8 @@
  * change nothing.
  * @module
  */
+import { isRockpoolError } from "../../src/common/errors.ts";
+import type { LogIndex } from "../../src/common/ids.ts";
 import { parsePath } from "../../src/common/path.ts";
 import type { CreateFileOptions, Principal } from "../../src/master/api.ts";
 import type { Recorded } from "./linearizability.ts";
@@ -34,6 +36,7 @@ const TRY_AGAIN = new Set<string>([
   "RESOURCE_EXHAUSTED",
   "ABORTED",
 ]);
+const READS = new Set<string>(["status", "list"]);
 const BACKOFF_MAX_MS = 400;
 
 export type ClientTraits = {
@@ -80,6 +83,12 @@ export class SimClient {
   readonly #history: Recorded[];
   readonly #stats: ClientStats;
   readonly #number: number;
+  readonly #readFloor: () => LogIndex;
+  readonly #onRead: (master: MasterProcess, floor: LogIndex) => void;
+  readonly #kinds: readonly Operation["kind"][];
+  readonly #thinkMaxMs: number;
+  /** For one answer of one master. */
+  readonly #deadlineMs: number;
   #operationCount = 0;
   #target = 0;
   isStopped = false;
@@ -94,6 +103,11 @@ export class SimClient {
     readonly masters: () => readonly SimNode[];
     readonly history: Recorded[];
     readonly stats: ClientStats;
+    /** One of the simulator's own, which looks whether all is well. */
+    readonly isPatient: boolean;
+    /** What every read that is asked for now must know. */
+    readonly readFloor: () => LogIndex;
+    readonly onRead: (master: MasterProcess, floor: LogIndex) => void;
   }) {
     this.#number = parts.number;
     this.name = `c${parts.number}`;
@@ -104,6 +118,16 @@ export class SimClient {
     this.#masters = parts.masters;
     this.#history = parts.history;
     this.#stats = parts.stats;
+    this.#readFloor = parts.readFloor;
+    this.#onRead = parts.onRead;
+    const { kinds, thinkMaxMs, deadlineMs } = parts.traits;
+    const random = parts.random.fork("temper");
+    // Some only look, often; some give up on a silent master long before others would.
+    const isReader = !parts.isPatient && random.chance(0.2);
+    this.#kinds = isReader ? kinds.filter((kind) => READS.has(kind)) : kinds;
+    this.#thinkMaxMs = isReader ? Math.min(60, thinkMaxMs) : thinkMaxMs;
+    const isHasty = !parts.isPatient && random.chance(0.4);
+    this.#deadlineMs = isHasty ? random.between(40, 150) : deadlineMs;
   }
 
   begin(): void {
@@ -118,7 +142,7 @@ export class SimClient {
 
   async #run(): Promise<void> {
     while (!this.isStopped) {
-      await this.#sleep(this.#random.skewed(1, this.#traits.thinkMaxMs));
+      await this.#sleep(this.#random.skewed(1, this.#thinkMaxMs));
       if (!this.isStopped) await this.perform(this.#choose());
     }
   }
@@ -131,7 +155,7 @@ export class SimClient {
 
   #choose(): Operation {
     const random = this.#random;
-    const kind = random.pick(this.#traits.kinds);
+    const kind = random.pick(this.#kinds);
     const path = this.#path();
     switch (kind) {
       case "create":
@@ -159,8 +183,11 @@ export class SimClient {
     const calledMs = this.#scheduler.nowMs;
     const call = { client: this.name, operation, calledMs };
     this.pending = { ...call, returnedMs: Number.POSITIVE_INFINITY, outcome: null };
+    const isRead = READS.has(operation.kind);
     const reply = await this.#repeated(calledMs, (master) =>
-      this.#carryOut(master, operation, operationId),
+      isRead
+        ? this.#read(master, operation, operationId)
+        : this.#carryOut(master, operation, operationId),
     );
     this.pending = null;
     this.#stats.operations += 1;
@@ -181,6 +208,23 @@ export class SimClient {
     return reply;
   }
 
+  /** Whatever comes of it, it comes of a state that knows what was known anywhere when it was asked for. */
+  async #read(
+    master: MasterProcess,
+    operation: Operation,
+    operationId: { readonly high: bigint; readonly low: bigint },
+  ): Promise<Value> {
+    const floor = this.#readFloor();
+    try {
+      const value = await this.#carryOut(master, operation, operationId);
+      this.#onRead(master, floor);
+      return value;
+    } catch (error) {
+      if (isRockpoolError(error) && !TRY_AGAIN.has(error.status)) this.#onRead(master, floor);
+      throw error;
+    }
+  }
+
   /** @returns null when the client lost its patience */
   async #repeated(
     calledMs: number,
@@ -190,7 +234,7 @@ export class SimClient {
       const masters = this.#masters();
       const master = masters[this.#target % masters.length];
       if (master === undefined) return null;
-      const reply = await callMaster(this.lane, master, act, this.#traits.deadlineMs);
+      const reply = await callMaster(this.lane, master, act, this.#deadlineMs);
       if (reply.kind === "ok" || !TRY_AGAIN.has(reply.status)) return reply;
       this.#target += 1;
       if (this.#scheduler.nowMs - calledMs > this.#traits.patienceMs) return null;

@@ -70,8 +70,8 @@ export type DiskFaults = {
   slowMs: number;
   /** Nothing may grow. */
   isFull: boolean;
-  /** The next datasync fails. */
-  failsNextSync: boolean;
+  /** The next datasync of any file fails, or that of the next file with this in its name; null: none. */
+  failsNextSync: string | null;
   failsNextWrite: boolean;
   /** The next datasync leaves out, or misplaces, one sector. */
   nextSyncFault: "none" | "lost" | "misdirected";
@@ -86,7 +86,7 @@ export function soundDisk(): DiskFaults {
     slowUntilMs: 0,
     slowMs: 0,
     isFull: false,
-    failsNextSync: false,
+    failsNextSync: null,
     failsNextWrite: false,
     nextSyncFault: "none",
     crashAtCall: 0,
@@ -304,7 +304,7 @@ class ProcessDisk implements JournalFileSystem {
   }
 
   openSync(path: string): JournalFile {
-    return this.#handle(this.#file(path));
+    return this.#handle(this.#file(path), path);
   }
 
   create(path: string): Promise<JournalFile> {
@@ -312,11 +312,11 @@ class ProcessDisk implements JournalFileSystem {
       if (this.#disk.faults.isFull) throw errno("ENOSPC");
       const file = new DiskFile();
       this.#disk.names.set(path, file);
-      return this.#handle(file);
+      return this.#handle(file, path);
     });
   }
 
-  #handle(file: DiskFile): JournalFile {
+  #handle(file: DiskFile, path: string): JournalFile {
     const disk = this.#disk;
     return {
       write: (bytes, at) => {
@@ -347,7 +347,7 @@ class ProcessDisk implements JournalFileSystem {
         const sectors = [...file.dirty];
         return this.#operate(
           "datasync",
-          () => this.#sync(file, sectors),
+          () => this.#sync(file, path, sectors),
           () => {
             for (const sector of sectors) if (disk.random.chance(0.5)) file.harden(sector);
           },
@@ -381,11 +381,11 @@ class ProcessDisk implements JournalFileSystem {
     }
   }
 
-  #sync(file: DiskFile, sectors: readonly number[]): void {
+  #sync(file: DiskFile, path: string, sectors: readonly number[]): void {
     const { faults, random, onFault } = this.#disk;
     file.hardenSize();
-    if (faults.failsNextSync) {
-      faults.failsNextSync = false;
+    if (faults.failsNextSync !== null && path.includes(faults.failsNextSync)) {
+      faults.failsNextSync = null;
       for (const sector of sectors) {
         file.dirty.delete(sector);
         if (random.chance(0.5)) file.harden(sector);

@@ -10,8 +10,6 @@ type Order = {
   readonly step: number;
   readonly count: number;
   readonly isTraced: boolean;
-  /** Ends at the first failure. */
-  readonly isUntilFailure: boolean;
 };
 
 // scripts/sim.mjs is the only one that starts this script.
@@ -23,5 +21,4 @@ for (let at = 0; at < order.count; at++) {
     : {};
   const result = await runSeed(seed, options);
   process.stdout.write(`${JSON.stringify(result)}\n`);
-  if (result.failure !== null && order.isUntilFailure) break;
 }

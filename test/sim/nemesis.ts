@@ -5,10 +5,14 @@
  * the masters, so that of everything a sound copy remains in every majority. What the fault model leaves out is not done.
  * @module
  */
-import { type DiskFile, SECTOR_BYTES, soundDisk } from "./disk.ts";
+import type { LogIndex } from "../../src/common/ids.ts";
+import type { Message } from "../../src/raft/messages.ts";
+import { soundDisk } from "./disk.ts";
 import type { Network } from "./network.ts";
-import { FOLDER, type MasterProcess, type SimNode } from "./node.ts";
+import type { MasterProcess, SimNode } from "./node.ts";
+import { Plots } from "./plots.ts";
 import type { SimRandom } from "./random.ts";
+import { rotAnywhere, rotAtEnd } from "./rot.ts";
 import { callMaster } from "./rpc.ts";
 import { Host, Lane, type Scheduler, SimCrash } from "./scheduler.ts";
 import type { FaultKind, Plan } from "./swarm.ts";
@@ -42,6 +46,8 @@ export type NemesisParts = {
   readonly ufs: VirtualUfs;
   /** Makes one more master, which knows the addresses of all. */
   readonly addNode: () => SimNode;
+  readonly readFloor: () => LogIndex;
+  readonly onRead: (master: MasterProcess, floor: LogIndex) => void;
 };
 
 export class Nemesis {
@@ -59,6 +65,9 @@ export class Nemesis {
   /** Masters that were removed from the cluster for good. */
   readonly removed = new Set<SimNode>();
   readonly damaged = new Set<SimNode>();
+  /** Masters whose disks have lied in a way that nobody can find out. */
+  readonly #forgetful = new Set<SimNode>();
+  readonly #plots: Plots;
   /** Masters that somebody is about to start again. */
   readonly #starting = new Set<SimNode>();
   /** Masters whose removal somebody has asked for. */
@@ -78,9 +87,39 @@ export class Nemesis {
     this.#addNode = parts.addNode;
     const shuffled = this.#random.shuffled(this.#nodes);
     this.fragile = new Set(shuffled.slice(0, Math.floor((shuffled.length - 1) / 2)));
+    this.#plots = this.#makePlots(parts);
     for (const node of this.#nodes) this.adopt(node);
     this.#net.onFault = (kind) => this.count(kind);
     this.#ufs.onFault = (kind) => this.count(kind);
+  }
+
+  #makePlots({ plan, scheduler, random, nodes, network, readFloor, onRead }: NemesisParts): Plots {
+    return new Plots({
+      scheduler,
+      random: random.fork("plots"),
+      nodes,
+      network,
+      isOver: () => this.#isOver,
+      count: (kind) => this.count(kind),
+      note: (text) => this.#note(text),
+      crash: (node, how, restartMs) => {
+        this.#crash(node, how, restartMs);
+      },
+      mayRot: (node) => plan.faults.has("rot") && this.fragile.has(node),
+      rotTail: (node) => this.#rot(node, true),
+      isGone: (node) => this.removed.has(node) || this.#leaving.has(node),
+      readFloor,
+      onRead,
+    });
+  }
+
+  /** Every message, before it leaves. */
+  sent(node: SimNode, message: Message): void {
+    this.#plots.sent(node, message);
+  }
+
+  mayForget(node: SimNode): boolean {
+    return this.#forgetful.has(node);
   }
 
   /** Watches over a master: counts its faults, and starts it again when it ends. */
@@ -90,7 +129,9 @@ export class Nemesis {
     node.clockRate = 1 + this.#random.between(-drift, drift);
     node.disk.onFault = (kind) => {
       this.count(kind);
-      if (kind === "lostWrite" || kind === "misdirectedWrite") this.damaged.add(node);
+      if (kind !== "lostWrite" && kind !== "misdirectedWrite") return;
+      this.damaged.add(node);
+      this.#forgetful.add(node);
     };
     node.disk.onCrash = (how) => this.#crash(node, how);
   }
@@ -120,9 +161,9 @@ export class Nemesis {
   }
 
   /** A process ended, by whatever cause: its supervisor starts it again. */
-  ended(node: SimNode): void {
+  ended(node: SimNode, restartMs: number | null = null): void {
     if (this.removed.has(node)) return;
-    const waitMs = this.#isOver ? 20 : this.#random.skewed(5, 2000);
+    const waitMs = this.#isOver ? 20 : (restartMs ?? this.#random.skewed(5, 2000));
     this.#startLater(node, waitMs);
   }
 
@@ -138,9 +179,10 @@ export class Nemesis {
     });
   }
 
-  #crash(node: SimNode, how: "process" | "power"): void {
+  #crash(node: SimNode, how: "process" | "power", restartMs: number | null = null): void {
     this.#note(`${node.name} dies (${how})`);
     this.count(how === "power" ? "powerLoss" : "processCrash");
+    if (restartMs !== null) this.ended(node, restartMs);
     node.crash(how);
   }
 
@@ -183,7 +225,7 @@ export class Nemesis {
     },
     full: (node) => this.#fill(node),
     failedSync: ({ disk: { faults } }) => {
-      faults.failsNextSync = true;
+      faults.failsNextSync = this.#random.pick(["", "", "checkpoint"]);
     },
     failedWrite: ({ disk: { faults } }) => {
       faults.failsNextWrite = true;
@@ -217,6 +259,10 @@ export class Nemesis {
     clog: () => this.#disturb("clog"),
     swizzle: () => this.#disturb("swizzle"),
     reset: () => this.#disturb("reset"),
+    usurp: () => this.#plots.begin("usurp"),
+    laggard: () => this.#plots.begin("laggard"),
+    depose: () => this.#plots.begin("depose"),
+    outdate: () => this.#plots.begin("outdate"),
     // These two are traits of the transport for the whole run.
     loss: () => {},
     repeated: () => {},
@@ -227,10 +273,17 @@ export class Nemesis {
    * alone seldom meets them.
    */
   told(node: SimNode, kind: string): void {
+    this.#plots.told(node, kind);
     const chance = (TENDER_MOMENTS.get(kind) ?? 0) * this.#plan.malice;
     if (this.#isOver || !this.#isBegun || !this.#random.chance(chance)) return;
     const kinds = [...this.#plan.faults];
     if (kinds.length === 0) return;
+    // Who joins is a moment for those who want to lead.
+    const isChange = kind === "joining" || kind === "membershipChanged";
+    if (isChange && this.#plan.faults.has("usurp") && this.#random.chance(0.5)) {
+      this.#plots.begin("usurp");
+      return;
+    }
     this.#scheduler.after(this.#random.skewed(0.1, 30), null, "provoked", () => {
       if (!this.#isOver) this.#strike(this.#random.pick(kinds), node);
     });
@@ -364,28 +417,21 @@ export class Nemesis {
     const node = this.#random.pick(candidates);
     if (kind === "lostWrite") node.disk.faults.nextSyncFault = "lost";
     else if (kind === "misdirectedWrite") node.disk.faults.nextSyncFault = "misdirected";
-    else if (kind === "rot") this.#rot(node);
+    else if (kind === "rot") this.#rot(node, false);
     else this.#wipe(node);
   }
 
-  /** Bits of some written sectors flip, on the disk and in the page cache. */
-  #rot(node: SimNode): void {
-    const files = [...node.disk.names].filter(([path]) => /(wal|checkpoint)-\d+$/.test(path));
-    if (files.length === 0) return;
-    const [path, file] = this.#random.pick(files);
-    const sectors = writtenSectors(file);
-    if (sectors.length === 0) return;
+  /** @param isProven the log is idle: that its newest batch was there can be found out */
+  #rot(node: SimNode, isProven: boolean): void {
+    const { segmentBytes } = this.#plan.node;
+    const where = isProven
+      ? rotAtEnd(node.disk, segmentBytes, this.#random)
+      : rotAnywhere(node.disk, this.#random);
+    if (where === null) return;
     this.count("rot");
     this.damaged.add(node);
-    const first = this.#random.below(sectors.length);
-    const count = this.#random.pick([1, 1, 8, 64]);
-    for (const sector of sectors.slice(first, first + count)) {
-      const at = sector * SECTOR_BYTES + this.#random.below(SECTOR_BYTES);
-      const bit = 1 << this.#random.below(8);
-      for (const bytes of [file.current, file.durable])
-        if (at < bytes.length) bytes[at] = (bytes[at] ?? 0) ^ bit;
-    }
-    this.#note(`${node.name}: ${path} rots at sector ${sectors[first]}`);
+    if (!isProven) this.#forgetful.add(node);
+    this.#note(`${node.name}: rot in ${where}`);
   }
 
   /** The disk is replaced: the operator formats the new one, and the master joins as a new member. */
@@ -404,6 +450,7 @@ export class Nemesis {
     this.count("givenUp");
     this.#note(`${node.name} is formatted, since its journal is damaged`);
     this.damaged.delete(node);
+    this.#forgetful.delete(node);
     this.reformat(node);
   }
 
@@ -497,7 +544,7 @@ export class Nemesis {
         latencyMaxMs: 1,
         slowUntilMs: 0,
         isFull: false,
-        failsNextSync: false,
+        failsNextSync: null,
         failsNextWrite: false,
         nextSyncFault: "none",
         crashAtCall: 0,
@@ -511,13 +558,3 @@ export class Nemesis {
     }
   }
 }
-
-function writtenSectors(file: DiskFile): number[] {
-  const found: number[] = [];
-  for (let at = 0; at < file.durable.length; at += SECTOR_BYTES)
-    if (file.durable.subarray(at, at + SECTOR_BYTES).some((byte) => byte !== 0))
-      found.push(at / SECTOR_BYTES);
-  return found;
-}
-
-export const JOURNAL_FOLDER = FOLDER;

@@ -114,6 +114,8 @@ class Run {
       network: this.network,
       ufs: this.ufs,
       addNode: () => this.#addNode(),
+      readFloor: () => this.checkers.told,
+      onRead: (master, floor) => this.checkers.read(master, floor),
     });
     for (let number = 1; number <= plan.workerCount; number++) this.#addWorker(number);
     const writing = this.random.fork("writer");
@@ -155,9 +157,11 @@ class Run {
 
   #onSend(lane: Lane, message: Message): void {
     this.scheduler.onLine?.(lineOf(lane, message));
-    this.checkers.sent(lane, message);
     const node = this.nodes.find(({ host }) => host === lane.host);
-    if (node !== undefined) this.durability.sent(node, message, this.nemesis.wasDamaged(node));
+    if (node === undefined) return;
+    this.checkers.sent(lane, message, this.nemesis.mayForget(node));
+    this.durability.sent(node, message, this.nemesis.wasDamaged(node));
+    this.nemesis.sent(node, message);
   }
 
   #makeNode(name: string, addresses: readonly string[]): SimNode {
@@ -192,7 +196,7 @@ class Run {
 
   #onExpelled({ node, main }: MasterProcess, how: string): void {
     if (!this.nemesis.expelled(node))
-      this.checkers.fail("I8", `${main.name} was told to go, which nobody had asked for: ${how}`);
+      this.checkers.fail("I9", `${main.name} was told to go, which nobody had asked for: ${how}`);
   }
 
   /** A process that ends by itself has a reason, and nobody loses what it acknowledged. */
@@ -259,6 +263,9 @@ class Run {
       masters: () => this.nodes,
       history: this.history,
       stats: this.stats,
+      isPatient: number < 1 || number > this.plan.clientCount,
+      readFloor: () => this.checkers.told,
+      onRead: (master, floor) => this.checkers.read(master, floor),
     });
     this.clients.push(client);
     return client;
@@ -298,13 +305,7 @@ class Run {
   }
 
   get #live(): SimNode[] {
-    const leader = this.nodes.find(({ process }) => process?.journal.isServing() === true);
-    const members = leader?.process?.journal.status().members;
-    // Who was removed before it learned from the log that it was a member is not told.
-    const isGone = (node: SimNode) =>
-      this.nemesis.isLeaving(node) &&
-      members?.some(({ address }) => address === node.address) === false;
-    return this.nodes.filter((node) => !this.nemesis.removed.has(node) && !isGone(node));
+    return this.nodes.filter((node) => !this.nemesis.removed.has(node));
   }
 
   async #heal(): Promise<void> {

@@ -94,8 +94,9 @@ export class SimStore implements KeyValueStore {
     path: string,
     imageBytes: number,
     accept: (rows: KeyValueReader) => void,
+    onReplaced?: () => void,
   ): Promise<void> {
-    await this.#inner.installImage(path, imageBytes, accept);
+    await this.#inner.installImage(path, imageBytes, accept, onReplaced);
     this.digest = 0;
     for (const { key, value } of this.#inner.range({ start: FIRST, end: LAST }))
       this.digest = (this.digest + hashRow(key, value)) >>> 0;

@@ -8,6 +8,7 @@ import type { ClientTraits } from "./clients.ts";
 import type { Operation } from "./model.ts";
 import type { NetworkTraits } from "./network.ts";
 import type { NodeTraits } from "./node.ts";
+import { PLOTS } from "./plots.ts";
 import type { SimRandom } from "./random.ts";
 import type { TransportTraits } from "./transport.ts";
 
@@ -41,6 +42,7 @@ export const FAULT_KINDS = [
   "checkpoint",
   "clockJump",
   "ufsAway",
+  ...PLOTS,
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -80,7 +82,31 @@ const NEEDS_PEERS = new Set<FaultKind>([
   "reset",
   "loss",
   "repeated",
+  ...PLOTS,
 ]);
+
+/** Faults that belong together, and the traits in which they show most. */
+type Theme = {
+  readonly faults: readonly FaultKind[];
+  readonly checkpointEntries?: readonly number[];
+  readonly segmentKiB?: readonly number[];
+  readonly inflightEntriesMax?: readonly (number | undefined)[];
+};
+const THEMES: readonly Theme[] = [
+  { faults: ["usurp", "laggard", "pause"], inflightEntriesMax: [1, 1, 3, undefined] },
+  { faults: ["usurp", "processCrash"], inflightEntriesMax: [1, 1, 3, undefined] },
+  { faults: ["depose", "stall"] },
+  { faults: ["addMember", "removeMember", "wipe", "usurp", "transfer"] },
+  {
+    faults: ["rot", "laggard", "loseStore", "powerLoss"],
+    checkpointEntries: [20, 100_000, 100_000],
+  },
+  {
+    faults: ["outdate", "checkpoint"],
+    checkpointEntries: [10, 20, 40],
+    segmentKiB: [64, 128],
+  },
+];
 
 const TIMINGS = [
   { tickMs: 10, heartbeatMs: 50, electionMinMs: 200, electionMaxMs: 400 },
@@ -88,9 +114,13 @@ const TIMINGS = [
   { tickMs: 20, heartbeatMs: 60, electionMinMs: 300, electionMaxMs: 600 },
 ] as const;
 
-function pickFaults(random: SimRandom, masterCount: number): ReadonlySet<FaultKind> {
-  const share = random.pick([0.1, 0.25, 0.4, 0.6]);
-  const found = new Set<FaultKind>();
+function pickFaults(
+  random: SimRandom,
+  masterCount: number,
+  theme: Theme | null,
+): ReadonlySet<FaultKind> {
+  const share = theme === null ? random.pick([0.1, 0.25, 0.4, 0.6]) : random.pick([0, 0.05, 0.15]);
+  const found = new Set<FaultKind>(theme?.faults);
   for (const kind of FAULT_KINDS)
     if (random.chance(share) && (masterCount > 1 || !NEEDS_PEERS.has(kind))) found.add(kind);
   return found;
@@ -113,22 +143,27 @@ function pickClients(random: SimRandom): ClientTraits {
   };
 }
 
+function windowOf(inflightEntriesMax: number | undefined): NodeTraits["replication"] {
+  return inflightEntriesMax === undefined ? {} : { inflightEntriesMax };
+}
+
 export function planOf(random: SimRandom): Plan {
   const masterCount = random.pick([1, 3, 3, 3, 3, 3, 3, 5, 5]);
-  const faults = pickFaults(random, masterCount);
+  const theme = masterCount > 1 && random.chance(0.6) ? random.pick(THEMES) : null;
+  const faults = pickFaults(random, masterCount, theme);
   const delayMaxMs = random.pick([1, 5, 20]);
   return {
     masterCount,
     faults,
     faultIntervalMs: random.pick([200, 600, 1500]),
-    malice: random.pick([0, 1, 1, 2]),
+    malice: theme === null ? random.pick([0, 1, 1, 2]) : 2,
     faultPhaseMs: random.pick([4000, 7000, 10_000]),
     node: {
       timings: random.pick(TIMINGS),
-      replication: random.pick([{}, { inflightEntriesMax: 1 }, { inflightEntriesMax: 3 }]),
-      segmentBytes: random.pick([128, 256, 512]) * 1024,
+      replication: windowOf(random.pick(theme?.inflightEntriesMax ?? [undefined, 1, 3])),
+      segmentBytes: random.pick(theme?.segmentKiB ?? [128, 256, 512]) * 1024,
       cacheBytesMax: random.pick([2 * 1024, 64 * 1024]),
-      checkpointEntries: random.pick([40, 150, 100_000]),
+      checkpointEntries: random.pick(theme?.checkpointEntries ?? [40, 150, 100_000]),
       checkpointIntervalMs: 600_000,
       dedupeEntriesMax: 100_000,
       workerTimeoutMs: 4000,

@@ -17,6 +17,7 @@ import type {
   PeerTransport,
   TransportOptions,
 } from "../../src/journal/peer_transport.ts";
+import { NOBODY } from "../../src/raft/membership.ts";
 import type { Membership, Message, Position } from "../../src/raft/messages.ts";
 import { type Network, Pipe } from "./network.ts";
 import type { SimRandom } from "./random.ts";
@@ -133,7 +134,10 @@ class Connection {
 class Link {
   readonly address: string;
   connection: Connection | null = null;
-  peer: MemberId | null = null;
+  /** Null: a seed, until it has said who it is. */
+  peer: MemberId | null;
+  /** With which the peer was let in. */
+  greeting: Greeting | null = null;
   wasReady = false;
   heardMs = Number.NEGATIVE_INFINITY;
   redialMs = REDIAL_MIN_MS;
@@ -141,8 +145,9 @@ class Link {
   attempt = 0;
   leftOver: Message[] = [];
 
-  constructor(address: string) {
+  constructor(address: string, peer: MemberId | null) {
     this.address = address;
+    this.peer = peer;
   }
 }
 
@@ -155,9 +160,6 @@ export class VirtualTransport implements PeerTransport {
   /** By the peer that dialled. */
   readonly #inbound = new Map<MemberId, Connection>();
   readonly #heardMs = new Map<MemberId, number>();
-  readonly #welcomed = new Set<string>();
-  /** Ids of the members by their addresses. */
-  #members: ReadonlyMap<string, MemberId> = new Map();
   isClosed = false;
 
   constructor(net: PeerNet, lane: Lane, options: TransportOptions, handlers: PeerHandlers) {
@@ -165,6 +167,7 @@ export class VirtualTransport implements PeerTransport {
     this.lane = lane;
     this.options = options;
     this.#handlers = handlers;
+    this.setMembership(NOBODY);
   }
 
   #after(delayMs: number, label: string, act: () => void): void {
@@ -182,21 +185,37 @@ export class VirtualTransport implements PeerTransport {
           return;
         }
         this.#net.listening.set(address, this);
-        this.#adjust();
+        for (const link of this.#links.values()) this.#dial(link);
         resolve();
       });
     });
   }
 
-  setMembership(membership: Membership): void {
-    this.#members = new Map([...membership.addresses].map(([id, address]) => [address, id]));
-    this.#welcomed.clear();
-    for (const [address, link] of this.#links) {
-      const id = this.#members.get(address);
-      // Another member is there now under the address of an old one.
-      if (id !== undefined && link.peer !== null && link.peer !== id) this.#drop(link);
+  /** Members, or seeds; beyond these the guests that still are welcome. */
+  setMembership({ addresses }: Membership): void {
+    if (this.isClosed) return;
+    const wanted = new Map<string, MemberId | null>();
+    for (const [id, address] of addresses) wanted.set(address, id);
+    if (addresses.size === 0) for (const seed of this.options.seeds) wanted.set(seed, null);
+    wanted.delete(this.options.address);
+    for (const link of [...this.#links.values()]) {
+      const id = wanted.get(link.address);
+      const isAnother = id === undefined || (id !== null && link.peer !== null && id !== link.peer);
+      if (!isAnother) link.peer = id ?? link.peer;
+      else if (!this.#isWelcome(link)) this.#drop(link);
     }
-    this.#adjust();
+    for (const [address, id] of wanted) if (!this.#links.has(address)) this.#add(address, id);
+  }
+
+  #isWelcome({ peer, greeting }: Link): boolean {
+    return greeting !== null && greeting.id === peer && this.#handlers.isWelcome(greeting);
+  }
+
+  #add(address: string, peer: MemberId | null): Link {
+    const link = new Link(address, peer);
+    this.#links.set(address, link);
+    if (this.#net.listening.get(this.options.address) === this) this.#dial(link);
+    return link;
   }
 
   #drop(link: Link): void {
@@ -208,21 +227,6 @@ export class VirtualTransport implements PeerTransport {
         this.#inbound.delete(id);
         connection.isOpen = false;
         connection.back.push("close");
-      }
-  }
-
-  /** Dials who is wanted and is not dialled, and lets go of the others. */
-  #adjust(): void {
-    if (this.#net.listening.get(this.options.address) !== this) return;
-    const base = this.#members.size > 0 ? this.#members.keys() : this.options.seeds;
-    const wanted = new Set([...base, ...this.#welcomed]);
-    wanted.delete(this.options.address);
-    for (const [address, link] of [...this.#links]) if (!wanted.has(address)) this.#drop(link);
-    for (const address of wanted)
-      if (!this.#links.has(address)) {
-        const link = new Link(address);
-        this.#links.set(address, link);
-        this.#dial(link);
       }
   }
 
@@ -243,8 +247,8 @@ export class VirtualTransport implements PeerTransport {
         if (isCurrent()) act();
       });
     };
-    const greeting = this.options.greeting();
-    const expected = this.#members.get(link.address) ?? null;
+    const expected = link.peer;
+    const greeting = this.options.greeting(expected);
     network.scheduler.after(network.delayMs(here, there), null, "dial", () => {
       if (network.isCut(here, there) || network.hosts.get(there)?.isUp === false) return;
       const far = this.#net.listenerAt(link.address);
@@ -259,8 +263,9 @@ export class VirtualTransport implements PeerTransport {
   }
 
   /** Somebody calls. @param expected whom it means to call; null: whoever is here */
-  greeted(near: VirtualTransport, greeting: Greeting, expected: MemberId | null) {
-    const own = this.options.greeting();
+  greeted(near: VirtualTransport, said: Greeting, expected: MemberId | null) {
+    const own = this.options.greeting(said.id);
+    const greeting = expected === own.id ? said : { ...said, namesAsOf: null };
     const judged = this.#handlers.onGreeting(greeting);
     const isOther = expected !== null && expected !== own.id;
     const answer: Answer =
@@ -269,9 +274,7 @@ export class VirtualTransport implements PeerTransport {
         : judged;
     const connection = new Connection(this.#net, near, this, own.id);
     if (answer.refusal === null) {
-      const other = this.#links.get(greeting.address);
-      if (other !== undefined && other.peer !== null && other.peer !== greeting.id)
-        this.#drop(other);
+      this.#linkFor(greeting).greeting = greeting;
       const older = this.#inbound.get(greeting.id);
       if (older !== undefined) {
         older.isOpen = false;
@@ -279,12 +282,19 @@ export class VirtualTransport implements PeerTransport {
       }
       this.#inbound.set(greeting.id, connection);
       this.#heardMs.set(greeting.id, this.#net.network.scheduler.nowMs);
-      if (!this.#links.has(greeting.address)) {
-        this.#welcomed.add(greeting.address);
-        this.#adjust();
-      }
     }
     return { own, answer, connection };
+  }
+
+  /** Who is welcome gets its messages answered, also when no membership that is known here names it. */
+  #linkFor({ id, address }: Greeting): Link {
+    const there = this.#links.get(address);
+    if (there !== undefined && (there.peer === id || there.peer === null)) {
+      there.peer = id;
+      return there;
+    }
+    if (there !== undefined) this.#drop(there);
+    return this.#add(address, id);
   }
 
   #refused(link: Link): void {
@@ -311,8 +321,11 @@ export class VirtualTransport implements PeerTransport {
   }
 
   #onAnswer(link: Link, connection: Connection, own: Greeting, answer: Answer): void {
-    const isAccepted = this.#handlers.onAnswer(own, answer);
-    if (answer.refusal !== null || !isAccepted) {
+    const isFit = this.#handlers.onAnswer(own, answer);
+    // What it was told may have made the owner let go of this link.
+    if (this.isClosed || this.#links.get(link.address) !== link) return;
+    const isExpected = link.peer === null || link.peer === own.id;
+    if (answer.refusal !== null || !isFit || !isExpected) {
       const why = answer.refusal?.reason ?? "it is not accepted here";
       this.#net.network.scheduler.onLine?.(
         `              ${this.lane.name} called ${link.address}: ${why}`,

@@ -32,7 +32,7 @@ type Link = {
 };
 
 export type BlockCourt = {
-  /** A worker was told to remove a block whose commit it had been thanked for. */
+  /** A worker was told to remove a block whose commit it has been thanked for, before or since. */
   readonly onFree: (worker: string, block: BlockId, by: SimNode) => void;
 };
 
@@ -47,6 +47,9 @@ export class SimWorker {
   readonly #random: SimRandom;
   readonly #court: BlockCourt;
   readonly #links = new Map<SimNode, Link>();
+  readonly #committing = new Set<BlockId>();
+  /** Who told it to remove a block that it is just committing. */
+  readonly #freedEarly = new Map<BlockId, SimNode>();
   freedCount = 0;
 
   constructor(number: number, scheduler: Scheduler, random: SimRandom, court: BlockCourt) {
@@ -147,6 +150,7 @@ export class SimWorker {
     if (reply.value.kind !== "free") return;
     for (const id of reply.value.blockIds) {
       if (!this.blocks.has(id)) continue;
+      if (this.#committing.has(id)) this.#freedEarly.set(id, link.master);
       if (this.acknowledged.has(id)) this.#court.onFree(this.name, id, link.master);
       this.freedCount += 1;
       this.#remove(id);
@@ -170,6 +174,18 @@ export class SimWorker {
   async write(id: BlockId): Promise<boolean> {
     this.blocks.add(id);
     this.#changed(id, true);
+    this.#committing.add(id);
+    const isDone = await this.#commit(id);
+    this.#committing.delete(id);
+    const freedBy = this.#freedEarly.get(id);
+    this.#freedEarly.delete(id);
+    if (!isDone) this.#remove(id);
+    else if (freedBy !== undefined) this.#court.onFree(this.name, id, freedBy);
+    else if (this.blocks.has(id)) this.acknowledged.add(id);
+    return isDone;
+  }
+
+  async #commit(id: BlockId): Promise<boolean> {
     const beganMs = this.#scheduler.nowMs;
     while (this.#scheduler.nowMs - beganMs < COMMIT_PATIENCE_MS) {
       for (const link of this.#links.values()) {
@@ -181,13 +197,9 @@ export class SimWorker {
             usedBytesOnTier: 0,
           }),
         );
-        if (reply.kind === "ok") {
-          if (this.blocks.has(id)) this.acknowledged.add(id);
-          return true;
-        }
+        if (reply.kind === "ok") return true;
       }
     }
-    this.#remove(id);
     return false;
   }
 }

@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { APPLY_BYTES_MAX, APPLY_ENTRIES_MAX } from "../common/limits.ts";
+import type { Entry } from "../raft/messages.ts";
+import { nodeWorld } from "../world/node_world.ts";
+import { Applier } from "./applier.ts";
+import { Memory, until } from "./journal_fixture.ts";
+import { packEntries } from "./journal_protocol.ts";
+import type { CommittedEntry, StatePosition } from "./journal_system.ts";
+
+/** Remembers what came in one transaction. */
+class Counting extends Memory {
+  readonly slices: (readonly CommittedEntry[])[] = [];
+  override apply(entries: readonly CommittedEntry[], through: StatePosition): readonly string[] {
+    this.slices.push(entries);
+    return super.apply(entries, through);
+  }
+}
+
+for (const [what, entryBytes, count] of [
+  ["many small entries", 10, 3 * APPLY_ENTRIES_MAX],
+  ["entries of many rows", 8 * 1024, 60],
+  ["entries larger than a slice", 2 * APPLY_BYTES_MAX, 5],
+] as const)
+  test(`Applier lets the loop go between slices of ${what}`, async () => {
+    const stateMachine = new Counting();
+    let inTurn = 0;
+    let inTurnMax = 0;
+    const applier = new Applier<string>({
+      stateMachine,
+      timers: nodeWorld().timers,
+      onResult: () => {},
+      onSlice() {
+        inTurn += 1;
+        inTurnMax = Math.max(inTurnMax, inTurn);
+        setImmediate(() => {
+          inTurn = 0;
+        });
+      },
+      onFailure: assert.ifError,
+    });
+    applier.start();
+    const payload = new Uint8Array(entryBytes);
+    const entries = Array.from(
+      { length: count },
+      (_, at): Entry => ({ index: at + 1, term: 1, kind: "command", payload }),
+    );
+    applier.add(packEntries(entries), 0);
+    await until("all are applied", () => applier.applied === count || undefined);
+    assert.ok(stateMachine.slices.length > 2);
+    for (const slice of stateMachine.slices) {
+      assert.ok(slice.length <= APPLY_ENTRIES_MAX);
+      assert.ok(slice.length * entryBytes < APPLY_BYTES_MAX + entryBytes);
+    }
+    assert.equal(inTurnMax, 1);
+    applier.stop();
+  });

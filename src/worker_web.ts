@@ -1,0 +1,128 @@
+/**
+ * A worker's web port, joined: what its pages show, from the parts of the worker.
+ * @module
+ */
+import { isRockpoolError } from "./common/errors.ts";
+import { type BlockId, fileIdOfBlock } from "./common/ids.ts";
+import { masterWebAddresses } from "./conf/cluster.ts";
+import { CommonKeys } from "./conf/common_keys.ts";
+import { formatHostPort } from "./conf/key_spec.ts";
+import { WorkerKeys } from "./conf/worker_keys.ts";
+import { type DaemonContext, machineName } from "./daemon.ts";
+import { commonSource } from "./master_web.ts";
+import type { CachedFile, WorkerStatus } from "./web/api_types.ts";
+import { askForLeader } from "./web/leader_client.ts";
+import { startWebServer, type WebServer } from "./web/server.ts";
+import type { Page } from "./web/sources.ts";
+import { workerHandler } from "./web/worker_api.ts";
+import { LazyClient } from "./web_files.ts";
+import type { WorkerProcess } from "./worker/worker_process.ts";
+
+/** A page is not worth a longer wait for a master that hangs. */
+const ASK_TIMEOUT_MS = 500;
+const NAME_TIMEOUT_MS = 2_000;
+
+class WorkerPages {
+  readonly #context: DaemonContext;
+  readonly #worker: WorkerProcess;
+  readonly #hostname: string;
+  readonly client: LazyClient;
+
+  constructor(context: DaemonContext, worker: WorkerProcess, hostname: string) {
+    this.#context = context;
+    this.#worker = worker;
+    this.#hostname = hostname;
+    this.client = new LazyClient(context.configuration);
+  }
+
+  status(): WorkerStatus {
+    const { configuration, world } = this.#context;
+    const status = this.#worker.status();
+    const { startedMs, blockCount, address, tiers, masters, counters } = status;
+    const [firstMaster] = masterWebAddresses(configuration);
+    const host = address.host ?? this.#hostname;
+    return {
+      id: status.workerId?.toString() ?? "",
+      rpc: formatHostPort({ host, port: address.rpcPort ?? 0 }),
+      version: configuration.get(CommonKeys.version),
+      startedMs,
+      uptimeMs: world.clock.wallMs() - startedMs,
+      isRegistered: masters.some(({ state }) => state === "registered"),
+      masters: masters.map((master) => ({ address: master.address, state: master.state })),
+      tiers: tiers.map(({ tierAlias, capacityBytes, usedBytes }) => ({
+        alias: tierAlias,
+        capacityBytes,
+        usedBytes,
+      })),
+      directories: tiers.flatMap(({ tierAlias, directories }) =>
+        directories.map(({ path, quotaBytes, usedBytes }) => ({
+          alias: tierAlias,
+          path,
+          capacityBytes: quotaBytes,
+          usedBytes,
+        })),
+      ),
+      blockCount,
+      activeReads: counters.readsActive,
+      activeWrites: counters.writesActive,
+      masterWeb: firstMaster ?? null,
+    };
+  }
+
+  async cached(offset: number, limit: number): Promise<Page<CachedFile>> {
+    const byFile = new Map<bigint, { id: BlockId; lengthBytes: number }[]>();
+    for (const block of this.#worker.blocks()) {
+      const fileId = fileIdOfBlock(block.id);
+      const known = byFile.get(fileId);
+      if (known === undefined) byFile.set(fileId, [block]);
+      else known.push(block);
+    }
+    const files = [...byFile].sort(([a], [b]) => (a < b ? -1 : 1));
+    const signal = AbortSignal.timeout(NAME_TIMEOUT_MS);
+    const entries = await Promise.all(
+      files.slice(offset, offset + limit).map(async ([fileId, blocks]) => ({
+        id: fileId.toString(),
+        path: await this.#pathOf(fileId, signal),
+        blocks: blocks.map(({ id, lengthBytes }) => ({ id: id.toString(), lengthBytes })),
+      })),
+    );
+    return { entries, total: files.length };
+  }
+
+  async #pathOf(fileId: bigint, signal: AbortSignal): Promise<string | null> {
+    try {
+      return await (await this.client.get()).pathOf(fileId, { signal });
+    } catch (error) {
+      if (isRockpoolError(error)) return null; // removed meanwhile, or no master answers
+      throw error;
+    }
+  }
+}
+
+export async function startWorkerWeb(
+  context: DaemonContext,
+  worker: WorkerProcess,
+  hostname: string,
+): Promise<WebServer> {
+  const { configuration, telemetry } = context;
+  const pages = new WorkerPages(context, worker, hostname);
+  const masters = masterWebAddresses(configuration);
+  const server = await startWebServer({
+    bindHost: configuration.get(WorkerKeys.webBindHost),
+    port: configuration.get(WorkerKeys.webPort),
+    handle: workerHandler({
+      ...commonSource(context, [machineName(configuration), hostname]),
+      status: () => pages.status(),
+      leader: () => askForLeader(masters, ASK_TIMEOUT_MS),
+      cached: (offset, limit) => pages.cached(offset, limit),
+    }),
+    onError: (path, error) => telemetry.logger.log("error", "web", "page failed", { path, error }),
+  });
+  return {
+    port: server.port,
+    async close() {
+      await server.close();
+      await pages.client.close();
+    },
+  };
+}
