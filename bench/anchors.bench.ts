@@ -14,7 +14,7 @@ import { JavaWriter, javaToolchain, runLoad } from "../test/interop/java_client.
 import { longestGapMs } from "../test/process/gaps.ts";
 import { LocalCluster } from "../test/process/local_cluster.ts";
 import { AlluxioCluster } from "./anchors/alluxio_cluster.ts";
-import { machineFacts, percentile } from "./harness.ts";
+import { machineFacts, numberFlag, percentile, textFlag } from "./harness.ts";
 
 /** Base port of the rival; far from the defaults of either system. */
 const RIVAL_PORT = 25_100;
@@ -30,14 +30,8 @@ type Rival = {
 };
 type Figures = Record<string, number>;
 
-function flag(name: string, fallback: string): string {
-  const prefix = `--${name}=`;
-  return (
-    process.argv.find((argument) => argument.startsWith(prefix))?.slice(prefix.length) ?? fallback
-  );
-}
-const parts = new Set(flag("only", "metadata,io,failover").split(","));
-const kills = Number(flag("kills", "5"));
+const parts = new Set(textFlag("only", "metadata,io,failover").split(","));
+const kills = numberFlag("kills", 5);
 
 async function startAlluxio(folder: string): Promise<Rival> {
   const cluster = new AlluxioCluster(folder, RIVAL_PORT);

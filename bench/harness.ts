@@ -85,10 +85,15 @@ function round(value: number): number {
 }
 
 /** What `--name=` says on the command line, or the fallback. */
-export function numberFlag(name: string, fallback: number): number {
+export function textFlag(name: string, fallback: string): string {
   const prefix = `--${name}=`;
   const given = process.argv.find((argument) => argument.startsWith(prefix));
-  return given === undefined ? fallback : Number(given.slice(prefix.length));
+  return given?.slice(prefix.length) ?? fallback;
+}
+
+/** The same, as a number. */
+export function numberFlag(name: string, fallback: number): number {
+  return Number(textFlag(name, String(fallback)));
 }
 
 export function machineFacts() {

@@ -19,7 +19,7 @@ import { pathOfSegment } from "../src/journal/wal_scan.ts";
 import { openKernels } from "../src/kernels/load.ts";
 import type { Entry } from "../src/raft/messages.ts";
 import { nodeWorld } from "../src/world/node_world.ts";
-import { type BenchResult, percentile, report } from "./harness.ts";
+import { type BenchResult, numberFlag, percentile, report } from "./harness.ts";
 
 const MIB = 1024 * 1024;
 const ROUNDS = 5;
@@ -28,8 +28,7 @@ const ENTRY_BYTES = 200;
 const ENTRIES_PER_BATCH = 256;
 const READ_BYTES = 2 * MIB;
 
-const sizeFlag = process.argv.find((flag) => flag.startsWith("--mib="));
-const logMib = Number(sizeFlag?.slice("--mib=".length) ?? 256);
+const logMib = numberFlag("mib", 256);
 
 function crcOf(flavour: "wasm" | "js"): Crc32c {
   const kernels = openKernels({ flavour, arenaBytes: 64 * 1024 });

@@ -22,6 +22,7 @@ const hasJava = ["java", "mvn"].every(
 
 const steps = [
   ["types", bin("tsc"), []],
+  ["types of the web UI", bin("tsc"), ["-p", "tsconfig.web_ui.json"]],
   ["lint", bin("biome"), ["check"]],
   ["unit tests", process.execPath, ["scripts/unit.mjs"]],
 ];

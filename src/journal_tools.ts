@@ -6,9 +6,11 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { DecodeError } from "./common/bytes.ts";
 import { messageOf, RockpoolError } from "./common/errors.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
+import { unbundle } from "./journal/bundle.ts";
 import { indexOfName, verifyCheckpoint } from "./journal/checkpoint_file.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import { type ReadingNote, readJournal } from "./journal/inspect_journal.ts";
@@ -43,6 +45,17 @@ function bodyOf(entry: Entry): unknown {
   if (entry.kind === "noop") return {};
   if (entry.kind === "config") return decodeMembership(entry.payload);
   return decodeEntry(entry.payload);
+}
+
+/** Commands that share an entry, one by one. */
+function commandsOf(entry: Entry): readonly Entry[] {
+  if (entry.kind !== "commands") return [entry];
+  try {
+    return unbundle(entry.payload).map((payload) => ({ ...entry, kind: "command", payload }));
+  } catch (error) {
+    if (error instanceof DecodeError) return [entry];
+    throw error;
+  }
 }
 
 /** An entry for people: unreadable ones show their bytes. */
@@ -122,7 +135,8 @@ export const journalTools: JournalToolParts = {
     const folder = folderOf(configuration, given);
     const entries = readJournal(folder, crc32c, { from, onNote: (note) => onNote(noteText(note)) });
     for (const entry of entries)
-      yield { index: entry.index, term: entry.term, kind: entry.kind, text: textOf(entry) };
+      for (const each of commandsOf(entry))
+        yield { index: each.index, term: each.term, kind: each.kind, text: textOf(each) };
   },
   repair: (configuration, given, acceptLossAfter) =>
     repairJournal({

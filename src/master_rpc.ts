@@ -64,6 +64,13 @@ function servicePorts(
 ): MasterServicePorts {
   const { world } = context;
   const { namespace, blocks, principals, state } = parts;
+  // What Prometheus counts must not go back, so that clearing is of `report metrics` alone.
+  const cleared = new Map<string, number>();
+  const since = (reading: Reading) => {
+    const now = metricReading(reading);
+    if (now.kind !== "counter") return now;
+    return { ...now, value: now.value - (cleared.get(reading.name) ?? 0) };
+  };
   return {
     fileSystem: namespace.fileSystem,
     blocks,
@@ -74,9 +81,14 @@ function servicePorts(
     masterFacts: () => masterFacts(context, parts, page),
     journal: parts.admin,
     backups: parts.backups.jobs,
-    metrics: () => new Map(readings.map((reading) => [reading.name, metricReading(reading)])),
+    metrics: () => new Map(readings.map((reading) => [reading.name, since(reading)])),
     workerMetrics: watch.workerMetrics,
-    clearMetrics: () => {}, // what Prometheus counts must not go back
+    clearMetrics: () => {
+      for (const reading of readings) {
+        const { kind, value } = metricReading(reading);
+        if (kind === "counter") cleared.set(reading.name, value);
+      }
+    },
     setWorkerStanding: (worker, standing) => parts.control.setStanding(worker, standing),
     nowMs: () => world.clock.wallMs(),
   };

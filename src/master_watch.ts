@@ -102,8 +102,10 @@ export class MasterWatch {
   /** Lost workers and those that are forgotten do nothing any more. */
   checkWorkers(): void {
     const workers = this.#parts.blocks.workers();
+    const live = workers.filter(({ isLive }) => isLive);
     this.workerMetrics.retain(
-      new Set<WorkerId>(workers.filter(({ isLive }) => isLive).map(({ id }) => id)),
+      new Set<WorkerId>(live.map(({ id }) => id)),
+      new Set<WorkerId>(workers.map(({ id }) => id)),
     );
   }
 

@@ -32,6 +32,7 @@ function ownLog(): string | null {
 /** What all processes have alike. @param names under which this process is reached */
 export function commonSource(context: DaemonContext, names: readonly string[]): CommonSource {
   const { configuration, live, telemetry, levels, scriptFolder } = context;
+  for (const part of ["web", "main"]) levels.register(part);
   const masters = () => masterWebAddresses(configuration).map(formatHostPort);
   return {
     settings: () => ({

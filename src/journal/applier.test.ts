@@ -26,9 +26,12 @@ for (const [what, entryBytes, count] of [
     const stateMachine = new Counting();
     let inTurn = 0;
     let inTurnMax = 0;
+    let nowMs = 0;
     const applier = new Applier<string>({
       stateMachine,
       timers: nodeWorld().timers,
+      // Each slice takes long.
+      clock: { monotonicMs: () => (nowMs += 100), wallMs: () => 0 },
       onResult: () => {},
       onSlice() {
         inTurn += 1;

@@ -6,7 +6,8 @@
 import type { LogIndex, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
 import { APPLY_BYTES_MAX, APPLY_ENTRIES_MAX } from "../common/limits.ts";
-import type { Timers } from "../world/ports.ts";
+import type { Clock, Timers } from "../world/ports.ts";
+import { commandCount, unbundle } from "./bundle.ts";
 import {
   ENTRY_KINDS,
   type Failed,
@@ -16,6 +17,10 @@ import {
 } from "./journal_protocol.ts";
 import type { CommittedEntry, StateMachine, StatePosition } from "./journal_system.ts";
 import { failed } from "./state_keeper.ts";
+import type { OwnEntries, OwnRange } from "./waiting.ts";
+
+/** The loop is held no longer than this, and one slice. */
+const TURN_MS = 1;
 
 type Chunk = {
   readonly entries: Pick<PackedEntries, "firstIndex" | "terms" | "kinds">;
@@ -27,21 +32,42 @@ type Chunk = {
 export type ApplierOptions<R> = {
   readonly stateMachine: StateMachine<R>;
   readonly timers: Timers;
+  readonly clock: Clock;
   /** @param receivedMs when the oldest entry of its slice came here */
   readonly onResult: (index: LogIndex, term: Term, result: R, receivedMs: number) => void;
-  /** A slice is applied. @param finished last index of a delivery that is applied as a whole; null for none */
+  /**
+   * A slice is applied.
+   * @param finished last index of a delivery that is applied as a whole; null for none
+   * @param commandCount of those that were applied since the last delivery was finished
+   */
   readonly onSlice: (
     through: { readonly index: LogIndex; readonly term: Term },
     finished: LogIndex | null,
+    commandCount: number,
   ) => void;
   /** The state machine threw. Nothing is applied any more. */
   readonly onFailure: (error: unknown, from: LogIndex, through: LogIndex) => void;
 };
 
+/** An entry is applied as a whole. */
+function hasRoom(entries: readonly CommittedEntry[], payload: Uint8Array): boolean {
+  return entries.length === 0 || entries.length + commandCount(payload) <= APPLY_ENTRIES_MAX;
+}
+
+function addCommands(
+  entries: CommittedEntry[],
+  index: LogIndex,
+  term: Term,
+  payload: Uint8Array,
+): void {
+  for (const command of unbundle(payload)) entries.push({ index, term, payload: command });
+}
+
 export class Applier<R> {
   readonly #options: ApplierOptions<R>;
   #chunks: Chunk[] = [];
   #applied: LogIndex = 0;
+  #commandCount = 0;
   #isScheduled = false;
   #state: "open" | "installing" | "stopped" = "open";
 
@@ -69,15 +95,11 @@ export class Applier<R> {
     this.#add({ entries, payloads: unpack(entries), receivedMs, next: 0 });
   }
 
-  /** Commands of one term. */
-  addCommands(
-    firstIndex: LogIndex,
-    term: Term,
-    payloads: readonly Uint8Array[],
-    receivedMs: number,
-  ): void {
-    const terms = new Float64Array(payloads.length).fill(term);
-    const kinds = new Uint8Array(payloads.length).fill(ENTRY_KINDS.command);
+  /** Entries of one term, which this thread has proposed. */
+  addOwn({ firstIndex, term }: OwnRange, own: OwnEntries, receivedMs: number): void {
+    const terms = new Float64Array(own.payloads.length).fill(term);
+    const kinds = Uint8Array.from(own.kinds);
+    const { payloads } = own;
     this.#add({ entries: { firstIndex, terms, kinds }, payloads, receivedMs, next: 0 });
   }
 
@@ -86,9 +108,23 @@ export class Applier<R> {
     if (!this.#isScheduled) this.#applySome();
   }
 
-  /** Entries through an index that are in one transaction. */
+  /** Slices, as long as they take next to no time: each turn of the loop ends with answers, and with what follows from them. */
   #applySome(): void {
     this.#isScheduled = false;
+    const { clock } = this.#options;
+    const beganMs = clock.monotonicMs();
+    do this.#applySlice();
+    while (
+      this.#state === "open" &&
+      this.#chunks.length > 0 &&
+      clock.monotonicMs() - beganMs < TURN_MS
+    );
+    // What was called may have stopped this, or scheduled it.
+    if (this.#chunks.length > 0) this.#schedule();
+  }
+
+  /** Entries that are applied in one transaction. */
+  #applySlice(): void {
     if (this.#state !== "open") return;
     const entries: CommittedEntry[] = [];
     let index = this.#applied;
@@ -104,11 +140,13 @@ export class Applier<R> {
       const payload = chunk.payloads[chunk.next];
       invariant(firstIndex + chunk.next === index + 1, "entries are applied one after the other");
       invariant(payload !== undefined, "every entry has a payload");
+      const kind = kinds[chunk.next];
+      if (kind === ENTRY_KINDS.commands && !hasRoom(entries, payload)) break;
       index += 1;
       sizeBytes += payload.length;
       term = terms[chunk.next] ?? 0;
-      const kind = kinds[chunk.next];
       if (kind === ENTRY_KINDS.command) entries.push({ index, term, payload });
+      else if (kind === ENTRY_KINDS.commands) addCommands(entries, index, term, payload);
       else if (kind === ENTRY_KINDS.config) membership = payload;
       chunk.next += 1;
       if (chunk.next === chunk.payloads.length) {
@@ -118,8 +156,6 @@ export class Applier<R> {
     }
     const through = { index, term, membership };
     if (index > this.#applied) this.#apply(entries, through, finished, receivedMs);
-    // What was called may have stopped this, or scheduled it.
-    if (this.#chunks.length > 0) this.#schedule();
   }
 
   #schedule(): void {
@@ -150,7 +186,9 @@ export class Applier<R> {
       const result = results[at] as R;
       onResult(index, term, result, receivedMs);
     }
-    onSlice(through, finished);
+    this.#commandCount += entries.length;
+    onSlice(through, finished, this.#commandCount);
+    if (finished !== null) this.#commandCount = 0;
   }
 
   // — images —

@@ -5,7 +5,16 @@ import { test } from "node:test";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import { indexOfName } from "./checkpoint_file.ts";
-import { Cluster, crc32c, Memory, type Node, rest, until } from "./journal_fixture.ts";
+import {
+  Cluster,
+  crc32c,
+  type Fault,
+  faulty,
+  Memory,
+  type Node,
+  rest,
+  until,
+} from "./journal_fixture.ts";
 import type { JournalEvent } from "./journal_protocol.ts";
 import type { CreateTransport, PeerTransport } from "./peer_transport.ts";
 import { tcpTransport } from "./raft_transport.ts";
@@ -326,5 +335,26 @@ test("what was sent to the state and dropped for an image that failed is sent ag
   lagging.machine.installFault = null;
   await cluster.settled(words);
   assert.equal(countOf(lagging, "fatal"), 0);
+  await cluster.stop();
+});
+
+test("what came of a checkpoint on its way gives its room to a log that has none", async () => {
+  const cluster = await Cluster.make(1);
+  const [node] = cluster.nodes;
+  assert.ok(node);
+  const fault: Fault = { code: null };
+  await cluster.start(node, inProcess({ crc32c, fileSystem: faulty(fault) }));
+  await cluster.propose("before");
+  const incoming = join(node.folder, "checkpoint-0000000000000050-00000000000000ff.incoming");
+  writeFileSync(incoming, "so far");
+  fault.code = "ENOSPC";
+  fault.freeBytes = 0;
+  const refused = node.journal?.propose(new Uint8Array(10)) ?? Promise.resolve("");
+  await assert.rejects(refused, (error) => isRockpoolError(error, "RESOURCE_EXHAUSTED"));
+  await until("it is dropped", () => !existsSync(incoming) || undefined);
+  fault.code = null;
+  fault.freeBytes = 1e9;
+  await until("it is writable", () => countOf(node, "writableAgain") > 0 || undefined);
+  assert.equal(await cluster.propose("after"), "done after");
   await cluster.stop();
 });

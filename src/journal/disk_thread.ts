@@ -54,7 +54,7 @@ export class DiskThread {
   /** @param scriptUrl calls {@link serveDisk} with the worker data that `workerData` makes of what is shared */
   constructor(scriptUrl: URL, workerData: (shared: DiskWorkerData) => unknown) {
     this.#worker = new Worker(scriptUrl, { workerData: workerData(this.#shared), name: "disk" });
-    // Whoever waits for the disk stays for other reasons; whoever does not is not held up.
+    // It holds nobody up but while it works.
     this.#worker.unref();
     this.#worker.on("error", (error) => this.#onGone(messageOf(error)));
     this.#worker.on("exit", () => this.#onGone("it ended"));
@@ -79,8 +79,10 @@ export class DiskThread {
   write(descriptor: number, parts: readonly WritePart[]): Promise<void> {
     invariant(!this.#isBusy, "one batch is written at a time");
     this.#isBusy = true;
+    this.#worker.ref();
     return this.#write(descriptor, parts).finally(() => {
       this.#isBusy = false;
+      this.#worker.unref();
     });
   }
 

@@ -146,10 +146,12 @@ export function unpackInto(
 }
 
 /** Codes of `PackedEntries.kinds`. */
-export const ENTRY_KINDS = { noop: 0, command: 1, config: 2 } as const satisfies Record<
-  Entry["kind"],
-  number
->;
+export const ENTRY_KINDS = {
+  noop: 0,
+  command: 1,
+  config: 2,
+  commands: 3,
+} as const satisfies Record<Entry["kind"], number>;
 
 /** Consecutive entries. */
 export type PackedEntries = Packed & {
@@ -181,12 +183,13 @@ export type ToThread =
       readonly kind: "propose";
       readonly requestId: number;
       readonly term: Term;
+      readonly entryKind: "command" | "commands";
       readonly payloads: Packed;
     }
   | { readonly kind: "read"; readonly context: number; readonly term: Term }
   | { readonly kind: "transfer"; readonly requestId: number; readonly to: MemberId }
-  /** Everything through `index` is applied: more may be sent. */
-  | { readonly kind: "applied"; readonly index: LogIndex }
+  /** Everything through `index` is applied, so many commands since the last time: more may be sent. */
+  | { readonly kind: "applied"; readonly index: LogIndex; readonly commandCount: number }
   /** Answered with "done". */
   | { readonly kind: "remove"; readonly requestId: number; readonly address: string }
   /** Answered with "done". */
@@ -409,7 +412,7 @@ export type FromThread =
     }
   | { readonly kind: "refused"; readonly requestId: number }
   | { readonly kind: "committed"; readonly entries: PackedEntries }
-  /** As "committed", of commands that the main thread has proposed under that term and was told of by "accepted". */
+  /** As "committed", of entries that the main thread has proposed under that term and was told of by "accepted". */
   | {
       readonly kind: "committedOwn";
       readonly firstIndex: LogIndex;

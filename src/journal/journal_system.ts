@@ -13,7 +13,10 @@
  */
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 
-/** An entry that a quorum has made durable. No-ops and membership entries are not shown. */
+/**
+ * A command that a quorum has made durable. Commands that were proposed at the same moment may share one entry of the log: they
+ * have the same index, and are applied in one transaction, in order. No-ops and membership entries are not shown.
+ */
 export type CommittedEntry = {
   readonly index: LogIndex;
   readonly term: Term;

@@ -127,7 +127,7 @@ test("JournalCore reads no more of a long log at its start than the main thread 
     });
   await lead(first);
   const payloads = pack(Array.from({ length: 400 }, () => payload));
-  first.core.receive({ kind: "propose", requestId: 1, term: 1, payloads });
+  first.core.receive({ kind: "propose", requestId: 1, term: 1, entryKind: "command", payloads });
   first.core.receive({ kind: "close" });
   await until("it has closed", () => first.posts.find(({ kind }) => kind === "closed"));
 

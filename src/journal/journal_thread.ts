@@ -117,7 +117,7 @@ export class JournalCore {
         else this.#refuse(message.requestId);
         break;
       case "applied":
-        this.#onApplied(message.index);
+        this.#onApplied(message.index, message.commandCount);
         break;
       case "imageWritten":
         this.#settled?.keeper.written(message.outcome);
@@ -137,9 +137,9 @@ export class JournalCore {
     this.#post({ kind: "done", requestId, outcome: plainError(notLeader()) });
   }
 
-  #onApplied(index: LogIndex): void {
+  #onApplied(index: LogIndex, commandCount: number): void {
     this.#delivery.applied(index);
-    this.#settled?.keeper.applied(this.#delivery.position.index);
+    this.#settled?.keeper.applied(this.#delivery.position.index, commandCount);
     this.#running?.loop.applied();
   }
 
@@ -279,7 +279,11 @@ export class JournalCore {
       state: this.#delivery.position,
       appliedIndex: this.#delivery.deliveredIndex,
       stateRefusal: settled.keeper.refusal,
-      secureState: (index) => settled.keeper.secure(index),
+      // Who was never told of a membership counts for nothing yet, and has no checkpoint to make: the others send all of it again.
+      secureState: async (index) => {
+        if (this.#delivery.position.membership !== null || identity.standing !== "joiner")
+          await settled.keeper.secure(index);
+      },
       mustHaveRoom,
       ...this.#ports,
       onWalEvent: (event) => {

@@ -108,7 +108,12 @@ const MEMBERSHIP: Codec<Membership> = {
 };
 
 const envelope = { from: memberId, to: memberId, term: uint };
-const ENTRY_KINDS = ["noop", "command", "config"] as const satisfies readonly Entry["kind"][];
+const ENTRY_KINDS = [
+  "noop",
+  "command",
+  "config",
+  "commands",
+] as const satisfies readonly Entry["kind"][];
 
 /**
  * By hand, since there are thousands in a frame: index, term, position of the kind, payload. A payload is a view of the

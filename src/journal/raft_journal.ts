@@ -12,7 +12,6 @@
 import { EXIT, messageOf, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { invariant, unreachable } from "../common/invariant.ts";
-import { ENTRY_BYTES_MAX } from "../common/limits.ts";
 import type { SoftState } from "../raft/messages.ts";
 import type { Timer, World } from "../world/ports.ts";
 import { Applier } from "./applier.ts";
@@ -116,9 +115,10 @@ export class RaftJournal<R> implements JournalSystem<R> {
     this.#applier = new Applier<R>({
       stateMachine: options.stateMachine,
       timers: options.world.timers,
+      clock: options.world.clock,
       onResult: (index, term, result, receivedMs) =>
         this.#proposals.applied(index, term, result, () => this.#unavailable(), receivedMs),
-      onSlice: (through, finished) => this.#onSlice(through, finished),
+      onSlice: (through, finished, commandCount) => this.#onSlice(through, finished, commandCount),
       onFailure: (error, from, through) => this.#onApplyFailed(error, from, through),
     });
     checkTimings({ ...DEFAULT_TIMINGS, ...options.timings });
@@ -186,7 +186,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
         this.#applier.add(message.entries, this.#nowMs());
         break;
       case "committedOwn":
-        this.#onOwnCommitted(message.firstIndex, message.count, message.term);
+        this.#applier.addOwn(message, this.#proposals.entriesOf(message), this.#nowMs());
         break;
       case "writeImage":
         void this.#writeImage(message.path); // It answers with its own failure.
@@ -225,11 +225,6 @@ export class RaftJournal<R> implements JournalSystem<R> {
       default:
         unreachable(message);
     }
-  }
-
-  #onOwnCommitted(firstIndex: LogIndex, count: number, term: Term): void {
-    const payloads = this.#proposals.payloadsOf(firstIndex, count, term);
-    this.#applier.addCommands(firstIndex, term, payloads, this.#nowMs());
   }
 
   /** The thread answers nobody any more. */
@@ -329,14 +324,6 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   propose(payload: Uint8Array, times?: ProposalTimes): Promise<R> {
     if (this.#servingTerm === null) return Promise.reject(this.#unavailable());
-    if (payload.length > ENTRY_BYTES_MAX)
-      return Promise.reject(
-        new RockpoolError(
-          "INVALID_ARGUMENT",
-          `A command of ${payload.length} B is larger than the ${ENTRY_BYTES_MAX} B of one journal entry`,
-          "Split the request: shorter lists, smaller extended attributes",
-        ),
-      );
     this.#scheduleFlush();
     return this.#proposals.add(payload, times);
   }
@@ -356,8 +343,7 @@ export class RaftJournal<R> implements JournalSystem<R> {
     if (term === null || this.#thread === null) return;
     const request = this.#proposals.takeQueued();
     if (request !== null) {
-      const { requestId, payloads } = request;
-      this.#thread.post({ kind: "propose", requestId, term, payloads });
+      this.#thread.post({ kind: "propose", term, ...request });
     }
     const context = this.#reads.takeQueued();
     if (context !== null) this.#thread.post({ kind: "read", context, term });
@@ -365,10 +351,14 @@ export class RaftJournal<R> implements JournalSystem<R> {
 
   // — the state —
 
-  #onSlice(through: { readonly index: LogIndex; readonly term: Term }, finished: LogIndex | null) {
+  #onSlice(
+    through: { readonly index: LogIndex; readonly term: Term },
+    finished: LogIndex | null,
+    commandCount: number,
+  ): void {
     this.#reads.applied(through.index);
     if (this.#state === "closed") return;
-    if (finished !== null) this.#thread?.post({ kind: "applied", index: finished });
+    if (finished !== null) this.#thread?.post({ kind: "applied", index: finished, commandCount });
     const { role, term } = this.#softState;
     const isReignBegun = role === "leader" && through.term === term;
     if (isReignBegun && this.#servingTerm === null) this.#beginServing(term);

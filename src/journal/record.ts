@@ -10,7 +10,7 @@
  * ```
  * | type | index | term | payload |
  * |---|---|---|---|
- * | 1 entry-command, 2 entry-noop, 3 entry-config | its index | its term | its bytes |
+ * | 1 entry-command, 2 entry-noop, 3 entry-config, 8 entry-commands | its index | its term | its bytes |
  * | 4 (was hardState in format 1) | | | |
  * | 5 truncateFrom | first index that is void | 0 | empty |
  * | 6 pad | 0 | 0 | zeros |
@@ -83,14 +83,20 @@ export const RECORD_TYPES = {
   truncateFrom: 5,
   pad: 6,
   batchHead: 7,
+  entryCommands: 8,
 } as const;
 
-const ENTRY_TYPES = { command: 1, noop: 2, config: 3 } as const;
+const ENTRY_TYPES = { command: 1, noop: 2, config: 3, commands: 8 } as const;
 const ENTRY_KINDS: readonly (Entry["kind"] | undefined)[] = [
   undefined,
   "command",
   "noop",
   "config",
+  undefined,
+  undefined,
+  undefined,
+  undefined,
+  "commands",
 ];
 
 export type BatchHead = {

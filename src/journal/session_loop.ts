@@ -252,10 +252,10 @@ export class SessionLoop {
 
   // — requests —
 
-  propose({ requestId, term, payloads }: Extract<ToThread, { kind: "propose" }>): void {
+  propose({ requestId, term, entryKind, payloads }: Extract<ToThread, { kind: "propose" }>): void {
     this.#guarded(() => {
       const isOfTerm = this.#softState.term === term && this.#softState.role === "leader";
-      const result = isOfTerm ? this.#session.raft.propose(unpack(payloads)) : null;
+      const result = isOfTerm ? this.#session.raft.propose(unpack(payloads), entryKind) : null;
       if (result?.kind === "accepted") {
         this.#options.delivery.proposed(result.firstIndex, payloads.lengths.length, term);
         this.#post({ kind: "accepted", requestId, firstIndex: result.firstIndex, term });

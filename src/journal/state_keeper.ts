@@ -56,6 +56,8 @@ type Outcome = StatePosition | Failed;
 export class StateKeeper {
   readonly #options: StateKeeperOptions;
   #applied: LogIndex = 0;
+  /** Since the last checkpoint was begun. */
+  #commandCount = 0;
   #madeMs: number;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
   #lateness: number;
@@ -107,15 +109,17 @@ export class StateKeeper {
 
   // — making —
 
-  applied(index: LogIndex): void {
+  /** @param commandCount of those that were applied since the last time: an entry may hold many */
+  applied(index: LogIndex, commandCount = 0): void {
     this.#applied = Math.max(this.#applied, index);
+    this.#commandCount += commandCount;
   }
 
   /** Begins a checkpoint when one is due. */
   tick(nowMs: number): void {
     if (this.#making !== null || this.#installing !== null || nowMs < this.#notBeforeMs) return;
     const { checkpointEntries, checkpointIntervalMs } = this.#options;
-    const entries = this.#applied - (this.snapshot()?.index ?? 0);
+    const entries = Math.max(this.#applied - (this.snapshot()?.index ?? 0), this.#commandCount);
     const factor = 1 + this.#lateness;
     const isLate = nowMs - this.#madeMs >= checkpointIntervalMs * factor;
     // Of a log that was cut behind the state nothing older can be given to a peer that lags: it needs a checkpoint.
@@ -134,7 +138,10 @@ export class StateKeeper {
    * @throws RockpoolError RESOURCE_EXHAUSTED without room; FAILED_PRECONDITION before this master is a member
    */
   make(): Promise<StatePosition> {
+    const before = this.#commandCount;
     this.#making ??= this.#make().finally(() => {
+      // Of one that failed, too: `applied` and the newest snapshot tell how late it is.
+      this.#commandCount -= before;
       this.#making = null;
       const { clock } = this.#options.world;
       this.#madeMs = clock.monotonicMs();

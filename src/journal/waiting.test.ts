@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
-import { PROPOSALS_MAX } from "../common/limits.ts";
-import { unpack } from "./journal_protocol.ts";
+import { InvariantError } from "../common/invariant.ts";
+import { APPLY_BYTES_MAX, ENTRY_BYTES_MAX, PROPOSALS_MAX } from "../common/limits.ts";
+import { unbundle } from "./bundle.ts";
+import { ENTRY_KINDS, unpack } from "./journal_protocol.ts";
 import { WaitingProposals, WaitingReads } from "./waiting.ts";
 
 const gone = () => new RockpoolError("UNAVAILABLE", "The reign is over");
@@ -14,15 +16,51 @@ test("WaitingProposals answers with the result of the entry of the same index an
   const first = proposals.add(payload);
   const second = proposals.add(payload);
   const request = proposals.takeQueued();
-  assert.equal(request?.requestId, 1);
-  assert.deepEqual(request === null ? [] : unpack(request.payloads), [payload, payload]);
+  assert.ok(request !== null);
+  assert.equal(request.requestId, 1);
+  assert.equal(request.entryKind, "commands");
+  assert.deepEqual(unpack(request.payloads).flatMap(unbundle), [payload, payload]);
   assert.equal(proposals.takeQueued(), null);
+  const third = proposals.add(payload);
+  const single = proposals.takeQueued();
+  assert.equal(single?.entryKind, "command");
   proposals.accepted(1, 10, 3);
+  proposals.accepted(2, 11, 3);
+  const own = proposals.entriesOf({ firstIndex: 10, count: 2, term: 3 });
+  assert.deepEqual(own.payloads, [...unpack(request.payloads), payload]);
+  assert.deepEqual(own.kinds, [ENTRY_KINDS.commands, ENTRY_KINDS.command]);
   proposals.applied(9, 3, "before", gone);
   proposals.applied(10, 3, "mine", gone);
+  proposals.applied(10, 3, "mine, too", gone);
   proposals.applied(11, 4, "of another leader", gone);
   assert.equal(await first, "mine");
-  await assert.rejects(second, isGone);
+  assert.equal(await second, "mine, too");
+  await assert.rejects(third, isGone);
+});
+
+test("WaitingProposals rejects what another leader's entries have replaced, and keeps what it may be asked for", async () => {
+  const proposals = new WaitingProposals<string>();
+  const large = new Uint8Array(APPLY_BYTES_MAX);
+  const waiting = [large, large, large].map((each) => proposals.add(each));
+  proposals.takeQueued();
+  proposals.accepted(1, 20, 3);
+  assert.equal(proposals.entriesOf({ firstIndex: 21, count: 2, term: 3 }).payloads.length, 2);
+  proposals.applied(20, 3, "mine", gone);
+  // Once more, after the state was put back.
+  proposals.applied(20, 3, "again", gone);
+  assert.equal(await waiting[0], "mine");
+  // 21 is a no-op, of which nothing is told here.
+  proposals.applied(22, 4, "of another leader", gone);
+  for (const each of waiting.slice(1)) await assert.rejects(each ?? Promise.resolve(), isGone);
+  assert.throws(() => proposals.entriesOf({ firstIndex: 22, count: 1, term: 3 }), InvariantError);
+
+  const later = proposals.add(payload);
+  proposals.takeQueued();
+  proposals.accepted(2, 23, 5);
+  proposals.rejectAll(gone);
+  await assert.rejects(later, isGone);
+  assert.equal(proposals.entriesOf({ firstIndex: 23, count: 1, term: 5 }).payloads.length, 1);
+  proposals.applied(23, 5, "of nobody", gone);
 });
 
 test("WaitingProposals rejects all wherever they are, and later answers find nobody", async () => {
@@ -44,19 +82,22 @@ test("WaitingProposals rejects all wherever they are, and later answers find nob
 test("WaitingProposals forgets what an earlier reign had accepted where a later one appends", async () => {
   const proposals = new WaitingProposals<string>();
   const accept = (bytes: readonly number[], index: number, term: number) => {
-    const added = bytes.map((byte) => proposals.add(Uint8Array.of(byte)));
+    // As large as an entry is, so that each takes one.
+    const added = bytes.map((byte) => proposals.add(new Uint8Array(APPLY_BYTES_MAX).fill(byte)));
     const request = proposals.takeQueued();
     proposals.accepted(request?.requestId ?? 0, index, term);
     return added;
   };
+  const bytesOf = (firstIndex: number, count: number, term: number) =>
+    proposals.entriesOf({ firstIndex, count, term }).payloads.map((each) => each.at(-1));
   const early = [...accept([1, 2, 3], 10, 1), ...accept([4], 13, 1), ...accept([5], 14, 1)];
   proposals.rejectAll(gone);
   for (const each of early) await assert.rejects(each, isGone);
   const [late] = accept([6], 12, 3);
-  assert.deepEqual(proposals.payloadsOf(10, 2, 1), [Uint8Array.of(1), Uint8Array.of(2)]);
+  assert.deepEqual(bytesOf(10, 2, 1), [1, 2]);
   proposals.applied(10, 1, "early", gone);
   proposals.applied(11, 1, "early", gone);
-  assert.deepEqual(proposals.payloadsOf(12, 1, 3), [Uint8Array.of(6)]);
+  assert.deepEqual(bytesOf(12, 1, 3), [6]);
   proposals.applied(12, 3, "mine", gone);
   assert.equal(await late, "mine");
 });
@@ -73,11 +114,13 @@ test("WaitingProposals and WaitingReads take no more than their bound, and again
   proposals.rejectAll(gone);
   reads.rejectAll(gone);
   for (const result of await Promise.allSettled(waiting)) assert.equal(result.status, "rejected");
-  const large = new Uint8Array(63 * 1024 * 1024);
-  const one = proposals.add(large);
-  await assert.rejects(proposals.add(new Uint8Array(2 * 1024 * 1024)), isFull);
+  const large = new Uint8Array(ENTRY_BYTES_MAX);
+  const many = Array.from({ length: 64 }, () => proposals.add(large));
+  await assert.rejects(proposals.add(payload), isFull);
+  const isTooLarge = (error: unknown) => isRockpoolError(error, "INVALID_ARGUMENT");
+  await assert.rejects(proposals.add(new Uint8Array(ENTRY_BYTES_MAX + 1)), isTooLarge);
   proposals.rejectAll(gone);
-  await assert.rejects(one, isGone);
+  for (const one of many) await assert.rejects(one, isGone);
 });
 
 test("WaitingReads lets a read go when its context is confirmed and its index applied", async () => {

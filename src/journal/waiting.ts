@@ -9,8 +9,9 @@
 import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex, Term } from "../common/ids.ts";
 import { invariant } from "../common/invariant.ts";
-import { PROPOSALS_MAX } from "../common/limits.ts";
-import { type Packed, pack, unpackInto } from "./journal_protocol.ts";
+import { ENTRY_BYTES_MAX, PROPOSALS_MAX } from "../common/limits.ts";
+import { bundle } from "./bundle.ts";
+import { ENTRY_KINDS, type Packed, pack, unpackInto } from "./journal_protocol.ts";
 import type { ProposalTimes } from "./journal_system.ts";
 
 /** Payloads that wait for a commit; with PROPOSALS_MAX alone they might be 16 GiB. */
@@ -26,9 +27,29 @@ type Proposal<R> = {
 /** One proposal on its way, for whoever asked where the time goes. */
 type Stopwatch = { readonly times: ProposalTimes; readonly addedMs: number; sentMs: number };
 
+/** One proposal goes as it is; several at once share entries. */
+type EntryKind = "command" | "commands";
+
+/** Entries of one term that follow one another. */
+export type OwnRange = {
+  readonly firstIndex: LogIndex;
+  readonly count: number;
+  readonly term: Term;
+};
+
+/** Consecutive entries, their kinds as codes of {@link ENTRY_KINDS}. */
+export type OwnEntries = {
+  readonly payloads: readonly Uint8Array[];
+  readonly kinds: readonly number[];
+};
+
 /** What was sent at once. Its bytes stay until all of it is applied, since the journal thread does not send them back. */
 type Request<R> = {
+  readonly entryKind: EntryKind;
+  /** The payloads of its entries. */
   readonly packed: Packed;
+  /** How many proposals are in all entries up to each. */
+  readonly ends: readonly number[];
   /** Of its entries, those that no later reign is known to have replaced. */
   count: number;
   /** Empty once nobody waits for them any more. */
@@ -54,8 +75,16 @@ export class WaitingProposals<R> {
     this.#nowMs = nowMs;
   }
 
-  /** @throws RockpoolError RESOURCE_EXHAUSTED (as a rejection) when too many wait */
+  /** @throws RockpoolError (as a rejection) RESOURCE_EXHAUSTED when too many wait, INVALID_ARGUMENT for what no entry holds */
   add(payload: Uint8Array, times?: ProposalTimes): Promise<R> {
+    if (payload.length > ENTRY_BYTES_MAX)
+      return Promise.reject(
+        new RockpoolError(
+          "INVALID_ARGUMENT",
+          `A command of ${payload.length} B is larger than the ${ENTRY_BYTES_MAX} B of one journal entry`,
+          "Split the request: shorter lists, smaller extended attributes",
+        ),
+      );
     if (this.#count >= PROPOSALS_MAX || this.#bytes + payload.length > PROPOSAL_BYTES_MAX)
       return Promise.reject(
         new RockpoolError(
@@ -74,18 +103,25 @@ export class WaitingProposals<R> {
   }
 
   /** What was added since the last time, to be sent under an id; null for nothing. */
-  takeQueued(): { readonly requestId: number; readonly payloads: Packed } | null {
+  takeQueued(): {
+    readonly requestId: number;
+    readonly entryKind: EntryKind;
+    readonly payloads: Packed;
+  } | null {
     if (this.#queued.length === 0) return null;
     const proposals = this.#queued;
     this.#queued = [];
     this.#requestId += 1;
-    const packed = pack(proposals.map(({ payload }) => payload));
     const requestId = this.#requestId;
-    const count = proposals.length;
-    const nowhere = { answered: 0, firstIndex: 0, term: 0 };
-    this.#requested.set(requestId, { packed, count, proposals, ...nowhere });
+    const commands: Uint8Array[] = [];
+    for (const { payload } of proposals) commands.push(payload);
+    const entryKind = commands.length === 1 ? "command" : "commands";
+    const { packed, ends } =
+      entryKind === "command" ? { packed: pack(commands), ends: [1] } : bundle(commands);
+    const sent = { entryKind, packed, ends, count: ends.length } as const;
+    this.#requested.set(requestId, { ...sent, proposals, answered: 0, firstIndex: 0, term: 0 });
     for (const { stopwatch } of proposals) if (stopwatch !== null) stopwatch.sentMs = this.#nowMs();
-    return { requestId, payloads: packed };
+    return { requestId, entryKind, payloads: packed };
   }
 
   accepted(requestId: number, firstIndex: LogIndex, term: Term): void {
@@ -114,22 +150,24 @@ export class WaitingProposals<R> {
     this.#end(request, () => error);
   }
 
-  /** Of entries that were accepted and are not all applied: the bytes that were sent. */
-  payloadsOf(firstIndex: LogIndex, count: number, term: Term): Uint8Array[] {
+  /** Entries that were accepted and are not all applied, as they were sent. */
+  entriesOf({ firstIndex, count, term }: OwnRange): OwnEntries {
     const payloads: Uint8Array[] = [];
+    const kinds: number[] = [];
     for (const request of this.#accepted) {
       const next = firstIndex + payloads.length;
       if (payloads.length === count || request.firstIndex > next) break;
       const at = next - request.firstIndex;
       const countMax = Math.min(count - payloads.length, request.count - at);
       if (request.term === term && countMax > 0) unpackInto(payloads, request.packed, at, countMax);
+      while (kinds.length < payloads.length) kinds.push(ENTRY_KINDS[request.entryKind]);
     }
     invariant(payloads.length === count, "what was accepted is kept until it is applied");
-    return payloads;
+    return { payloads, kinds };
   }
 
   /**
-   * The entry at `index` is applied. An entry of another term there means that the proposal's own is gone.
+   * The next command of the entry at `index` is applied. An entry of another term there means that the proposals' own is gone.
    * @param committedMs when it was known here to be committed
    */
   applied(
@@ -139,47 +177,40 @@ export class WaitingProposals<R> {
     overwritten: () => RockpoolError,
     committedMs = 0,
   ): void {
-    for (let [head] = this.#accepted; head !== undefined; [head] = this.#accepted) {
+    for (let head = this.#accepted[0]; head !== undefined; head = this.#accepted[0]) {
       if (index < head.firstIndex) return;
-      const lastIndex = lastIndexOf(head);
-      if (index <= lastIndex) this.#answer(head, index, term, result, overwritten, committedMs);
-      if (index < lastIndex) return;
+      const at = index - head.firstIndex;
+      if (at < head.count) {
+        const begin = head.ends[at - 1] ?? 0;
+        const end = head.ends[at] ?? 0;
+        // Where entries before it are another leader's no-ops, nobody was told.
+        this.#rejectUntil(head, begin, overwritten);
+        if (head.term !== term) this.#rejectUntil(head, end, overwritten);
+        else if (head.answered < end) this.#answer(head, result, committedMs);
+        if (at < head.count - 1 || head.answered < end) return;
+      }
       this.#accepted.shift();
-      // Where its last entries are another leader's no-ops, nobody was told.
       this.#end(head, overwritten);
-      if (index === lastIndex) return;
+      if (at < head.count) return;
     }
   }
 
-  #answer(
-    request: Request<R>,
-    index: LogIndex,
-    term: Term,
-    result: R,
-    overwritten: () => RockpoolError,
-    committedMs: number,
-  ): void {
-    const at = index - request.firstIndex;
-    const proposal = request.proposals[at];
-    // Applied once more, after the state was put back; or nobody waits.
-    if (proposal === undefined || at < request.answered) return;
-    for (
-      let before = request.proposals[request.answered];
-      before !== undefined && request.answered < at;
-      before = request.proposals[request.answered]
-    ) {
-      this.#reject(before, overwritten());
-      request.answered += 1;
-    }
-    request.answered = at + 1;
-    if (request.term !== term) {
-      this.#reject(proposal, overwritten());
-      return;
-    }
+  /** Resolves the next one, if anybody waits for it. */
+  #answer(request: Request<R>, result: R, committedMs: number): void {
+    const proposal = request.proposals[request.answered];
+    request.answered += 1;
+    if (proposal === undefined) return;
     this.#release(proposal);
     const { stopwatch } = proposal;
     if (stopwatch !== null) this.#stop(stopwatch, committedMs);
     proposal.resolve(result);
+  }
+
+  #rejectUntil(request: Request<R>, end: number, error: () => RockpoolError): void {
+    for (; request.answered < end; request.answered += 1) {
+      const proposal = request.proposals[request.answered];
+      if (proposal !== undefined) this.#reject(proposal, error());
+    }
   }
 
   rejectAll(error: () => RockpoolError): void {
@@ -217,13 +248,6 @@ export class WaitingProposals<R> {
     this.#release(proposal);
     proposal.reject(error);
   }
-}
-
-function lastIndexOf({
-  firstIndex,
-  count,
-}: Pick<Request<unknown>, "firstIndex" | "count">): LogIndex {
-  return firstIndex + count - 1;
 }
 
 type Reader = {

@@ -115,9 +115,13 @@ export function createMasterState({
     const results: ApplyResult[] = [];
     const outcome = store.transact((transaction) => {
       const editor = new NamespaceEditor(transaction);
-      let last = position.index;
+      // Several commands may share an entry.
+      let last = position.index + 1;
       for (const { index, payload } of entries) {
-        invariant(index > last && index <= through.index, "entries are applied once, in log order");
+        invariant(
+          index >= last && index <= through.index,
+          "entries are applied once, in log order",
+        );
         last = index;
         results.push(applyEntry(editor, decodeEntry(payload), { dedupeEntriesMax }));
       }

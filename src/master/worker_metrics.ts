@@ -52,21 +52,22 @@ export class WorkerMetrics {
     this.#sample();
   }
 
-  /** The worker does not live any more. Its counts stay, and do not count twice when it comes back. */
-  retain(live: ReadonlySet<WorkerId>): void {
+  /**
+   * Who does not live any more. Its counts stay, and do not count twice when it comes back.
+   * @param known those that live, and lost ones that are not forgotten yet
+   */
+  retain(live: ReadonlySet<WorkerId>, known: ReadonlySet<WorkerId>): void {
     for (const [workerId, values] of this.#reports) {
       if (live.has(workerId)) continue;
+      if (!known.has(workerId)) {
+        this.#keep(values);
+        this.#reports.delete(workerId);
+        continue;
+      }
       const counts = new Map(SUMMED_COUNTERS.map((name) => [name, numberIn(values, name)]));
       // What it was doing when it was lost it does no more.
       this.#reports.set(workerId, counts);
     }
-  }
-
-  /** A worker that is forgotten for good. */
-  forget(workerId: WorkerId): void {
-    const values = this.#reports.get(workerId);
-    if (values !== undefined) this.#keep(values);
-    this.#reports.delete(workerId);
   }
 
   total(name: SummedCounter | SummedGauge): number {

@@ -444,7 +444,10 @@ export class RaftCore implements Raft {
 
   // — requests of the shell —
 
-  propose(payloads: readonly Uint8Array[]): ProposeResult {
+  propose(
+    payloads: readonly Uint8Array[],
+    kind: "command" | "commands" = "command",
+  ): ProposeResult {
     invariant(payloads.length > 0, "a proposal holds at least one command");
     if (this.#role.kind !== "leader") return { kind: "notLeader", leader: this.#leader };
     // The target of a transfer must catch up with a log that stands still.
@@ -452,7 +455,7 @@ export class RaftCore implements Raft {
     const firstIndex = this.#log.lastIndex + 1;
     const term = this.#term;
     this.#log.append(
-      payloads.map((payload, at) => ({ index: firstIndex + at, term, kind: "command", payload })),
+      payloads.map((payload, at) => ({ index: firstIndex + at, term, kind, payload })),
     );
     return { kind: "accepted", firstIndex, term };
   }

@@ -11,8 +11,11 @@ import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 export type Entry = {
   readonly index: LogIndex;
   readonly term: Term;
-  /** noop: the first entry of a leader's term. config: a membership. command: the user's bytes. */
-  readonly kind: "noop" | "command" | "config";
+  /**
+   * noop: the first entry of a leader's term. config: a membership. command: the user's bytes. commands: those of several at
+   * once, of which only the shell knows how they lie in the payload.
+   */
+  readonly kind: "noop" | "command" | "config" | "commands";
   readonly payload: Uint8Array;
 };
 
@@ -241,8 +244,8 @@ export interface Raft {
   /** After a stall of this process: its own timers prove nothing, so they start anew. */
   resetTimers(): void;
   step(message: Message): void;
-  /** Appends commands to the leader's log, in order, as one batch. */
-  propose(payloads: readonly Uint8Array[]): ProposeResult;
+  /** Appends entries to the leader's log, in order, as one batch. @param kind "command" unless it is given */
+  propose(payloads: readonly Uint8Array[], kind?: "command" | "commands"): ProposeResult;
   /**
    * Proposes one step. It is in force once committed. A leader that removed itself goes on until that entry is committed,
    * hands over if it can, and steps down.

@@ -33,9 +33,13 @@ export const OLD_WORDS: Readonly<Record<string, readonly string[]>> = {
   clearCache: ["init", "clear-os-cache"],
   format: ["init", "format"],
   formatJournal: ["journal", "format"],
-  formatMasters: ["journal", "format"],
+  formatMasters: ["init", "format", "--skip-worker"],
   formatWorker: ["cache", "format"],
-  formatWorkers: ["cache", "format"],
+  formatWorkers: ["init", "format", "--skip-master"],
+  copyDir: ["init", "copyDir"],
+  "alluxio-start.sh": ["process", "start"],
+  "alluxio-stop.sh": ["process", "stop"],
+  "alluxio-monitor.sh": ["process", "monitor"],
   readJournal: ["journal", "read"],
 };
 

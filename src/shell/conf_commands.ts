@@ -178,7 +178,10 @@ const updateConf: Command = {
       hasFailed = true;
       const isAll = refusing.length === told.filter(({ outcome }) => outcome !== null).length;
       const at = isAll ? "" : ` on ${refusing.map(({ master }) => master).join(", ")}`;
-      await say(console, `Failed to Update ${key}${at}: ${await refusalOf(session, key)}`);
+      const why = isAll
+        ? await refusalOf(session, key)
+        : "it runs with other settings, see its log";
+      await say(console, `Failed to Update ${key}${at}: ${why}`);
     }
     for (const { master, outcome, why } of told)
       if (outcome === null) {

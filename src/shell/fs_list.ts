@@ -287,7 +287,7 @@ const location: Command = {
     const targets = await expand(session, given.positional[0] ?? "");
     await forEachOf(targets, async (target) => {
       const status = await fileStatusOf(target);
-      await say(session.console, `${status.path} with file id ${status.id} is on nodes:`);
+      await say(session.console, `${status.path} with file id ${status.id} is on nodes: `);
       const hosts = status.blocks.flatMap((block) =>
         block.locations.map((one) => one.address.host),
       );

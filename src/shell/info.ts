@@ -116,7 +116,7 @@ async function ufs(session: Session, given: ParsedArguments): Promise<void> {
   await print(
     session,
     given,
-    () => mounts.map(mountLine),
+    () => ["Alluxio under storage system information:", ...mounts.map(mountLine)],
     () => mounts.map(mountJson),
   );
 }

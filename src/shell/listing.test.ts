@@ -146,10 +146,10 @@ test("du and count print Alluxio's columns", () => {
     duLine(usageOf({ ...FILE, lengthBytes: 0 }), "bytes", false),
     "0             0 (0%)           /t/cp.txt",
   );
-  assert.equal(COUNT_HEADER, "File Count               Folder Count             Folder Size");
+  assert.equal(COUNT_HEADER, "File Count               Folder Count             Folder Size    ");
   assert.equal(
     countLine({ files: 12, folders: 3, size: "4096" }),
-    "12                       3                        4096",
+    "12                       3                        4096           ",
   );
 });
 

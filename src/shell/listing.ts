@@ -17,12 +17,14 @@ export function formatTime(timeMs: number): string {
   return `${date} ${clock}:${String(at.getMilliseconds()).padStart(3, "0")}`;
 }
 
+/** "rw-": the lowest three bits. */
+function threeLetters(bits: number): string {
+  return `${bits & 4 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 1 ? "x" : "-"}`;
+}
+
 /** "-rw-r--r--", with "d" for a directory, "t" for the sticky bit, "+" when more than the mode applies. */
 export function formatPermissions(status: FileStatus): string {
-  const bits = [6, 3, 0].map((shift) => {
-    const three = (status.mode >> shift) & 7;
-    return `${three & 4 ? "r" : "-"}${three & 2 ? "w" : "-"}${three & 1 ? "x" : "-"}`;
-  });
+  const bits = [6, 3, 0].map((shift) => threeLetters(status.mode >> shift));
   const plus = status.hasExtendedAcl ? "+" : "";
   return `${status.isDirectory ? "d" : "-"}${bits.join("")}${plus}`;
 }
@@ -165,14 +167,14 @@ export function usageOf(status: FileStatus): Usage {
   };
 }
 
-export const COUNT_HEADER = `${"File Count".padEnd(25)}${"Folder Count".padEnd(25)}Folder Size`;
+export const COUNT_HEADER = `${"File Count".padEnd(25)}${"Folder Count".padEnd(25)}${"Folder Size".padEnd(15)}`;
 
 export function countLine(count: {
   readonly files: number;
   readonly folders: number;
   readonly size: string;
 }): string {
-  return `${String(count.files).padEnd(25)}${String(count.folders).padEnd(25)}${count.size}`;
+  return `${String(count.files).padEnd(25)}${String(count.folders).padEnd(25)}${count.size.padEnd(15)}`;
 }
 
 function addressText(address: WorkerNetAddress): string {
@@ -217,8 +219,8 @@ export function statusText(status: FileStatus): string {
     ["blockIds", `[${status.blocks.map((block) => block.id).join(", ")}]`],
     ["inMemoryPercentage", status.inMemoryPercentage],
     ["lastModificationTimesMs", status.modifiedMs],
-    ["lastAccessTimesMs", status.accessedMs],
     ["ttl", status.ttlMs],
+    ["lastAccessTimesMs", status.accessedMs],
     ["ttlAction", status.ttlAction],
     ["owner", status.owner],
     ["group", status.group],
@@ -231,8 +233,19 @@ export function statusText(status: FileStatus): string {
     ["mountId", status.mountId],
     ["inAlluxioPercentage", status.inAlluxioPercentage],
     ["ufsFingerprint", status.ufsFingerprint],
+    ["acl", aclText(status.mode)],
+    ["defaultAcl", ""],
+    ["xattr", `[${[...status.xattr.keys()].join(", ")}]`],
   ];
-  return `URIStatus{info=FileInfo{${fields.map(([name, value]) => `${name}=${value}`).join(", ")}}}`;
+  const info = fields.map(([name, value]) => `${name}=${value}`).join(", ");
+  return `URIStatus{info=FileInfo{${info}}, cacheContext=null}`;
+}
+
+/** The access list that a mode stands for. */
+function aclText(mode: number): string {
+  return ["user", "group", "other"]
+    .map((who, at) => `${who}::${threeLetters(mode >> (6 - 3 * at))}`)
+    .join(",");
 }
 
 /** Expands `stat -f`: %N name, %z size, %u owner, %g group, %i id, %y/%Y modification time, %b blocks. */

@@ -61,6 +61,8 @@ const URL_LENGTH_MAX = 8192;
 const CONNECTIONS_MAX = 256;
 /** Who takes longer than this to send the head of a request is not asking. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** A body that is read whole is a line of text. */
+const BODY_TIMEOUT_MS = 10_000;
 /** Neither a byte in nor out for so long: whoever it was is gone, or reads too slowly to wait for. */
 const SILENCE_MAX_MS = 60_000;
 const KEEP_ALIVE_MS = 5_000;
@@ -100,19 +102,36 @@ export function pathOf(url: string): string | null {
   }
 }
 
-/** Reads a small body whole. @throws RockpoolError INVALID_ARGUMENT when it is larger than `bytesMax` */
-export async function readBody(body: Readable, bytesMax: number): Promise<string> {
+/**
+ * Reads a small body whole.
+ * @throws RockpoolError INVALID_ARGUMENT when it is larger than `bytesMax`; DEADLINE_EXCEEDED when it does not end in time
+ */
+export async function readBody(
+  body: Readable,
+  bytesMax: number,
+  timeoutMs = BODY_TIMEOUT_MS,
+): Promise<string> {
+  const tooSlow = new RockpoolError(
+    "DEADLINE_EXCEEDED",
+    "The body does not end",
+    "Send it at once",
+  );
+  const timer = setTimeout(() => body.destroy(tooSlow), timeoutMs);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > bytesMax)
-      throw new RockpoolError(
-        "INVALID_ARGUMENT",
-        `The body is larger than ${bytesMax} bytes`,
-        "Send less",
-      );
-    chunks.push(chunk);
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > bytesMax)
+        throw new RockpoolError(
+          "INVALID_ARGUMENT",
+          `The body is larger than ${bytesMax} bytes`,
+          "Send less",
+        );
+      chunks.push(chunk);
+    }
+  } finally {
+    clearTimeout(timer);
   }
   return Buffer.concat(chunks).toString("utf8");
 }
@@ -160,8 +179,8 @@ async function send(
   const isStream = typeof body !== "string" && !(body instanceof Uint8Array);
   const bytes = isStream ? null : typeof body === "string" ? Buffer.from(body, "utf8") : body;
   const length = bytes?.length ?? lengthBytes;
-  // A body that nobody read would be taken for the next request.
-  const isUnread = !incoming.complete && incoming.method === "POST";
+  // What is left of a body would be taken for the next request, or never end.
+  const isUnread = !incoming.complete;
   response.writeHead(status, {
     ...SECURITY_HEADERS,
     "content-type": contentType,

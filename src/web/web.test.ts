@@ -13,7 +13,14 @@ import { jsonText } from "./json_text.ts";
 import { askForLeader } from "./leader_client.ts";
 import { LogFiles } from "./log_files.ts";
 import { masterHandler } from "./master_api.ts";
-import { pathOf, plainText, startWebServer, type WebHandler, type WebServer } from "./server.ts";
+import {
+  pathOf,
+  plainText,
+  readBody,
+  startWebServer,
+  type WebHandler,
+  type WebServer,
+} from "./server.ts";
 import { dateText, durationText } from "./shapes.ts";
 import { pagePolicy, StaticFiles } from "./static_files.ts";
 import { MASTER, masterSource, OneFile, workerSource } from "./web_fixture.ts";
@@ -208,6 +215,17 @@ test("bodies of actions are bounded, and must say what they mean", async () => {
   const large = await post(url, JSON_TYPE, `{"address":"${"m".repeat(10_000)}"}`).catch(() => null);
   assert.ok(large === null || large.status === 400);
   assert.equal((await fetch(`${base}/healthz`)).status, 200);
+});
+
+test("a body that does not end holds nobody: read or not, its connection goes", async () => {
+  const slow = new Readable({ read() {} });
+  slow.push("{");
+  await assert.rejects(readBody(slow, 100, 5), { status: "DEADLINE_EXCEEDED" });
+  const base = await master();
+  const socket = connect(Number(new URL(base).port), "127.0.0.1");
+  socket.write("GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf");
+  socket.resume();
+  await once(socket, "close");
 });
 
 test("upload and download carry bytes, and say what is wrong", async () => {

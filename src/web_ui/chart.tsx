@@ -71,7 +71,11 @@ export function Chart(props: {
         height: HEIGHT,
         cursor: { y: false },
         legend: { live: true },
-        scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+        scales: {
+          // At least a minute, so that the first points are not a wall.
+          x: { range: (_plot, low, high) => [Math.min(low, high - 60), high] },
+          y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] },
+        },
         axes: [
           { ...axis, space: 80, values: (_plot, splits) => splits.map(clockText) },
           { ...axis, size: 76, values: (_plot, splits) => splits.map(format) },

@@ -18,6 +18,7 @@ import type { Persister } from "./persist_file.ts";
 import { readBlockHandler } from "./read_block.ts";
 import type { Standing } from "./standing.ts";
 import type { BlockAddress } from "./worker_api.ts";
+import { clearCounters } from "./worker_metrics.ts";
 import { writeBlockHandler } from "./write_block.ts";
 
 export type DataServiceDeps = ReadDeps & {
@@ -126,7 +127,10 @@ export function blockWorkerTable(deps: DataServiceDeps): ServiceTable {
           );
         return {};
       }),
-      unary(methods.ClearMetrics, () => ({})),
+      unary(methods.ClearMetrics, () => {
+        clearCounters(deps.counters);
+        return {};
+      }),
       unary(methods.FreeWorker, async () => {
         await store.removeAll();
         return {};

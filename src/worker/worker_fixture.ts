@@ -15,6 +15,7 @@ import type { BlockHeartbeatPRequest } from "../proto/gen/block_master.ts";
 import { BlockMasterClientService, BlockMasterWorkerService } from "../proto/gen/block_master.ts";
 import type { CommandInit, WorkerNetAddress } from "../proto/gen/common.ts";
 import { FileSystemMasterWorkerService } from "../proto/gen/file_system_master.ts";
+import { WorkerFarewell } from "../proto/gen/rockpool_internal.ts";
 import { ServiceVersionClientService } from "../proto/gen/version.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
 import { openChannel } from "../rpc/channel.ts";
@@ -47,6 +48,8 @@ export class FakeMaster {
   readonly lost: BlockHeartbeatPRequest[] = [];
   isDeaf = false;
   registrations = 0;
+  /** Workers that said goodbye. */
+  readonly departures: bigint[] = [];
   /** As the registrations and the changes told it. */
   readonly blocks = new Set<bigint>();
   isKnown = false;
@@ -102,7 +105,22 @@ export class FakeMaster {
       this.#blockTable(),
       this.#fileTable(),
       this.#clientTable(),
+      this.#farewellTable(),
     ];
+  }
+
+  #farewellTable(): ServiceTable {
+    return {
+      name: WorkerFarewell.name,
+      isAuthenticated: true,
+      methods: [
+        unary(WorkerFarewell.methods.Leave, ({ workerId }) => {
+          this.departures.push(workerId);
+          this.isKnown = false;
+          return {};
+        }),
+      ],
+    };
   }
 
   #blockTable(): ServiceTable {

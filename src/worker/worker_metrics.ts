@@ -30,3 +30,9 @@ export function workerMetrics(
   });
   return [...counts.map(metric(MetricType.COUNTER)), ...gauges.map(metric(MetricType.GAUGE))];
 }
+
+/** Counts begin anew; what goes on at this moment goes on. The masters add what comes to what was. */
+export function clearCounters(counters: WorkerCounters): void {
+  for (const name of Object.keys(counters) as (keyof WorkerCounters)[]) // keys of a plain record
+    if (!name.endsWith("Active")) counters[name] = 0;
+}

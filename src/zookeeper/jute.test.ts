@@ -14,7 +14,7 @@ test("what JuteWriter writes JuteReader reads", () => {
       int: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
       long: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
       buffer: fc.uint8Array({ maxLength: 400 }),
-      text: fc.string({ unit: "binary" }).filter((text) => text.isWellFormed()),
+      text: fc.string({ unit: "binary" }),
       texts: fc.array(fc.string({ unit: "grapheme" }), { maxLength: 9 }),
     },
     { noNullPrototype: true },

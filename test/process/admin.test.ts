@@ -200,7 +200,7 @@ describe("administration", () => {
     mkdirSync(join(cluster.dir, "underFSStorage/loaded/deep"), { recursive: true });
     writeFileSync(join(cluster.dir, "underFSStorage/loaded/deep/file"), "there before");
     await expect("fs loadMetadata -R /loaded", /^Time elapsed \d+\n$/);
-    await expect("fs count /loaded", /\n1 +1 +12\n$/);
+    await expect("fs count /loaded", /\n1 +1 +12 +\n$/);
     await expect("fs loadMetadata -F /loaded", /^loadMetadata -F is not supported/, 255);
   });
 
@@ -218,7 +218,7 @@ describe("administration", () => {
     await expect("fs test -e /w/*/nothing*", "", 3);
     await expect("fs test -f /w/*/y.txt", "");
     await expect("fs rm /w/a\\*", "/w/a* has been removed\n");
-    await expect("fs count /w/a1", /\n1 +0 +0\n$/);
+    await expect("fs count /w/a1", /\n1 +0 +0 +\n$/);
   });
 
   test("reports: capacity, ufs, metrics, proxy, quorum, each also as JSON and YAML", async () => {
@@ -271,11 +271,27 @@ describe("administration", () => {
     await cluster.untilHealthy();
   });
 
-  test("fsadmin metrics clear names what it cleared", async () => {
+  test("fsadmin metrics clear begins counts anew, and names what it cleared", async () => {
+    const count = async (name: string) => {
+      const { stdout } = await cluster.cli("info", "report", "metrics", "--format", "json");
+      return (JSON.parse(stdout) as Record<string, { value: number }>)[name]?.value ?? Number.NaN;
+    };
+    const read = async () => {
+      const { webPort } = cluster.node("worker", 1);
+      const { text } = await page(webPort, "/metrics/json/");
+      return (JSON.parse(text) as { counters: Record<string, { count: number }> }).counters;
+    };
+    await put("/counted", "MUST_CACHE");
+    await expect("fs cat /counted", "hello world\n");
+    assert.ok((await count("Master.CreateFileOps")) > 0);
     await expect(
       "fsadmin metrics clear",
       "Successfully cleared metrics of Alluxio leading master.\nSuccessfully cleared metrics of worker localhost.\nSuccessfully cleared metrics of worker localhost.\n",
     );
+    assert.equal(await count("Master.CreateFileOps"), 0);
+    assert.equal((await read())["Worker.BytesReadCache"]?.count, 0);
+    await put("/counted2", "MUST_CACHE");
+    assert.equal(await count("Master.CreateFileOps"), 1);
     await expect(
       "fsadmin metrics clear --workers nobody",
       /^Cannot find workers of hostnames nobody\nValid workers include /,
@@ -389,7 +405,7 @@ describe("administration", () => {
       for (const one of Object.values(report.parts)) assert.deepEqual(one.errors, {}, text);
     }
     await expect("bench wasm --seconds 1", /"wasm": \{\n {6}"count": [1-9]/);
-    await expect("fs count /rockpool_bench", /\n0 +0 +0\n$/);
+    await expect("fs count /rockpool_bench", /\n0 +0 +0 +\n$/);
   });
 
   /** What bash offers for a line, by the script that users source. */

@@ -123,14 +123,17 @@ describe("the command line", () => {
       /^File Size {5}In Alluxio {7}Path\n12 {12}12 \(100%\) {8}\/look\/f\n$/,
     );
     await run("fs du -s /look", /\n12 {12}12 \(100%\) {8}\/look\n$/);
-    await run("fs count /look", /^File Count {15}Folder Count {13}Folder Size\n1 {24}1 {24}12\n$/);
+    await run(
+      "fs count /look",
+      /^File Count {15}Folder Count {13}Folder Size {4}\n1 {24}1 {24}12 {13}\n$/,
+    );
     await run("fs stat -f %N;%z;%b /look/f", "f;12;1\n");
     await run(
       "fs stat /look/f",
       /^\/look\/f is a file path\.\nURIStatus\{info=FileInfo\{fileId=\d+, name=f, .*\nContaining the following blocks: \nBlockInfo\{id=\d+, length=12, /,
     );
     await run("fs stat /look", /^\/look is a directory path\.\nURIStatus/);
-    await run("fs location /look/f", /^\/look\/f with file id \d+ is on nodes:\nlocalhost\n$/);
+    await run("fs location /look/f", /^\/look\/f with file id \d+ is on nodes: \nlocalhost\n$/);
     for (const [flag, path, exit] of [
       ["-e", "/look", 0],
       ["-d", "/look", 0],
@@ -361,7 +364,7 @@ describe("daemons of this host", () => {
         /^Starting master\n\[ OK \] The master process is in a healthy state\nStarting worker\n\[ OK \] The worker process is in a healthy state\n$/,
       );
       await run(["fs", "touch", "/x"], /created/);
-      await run(["init", "format"], /^The master of this host runs/, 255);
+      await run(["init", "format"], /^localhost: \[ FAILED \] The master of this host runs/m, 255);
       await run(["fs", "cat", "/x"], /^$/);
       await run(["process", "start", "-N", "master"], /^The master process runs already\n$/);
     } finally {

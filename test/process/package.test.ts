@@ -36,6 +36,7 @@ test("npm pack, npm install, npx rockpool local start, put and cat a file", asyn
     "bin/alluxio",
     "dist/main.js",
     "dist/cli.cjs",
+    "dist/web_ui/app.js",
     "LICENSE",
     "README.md",
   ])

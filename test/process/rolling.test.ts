@@ -95,6 +95,45 @@ describe("planned changes under load", () => {
     assert.deepEqual([directories.failures, files.failures], [[], []]);
   });
 
+  test("S0-66 local restart masters --rolling does the same as one command, each step checked", async () => {
+    const leader = await cluster.leader();
+    const pids = () => [1, 2, 3].map((number) => cluster.pid("master", number));
+    const before = pids();
+    let said = "";
+    const gap = await directories.gapDuring(cluster, async () => {
+      said = await run("local", "restart", "masters", "--rolling", "--dir", cluster.dir);
+    });
+    const restarted = [...said.matchAll(/restarting the (?:standby|former leader) master (\d)/g)];
+    assert.equal(restarted.length, 3, said);
+    assert.equal(Number(restarted.at(-1)?.[1]), leader, said);
+    assert.match(
+      said,
+      /\nStep 3: leadership goes from master \d to localhost:\d+, which is updated\n/,
+    );
+    assert.match(said, /Rolling restart done: 3 masters, localhost:\d+ leads\n$/);
+    for (const [at, pid] of pids().entries()) assert.notEqual(pid, before[at]);
+    assert.notEqual(await cluster.leader(), leader);
+    console.log(`rolling restart as one command: longest gap ${gap} ms`);
+    assert.deepEqual([directories.failures, files.failures], [[], []]);
+  });
+
+  test("a rolling restart is refused while a master is down, and restarts nothing", async () => {
+    const [first = 0] = await standbys();
+    await run("local", "stop", "master", String(first), "--dir", cluster.dir);
+    const up = [1, 2, 3].filter((number) => number !== first);
+    const before = up.map((number) => cluster.pid("master", number));
+    const { exit, stdout } = await cluster.cli(
+      ...["local", "restart", "masters", "--rolling", "--dir", cluster.dir],
+    );
+    assert.equal(exit, 1);
+    assert.match(stdout, new RegExp(`${cluster.journalAddress(first)} is down`));
+    assert.deepEqual(
+      up.map((number) => cluster.pid("master", number)),
+      before,
+    );
+    await run("local", "start", "master", String(first), "--dir", cluster.dir);
+  });
+
   test("a leader that is stopped hands over first", async () => {
     const leader = await cluster.leader();
     let said = "";

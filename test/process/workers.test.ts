@@ -158,11 +158,11 @@ describe("workers that come and go", () => {
   async function write(
     path: string,
     writeType: "MUST_CACHE" | "CACHE_THROUGH",
-    inTheMiddle: () => Promise<void> | void,
+    inTheMiddle: () => Promise<void>,
   ): Promise<Uint8Array> {
     const pieces = Array.from({ length: 24 }, () => randomBytes(MB));
     const out = await files.createFile(path, { writeType });
-    let done: Promise<void> | void;
+    let done: Promise<void> = Promise.resolve();
     for (const [at, piece] of pieces.entries()) {
       if (at === 6) done = inTheMiddle();
       if (!out.write(piece)) await new Promise((resolve) => out.once("drain", resolve));
@@ -178,7 +178,7 @@ describe("workers that come and go", () => {
   }
 
   test("a write under way goes on elsewhere when its worker is killed: each block moves as a whole", async () => {
-    const content = await write("/write-killed", "MUST_CACHE", () =>
+    const content = await write("/write-killed", "MUST_CACHE", async () =>
       cluster.kill("worker", 2, "SIGKILL"),
     );
     // Blocks that were done before lie on the killed one, and nowhere else with this write type.

@@ -51,7 +51,7 @@ export class Checkers {
   /** Entries as leaders sent them. */
   readonly #sent = new Map<string, number>();
   /** Entries as they were applied. */
-  readonly #applied = new Map<LogIndex, Applied>();
+  readonly #applied = new Map<string, Applied>();
   readonly #digests = new Map<LogIndex, { readonly digest: number; readonly by: string }>();
   /** Of each leader, by its term. */
   readonly #shown = new Map<Term, ShownLog>();
@@ -231,7 +231,11 @@ export class Checkers {
           );
         const results = inner.apply(entries, through);
         if (process.journal.isServing()) this.told = Math.max(this.told, through.index);
-        for (const entry of entries) this.#onApplied(process, entry);
+        let rank = 0;
+        for (const [at, entry] of entries.entries()) {
+          rank = entries[at - 1]?.index === entry.index ? rank + 1 : 0;
+          this.#onApplied(process, entry, rank);
+        }
         this.#compare(process, through.index);
         return results;
       },
@@ -250,12 +254,14 @@ export class Checkers {
     };
   }
 
-  #onApplied(process: MasterProcess, { index, term, payload }: CommittedEntry): void {
+  /** @param rank among the commands that share the entry */
+  #onApplied(process: MasterProcess, { index, term, payload }: CommittedEntry, rank: number): void {
     const hash = hashBytes(payload, 0x811c9dc5);
-    const known = this.#applied.get(index);
+    const key = `${index}/${rank}`;
+    const known = this.#applied.get(key);
     this.lastApplied = Math.max(this.lastApplied, index);
     if (known === undefined) {
-      this.#applied.set(index, { term, hash, by: process.main.name });
+      this.#applied.set(key, { term, hash, by: process.main.name });
       return;
     }
     if (known.term !== term || known.hash !== hash)

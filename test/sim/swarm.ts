@@ -94,7 +94,10 @@ type Theme = {
 };
 const THEMES: readonly Theme[] = [
   { faults: ["usurp", "laggard", "pause"], inflightEntriesMax: [1, 1, 3, undefined] },
-  { faults: ["usurp", "processCrash"], inflightEntriesMax: [1, 1, 3, undefined] },
+  {
+    faults: ["usurp", "processCrash", "reset", "repeated"],
+    inflightEntriesMax: [1, 1, 3, undefined],
+  },
   { faults: ["depose", "stall"] },
   { faults: ["addMember", "removeMember", "wipe", "usurp", "transfer"] },
   {

@@ -86,7 +86,7 @@ export function ConfigurationPage({ kind }: { readonly kind: Kind }) {
                 ) : (
                   <>
                     <Badge mood="accent">{right.toLowerCase().replaceAll("_", " ")}</Badge>{" "}
-                    <span class="quiet">{origin}</span>
+                    <span class="quiet wrap">{origin}</span>
                   </>
                 ),
             },
