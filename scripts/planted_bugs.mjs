@@ -12,6 +12,7 @@ const log = "src/raft/log.ts";
 const wal = "src/journal/wal.ts";
 
 export const PLANTED_BUGS = [
+  // Those that show soonest come first.
   {
     name: "skipFsync",
     file: "src/journal/file_system.ts",
@@ -19,16 +20,37 @@ export const PLANTED_BUGS = [
     replace: "    await file.sizeSync();\n  } catch (cause) {",
   },
   {
-    name: "forgetVote",
+    name: "durableBeforeSync",
     file: wal,
-    find: "return { ...this.#hardState, commitIndex };",
-    replace: "return { ...this.#hardState, vote: null, commitIndex };",
+    find: "    await this.#writeDurably(segment, descriptor === null ? [batchPart] : [descriptor, batchPart]);\n    this.#noteDurable(segment, bytes.length);",
+    replace:
+      "    this.#noteDurable(segment, bytes.length);\n    void this.#writeDurably(segment, descriptor === null ? [batchPart] : [descriptor, batchPart]);",
   },
   {
     name: "voteBeforeDurable",
     file: core,
     find: "    this.#outbox.sendAfterPersist(candidate, this.#term, body);",
     replace: "    this.#outbox.send(candidate, this.#term, body);",
+  },
+  {
+    name: "commitByOneLess",
+    file: "src/raft/quorum.ts",
+    find: "return Math.floor(voterCount / 2) + 1;",
+    replace: "return Math.ceil(voterCount / 2) - (voterCount === 5 ? 1 : 0);",
+  },
+  {
+    name: "reusedReadId",
+    shows: ["BUG"],
+    file: "src/journal/waiting.ts",
+    find: "    this.#context += 1;\n    this.#asked.set(this.#context, this.#queued);",
+    replace:
+      "    this.#context = Math.max(1, this.#context);\n    this.#asked.set(this.#context, this.#queued);",
+  },
+  {
+    name: "forgetVote",
+    file: wal,
+    find: "return { ...this.#hardState, commitIndex };",
+    replace: "return { ...this.#hardState, vote: null, commitIndex };",
   },
   {
     name: "voteTwice",
@@ -49,29 +71,29 @@ export const PLANTED_BUGS = [
     replace: "if (known === 0 && prevLogIndex > log.lastIndex) {",
   },
   {
-    name: "commitOldTerm",
-    file: reign,
-    find: "if (index <= this.#log.commitIndex || !this.#log.has(index, this.#term)) return;",
-    replace: "if (index <= this.#log.commitIndex) return;",
-  },
-  {
     name: "commitBehindMatch",
     file: reign,
     find: "commitIndex: Math.min(peer.matchIndex, this.#log.commitIndex),",
     replace: "commitIndex: this.#log.commitIndex,",
   },
   {
-    name: "commitByOneLess",
-    file: "src/raft/quorum.ts",
-    find: "return Math.floor(voterCount / 2) + 1;",
-    replace: "return Math.ceil(voterCount / 2) - (voterCount === 5 ? 1 : 0);",
+    name: "dedupeNotReplicated",
+    file: "src/master/proposer.ts",
+    find: "      operationId,\n      principal: { user, groups, isSuperuser },",
+    replace: "      operationId: null,\n      principal: { user, groups, isSuperuser },",
   },
   {
-    name: "learnerCountsForCommit",
-    file: reign,
-    find: "      const index = majorityValue(this.#membership.voters, (voter) =>\n",
+    name: "positionAfterTheRows",
+    file: "src/master/state_machine.ts",
+    find: "      transaction.put(POSITION_KEY, positionRow.encode(row));\n      return editor.flush();\n    });",
     replace:
-      "      const index = majorityValue([...this.#membership.voters.slice(this.#membership.learners.length), ...this.#membership.learners], (voter) =>\n",
+      "      void row;\n      return editor.flush();\n    });\n    store.transact((transaction) => transaction.put(POSITION_KEY, positionRow.encode({ schemaVersion: STORE_SCHEMA_VERSION, ...reached })));",
+  },
+  {
+    name: "checkpointNotSynced",
+    file: "src/journal/checkpoint_file.ts",
+    find: "  await writeFully(file, encodeSeal(manifest, crc32c), imageBytes);\n  await file.datasync();",
+    replace: "  await writeFully(file, encodeSeal(manifest, crc32c), imageBytes);",
   },
   {
     name: "voteForOlderLog",
@@ -80,35 +102,11 @@ export const PLANTED_BUGS = [
     replace: "return one.index >= other.index;",
   },
   {
-    name: "ignorePromised",
-    file: log,
-    find: "(this.#promised === null || isAtOrBehind(other, this.#promised))",
-    replace: "true",
-  },
-  {
-    name: "truncateOnMatch",
-    file: log,
-    find: "      if (entry.index > this.#lastIndex || this.termOf(entry.index) !== entry.term) break;\n",
-    replace: "      if (entry.index > this.#commitIndex) break;\n",
-  },
-  {
-    name: "leaderForEver",
-    shows: ["I8"],
+    name: "learnerCountsForCommit",
     file: reign,
-    find: "return this.#now - heardQuorumAt < timeoutTicks;",
-    replace: "return this.#now - heardQuorumAt < timeoutTicks || true;",
-  },
-  {
-    name: "readWithoutQuorum",
-    file: reign,
-    find: "        ? Number.POSITIVE_INFINITY\n        : (this.#peers.get(voter)?.readContext ?? 0),",
-    replace: "        ? Number.POSITIVE_INFINITY\n        : Number.POSITIVE_INFINITY,",
-  },
-  {
-    name: "readByOlderHeartbeat",
-    file: reign,
-    find: "peer.readContext = Math.max(peer.readContext, readContext);",
-    replace: "peer.readContext = this.#reads.pendingContext; void readContext;",
+    find: "      const index = majorityValue(this.#membership.voters, (voter) =>\n",
+    replace:
+      "      const index = majorityValue([...this.#membership.voters.slice(this.#membership.learners.length), ...this.#membership.learners], (voter) =>\n",
   },
   {
     // The main thread does not serve before an entry of the term is applied, which would hide it: both are off.
@@ -126,70 +124,29 @@ export const PLANTED_BUGS = [
     ],
   },
   {
-    name: "reusedReadId",
-    file: "src/journal/waiting.ts",
-    find: "    this.#context += 1;\n    this.#asked.set(this.#context, this.#queued);",
-    replace:
-      "    this.#context = Math.max(1, this.#context);\n    this.#asked.set(this.#context, this.#queued);",
-  },
-  {
     name: "readWithoutBarrier",
     file: "src/master/file_system_master.ts",
     find: "    await this.#begin();\n    await this.#journal.readBarrier();\n  }",
     replace: "    await this.#begin();\n  }",
   },
   {
-    // Who waits is rejected at the end of a reign, which would hide it: both are off.
-    name: "answerForAnotherEntry",
-    file: "src/journal/waiting.ts",
-    find: "if (request.term !== term) {",
-    replace: "if (request.term > term) {",
-    also: [
-      {
-        file: "src/journal/raft_journal.ts",
-        find: "    this.#proposals.rejectAll(error);\n",
-        replace: "",
-      },
-    ],
-  },
-  {
-    name: "skipDedupe",
-    file: "src/master/apply.ts",
-    find: "if (first !== null) return { isOk: true, ...first };",
-    replace: "if (first !== null && key === null) return { isOk: true, ...first };",
-  },
-  {
-    name: "dedupeNotReplicated",
-    file: "src/master/proposer.ts",
-    find: "      operationId,\n      principal: { user, groups, isSuperuser },",
-    replace: "      operationId: null,\n      principal: { user, groups, isSuperuser },",
-  },
-  {
-    name: "positionAfterTheRows",
-    file: "src/master/state_machine.ts",
-    find: "      transaction.put(POSITION_KEY, positionRow.encode(row));\n      return editor.flush();\n    });",
-    replace:
-      "      void row;\n      return editor.flush();\n    });\n    store.transact((transaction) => transaction.put(POSITION_KEY, positionRow.encode({ schemaVersion: STORE_SCHEMA_VERSION, ...reached })));",
-  },
-  {
-    name: "durableBeforeSync",
+    name: "trimBehindASnapshot",
+    shows: ["BUG"],
     file: wal,
-    find: "    await this.#writeDurably(segment, descriptor === null ? [batchPart] : [descriptor, batchPart]);\n    this.#noteDurable(segment, bytes.length);",
-    replace:
-      "    this.#noteDurable(segment, bytes.length);\n    void this.#writeDurably(segment, descriptor === null ? [batchPart] : [descriptor, batchPart]);",
+    find: "    if (index < this.firstIndex()) return;\n",
+    replace: "",
   },
   {
-    name: "truncateDamaged",
-    file: "src/journal/wal_recovery.ts",
-    find: "  const hole = log.hole ?? holeAtEnd(walk, log, survey);\n  if (hole !== null)",
-    replace:
-      "  const hole = log.hole ?? holeAtEnd(walk, log, survey);\n  if (hole !== null && log.hole !== null)",
+    name: "readWithoutQuorum",
+    file: reign,
+    find: "        ? Number.POSITIVE_INFINITY\n        : (this.#peers.get(voter)?.readContext ?? 0),",
+    replace: "        ? Number.POSITIVE_INFINITY\n        : Number.POSITIVE_INFINITY,",
   },
   {
-    name: "promiseTooLittle",
-    file: "src/journal/wal_recovery.ts",
-    find: "const promised = mark.promised !== null && isAtLeast(mark.promised, last) ? mark.promised : last;",
-    replace: "const promised = prefix; void isAtLeast;",
+    name: "wipedDiskKeepsItsId",
+    file: "src/journal/founding.ts",
+    find: 'knownAs === "same" && isSameGroup',
+    replace: "isSameGroup",
   },
   {
     // The loop looks once more whether a checkpoint is newer than the state, which would hide it: both are off.
@@ -206,22 +163,30 @@ export const PLANTED_BUGS = [
     ],
   },
   {
-    name: "checkpointNotSynced",
-    file: "src/journal/checkpoint_file.ts",
-    find: "  await writeFully(file, encodeSeal(manifest, crc32c), imageBytes);\n  await file.datasync();",
-    replace: "  await writeFully(file, encodeSeal(manifest, crc32c), imageBytes);",
-  },
-  {
-    name: "twoMembershipsAtOnce",
+    name: "readByOlderHeartbeat",
     file: reign,
-    find: 'if (this.#log.isMembershipPending) return "pending";',
-    replace: 'if (this.#log.lastIndex < 0) return "pending";',
+    find: "peer.readContext = Math.max(peer.readContext, readContext);",
+    replace: "peer.readContext = this.#reads.pendingContext; void readContext;",
   },
   {
-    name: "wipedDiskKeepsItsId",
-    file: "src/journal/founding.ts",
-    find: 'knownAs === "same" && isSameGroup',
-    replace: "isSameGroup",
+    // Who waits is rejected at the end of a reign, which would hide it: both are off.
+    name: "answerForAnotherEntry",
+    file: "src/journal/waiting.ts",
+    find: "if (head.term !== term) this.#rejectUntil(head, end, overwritten);",
+    replace: "if (head.term > term) this.#rejectUntil(head, end, overwritten);",
+    also: [
+      {
+        file: "src/journal/raft_journal.ts",
+        find: "    this.#proposals.rejectAll(error);\n",
+        replace: "",
+      },
+    ],
+  },
+  {
+    name: "skipDedupe",
+    file: "src/master/apply.ts",
+    find: "if (first !== null) return { isOk: true, ...first };",
+    replace: "if (first !== null && key === null) return { isOk: true, ...first };",
   },
   {
     name: "orphansWithoutGrace",
@@ -229,13 +194,51 @@ export const PLANTED_BUGS = [
     find: "if (now - sinceMs < this.#options.orphanGraceMs || looked === FREES_PER_REPLY) break;",
     replace: "if (sinceMs > now || looked === FREES_PER_REPLY) break;",
   },
-  // What the simulator has found by itself (test/TRACK_RECORD.md): it must find it again.
+  {
+    name: "twoMembershipsAtOnce",
+    shows: ["BUG", "I3", "I4"],
+    file: reign,
+    find: 'if (this.#log.isMembershipPending) return "pending";',
+    replace: 'if (this.#log.lastIndex < 0) return "pending";',
+  },
+  {
+    name: "truncateDamaged",
+    file: "src/journal/wal_recovery.ts",
+    find: "  const hole = log.hole ?? holeAtEnd(walk, log, survey);\n  if (hole !== null)",
+    replace:
+      "  const hole = log.hole ?? holeAtEnd(walk, log, survey);\n  if (hole !== null && log.hole !== null)",
+  },
+  {
+    name: "leaderForEver",
+    shows: ["I8"],
+    file: reign,
+    find: "return this.#now - heardQuorumAt < timeoutTicks;",
+    replace: "return this.#now - heardQuorumAt < timeoutTicks || true;",
+  },
+  {
+    name: "ignorePromised",
+    file: log,
+    find: "(this.#promised === null || isAtOrBehind(other, this.#promised))",
+    replace: "true",
+  },
   {
     name: "damagedCheckpointIsServed",
     shows: ["I8"],
     file: "src/journal/checkpoint_store.ts",
     find: "if (offsetBytes === 0 && !(await this.#isSound(found))) return null;",
     replace: "if (offsetBytes < 0 && !(await this.#isSound(found))) return null;",
+  },
+  {
+    name: "commitOldTerm",
+    file: reign,
+    find: "if (index <= this.#log.commitIndex || !this.#log.has(index, this.#term)) return;",
+    replace: "if (index <= this.#log.commitIndex) return;",
+  },
+  {
+    name: "promiseTooLittle",
+    file: "src/journal/wal_recovery.ts",
+    find: "const promised = mark.promised !== null && isAtLeast(mark.promised, last) ? mark.promised : last;",
+    replace: "const promised = prefix; void isAtLeast;",
   },
   {
     name: "nothingToOfferAfterACut",
@@ -245,16 +248,15 @@ export const PLANTED_BUGS = [
     replace: "const isLacking = this.#options.logBegin() < 0;",
   },
   {
-    name: "trimBehindASnapshot",
-    shows: ["BUG"],
-    file: wal,
-    find: "    if (index < this.firstIndex()) return;\n",
-    replace: "",
-  },
-  {
     name: "resumedWithoutRewriting",
     file: "src/journal/checkpoint_store.ts",
     find: "      await rewrite(file);\n",
     replace: "",
+  },
+  {
+    name: "truncateOnMatch",
+    file: log,
+    find: "      if (entry.index > this.#lastIndex || this.termOf(entry.index) !== entry.term) break;\n",
+    replace: "      if (entry.index > this.#commitIndex) break;\n",
   },
 ];

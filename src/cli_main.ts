@@ -134,6 +134,8 @@ async function main(): Promise<void> {
   if (words[0] !== "local")
     // Once: a second one ends us as the system does.
     process.once("SIGINT", () => aborter.abort(new Interrupted()));
+  // A command that nothing is left of before it has an outcome: a bug, and no success.
+  process.exitCode = 70;
   process.exitCode = await runCli(words, makeConsole(), parts);
   // Given up: whatever still waits for an answer, nobody waits for that. Done: the shortest way out, on which a late
   // Ctrl-C cannot turn the exit code of what was done into another.

@@ -5,52 +5,19 @@
  */
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { FileSystem } from "./client/file_system.ts";
 import { isRockpoolError, RockpoolError } from "./common/errors.ts";
 import { type Path, parsePath } from "./common/path.ts";
-import { masterRpcAddresses } from "./conf/cluster.ts";
-import { CommonKeys } from "./conf/common_keys.ts";
-import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
-import { UserKeys } from "./conf/user_keys.ts";
-import { processUser } from "./daemon.ts";
 import type { FileInfo } from "./master/api.ts";
 import type { Census } from "./master/census.ts";
 import { SYSTEM_CALL } from "./master/services_ports.ts";
 import type { MasterParts } from "./master_daemon.ts";
+import { CALL_TIMEOUT_MS, type LazyClient } from "./process_web.ts";
 import type { FileEntry } from "./web/api_types.ts";
 import type { FileBrowser, Page } from "./web/sources.ts";
 
-/** A page does not wait longer for masters or workers that hang. */
-const CALL_TIMEOUT_MS = 10_000;
 const CENSUS_WAIT_MS = 1_000;
 const READ = { loadMetadata: "once", accessBits: 0 } as const;
-
-/** A client of the own cluster, made when it is first needed. */
-export class LazyClient {
-  readonly #configuration: Configuration;
-  #client: Promise<FileSystem> | null = null;
-
-  constructor(configuration: Configuration) {
-    this.#configuration = configuration;
-  }
-
-  get(): Promise<FileSystem> {
-    const configuration = this.#configuration;
-    this.#client ??= FileSystem.connect({
-      masters: masterRpcAddresses(configuration).map(formatHostPort),
-      user: processUser(configuration),
-      authentication: configuration.get(CommonKeys.authenticationType),
-      callTimeoutMs: CALL_TIMEOUT_MS,
-      blockSizeBytes: configuration.get(UserKeys.blockSize),
-    });
-    return this.#client;
-  }
-
-  async close(): Promise<void> {
-    await (await this.#client)?.close();
-  }
-}
 
 export function fileEntry(info: FileInfo): FileEntry {
   const { blocks, id } = info;

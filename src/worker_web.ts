@@ -9,24 +9,31 @@ import { CommonKeys } from "./conf/common_keys.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { WorkerKeys } from "./conf/worker_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
-import { commonSource } from "./master_web.ts";
+import { commonSource, LazyClient } from "./process_web.ts";
 import type { CachedFile, WorkerStatus } from "./web/api_types.ts";
 import { askForLeader } from "./web/leader_client.ts";
 import { startWebServer, type WebServer } from "./web/server.ts";
 import type { Page } from "./web/sources.ts";
 import { workerHandler } from "./web/worker_api.ts";
-import { LazyClient } from "./web_files.ts";
 import type { WorkerProcess } from "./worker/worker_process.ts";
 
 /** A page is not worth a longer wait for a master that hangs. */
 const ASK_TIMEOUT_MS = 500;
 const NAME_TIMEOUT_MS = 2_000;
 
+/** Pages that ask again and again do not make a worker of very many blocks sort them each time. */
+const GROUPED_MS = 3_000;
+
+type CachedBlock = { readonly id: BlockId; readonly lengthBytes: number };
+type CachedBlocks = readonly [fileId: bigint, blocks: readonly CachedBlock[]];
+
 class WorkerPages {
   readonly #context: DaemonContext;
   readonly #worker: WorkerProcess;
   readonly #hostname: string;
   readonly client: LazyClient;
+  #grouped: readonly CachedBlocks[] = [];
+  #groupedMs = Number.NEGATIVE_INFINITY;
 
   constructor(context: DaemonContext, worker: WorkerProcess, hostname: string) {
     this.#context = context;
@@ -69,15 +76,24 @@ class WorkerPages {
     };
   }
 
-  async cached(offset: number, limit: number): Promise<Page<CachedFile>> {
-    const byFile = new Map<bigint, { id: BlockId; lengthBytes: number }[]>();
+  /** Blocks by their files, in order of the ids. */
+  #blocksByFile(): readonly CachedBlocks[] {
+    const nowMs = this.#context.world.clock.monotonicMs();
+    if (nowMs - this.#groupedMs < GROUPED_MS) return this.#grouped;
+    const byFile = new Map<bigint, CachedBlock[]>();
     for (const block of this.#worker.blocks()) {
       const fileId = fileIdOfBlock(block.id);
       const known = byFile.get(fileId);
       if (known === undefined) byFile.set(fileId, [block]);
       else known.push(block);
     }
-    const files = [...byFile].sort(([a], [b]) => (a < b ? -1 : 1));
+    this.#grouped = [...byFile].sort(([a], [b]) => (a < b ? -1 : 1));
+    this.#groupedMs = nowMs;
+    return this.#grouped;
+  }
+
+  async cached(offset: number, limit: number): Promise<Page<CachedFile>> {
+    const files = this.#blocksByFile();
     const signal = AbortSignal.timeout(NAME_TIMEOUT_MS);
     const entries = await Promise.all(
       files.slice(offset, offset + limit).map(async ([fileId, blocks]) => ({

@@ -47,7 +47,7 @@ test("S0-14 one site file for masters and workers, with the comment behind a val
     `${JOURNAL} : m1:19200,\\`,
     "    m2:19200,m3:19200",
     "alluxio.work.dir /var/lib/alluxio",
-    "alluxio.master.journal.folder=${alluxio.work.dir}/j",
+    `alluxio.master.journal.folder=\${alluxio.work.dir}/j`,
   );
   const { configuration, warnings } = load();
   assert.equal(configuration.get(MasterKeys.hostname), "node1.a.com");
@@ -68,7 +68,7 @@ test("S0-14 the site file is searched where alluxio.site.conf.dir says", () => {
   const path = `/no/such/folder, ${other},\${alluxio.conf.dir}`;
   const found = load({ definitions: [`alluxio.site.conf.dir=${path}`] });
   assert.equal(found.configuration.get(MasterKeys.hostname), "there");
-  const variables = { ALLUXIO_SITE_CONF_DIR: "${alluxio.conf.dir}/" };
+  const variables = { ALLUXIO_SITE_CONF_DIR: `\${alluxio.conf.dir}/` };
   assert.equal(load({ variables }).configuration.get(MasterKeys.hostname), "here");
 });
 
@@ -119,7 +119,7 @@ test("S0-21 the embedded journal is the default, and needs no other word", () =>
 test("S1-15 S1-20 S1-21 options and variables of alluxio-env.sh count, for every kind of process", () => {
   envFile(
     "#!/usr/bin/env bash",
-    "ALLUXIO_MASTER_HOSTNAME=${ALLUXIO_MASTER_HOSTNAME:-node1}",
+    `ALLUXIO_MASTER_HOSTNAME=\${ALLUXIO_MASTER_HOSTNAME:-node1}`,
     'export ALLUXIO_JAVA_OPTS+=" -Dalluxio.master.rpc.addresses=m1:19998,m2:19998 -Xmx2g"',
     "export ALLUXIO_WORKER_RAMDISK_SIZE='4GB'",
     "export ALLUXIO_RAM_FOLDER=/mnt/fast # tier 0",

@@ -43,7 +43,7 @@ const record: fc.Arbitrary<WalRecord> = fc.oneof(
     entry: fields({
       index: safe,
       term: safe,
-      kind: fc.constantFrom("command", "noop", "config"),
+      kind: fc.constantFrom("command", "noop", "config", "commands"),
       payload: fc.uint8Array({ maxLength: 200 }),
     }),
   }),

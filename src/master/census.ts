@@ -16,8 +16,6 @@ import { type FileInode, idKey, inodeRow, TABLE } from "./inode.ts";
 const SLICE_ROWS = 250;
 const PAUSE_MS = 20;
 const INTERVAL_MS = 30_000;
-/** A census that took long comes less often: at most this share of the time is spent on it. */
-const REST_FACTOR = 20;
 /** Ids of files cached whole that are kept for the list; the count goes on. */
 const LISTED_MAX = 100_000;
 /** A first answer, before there is a census. */
@@ -112,7 +110,8 @@ export class Census {
       const work = this.#version === this.#options.version() ? Promise.resolve() : this.#run();
       void work.then(() => {
         const tookMs = this.#options.clock.monotonicMs() - begunMs;
-        this.#scheduleIn(Math.max(INTERVAL_MS, REST_FACTOR * tookMs));
+        // One that takes long comes less often: it works a tenth of its time, and rests as long as it took.
+        this.#scheduleIn(Math.max(INTERVAL_MS, tookMs));
       });
     });
   }

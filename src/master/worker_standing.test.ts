@@ -16,6 +16,15 @@ const FACTS = {
   buildRevision: "",
   vcpuCount: 1,
 };
+const ADDRESS = {
+  host: "w1",
+  containerHost: "",
+  rpcPort: 1,
+  dataPort: 1,
+  webPort: 2,
+  domainSocketPath: "",
+  tiers: [],
+};
 const REPORT = { usedBytesOnTiers: {}, capacityBytesOnTiers: {}, added: [], removed: [] };
 
 function scene() {
@@ -33,15 +42,7 @@ function scene() {
     options: { workerTimeoutMs: 10_000, lostWorkerForgetMs: 60_000, orphanGraceMs: 1000 },
     onEvent: (event) => events.push(event),
   });
-  const id = master.workerIdOf({
-    host: "w1",
-    containerHost: "",
-    rpcPort: 1,
-    dataPort: 1,
-    webPort: 2,
-    domainSocketPath: "",
-    tiers: [],
-  });
+  const id = master.workerIdOf(ADDRESS);
   const register = () => {
     const registration = master.beginRegistration(id, FACTS);
     registration.addBlocks(BLOCKS);
@@ -68,16 +69,7 @@ test("S0-61 a worker that says goodbye is forgotten at once, with its places, an
     usedBytesOnTier: 15,
   });
   assert.deepEqual(master.locationsOf(blockIdOf(2n, 0)), []);
-  const { host } = { host: "w1" };
-  const again = master.workerIdOf({
-    host,
-    containerHost: "",
-    rpcPort: 1,
-    dataPort: 1,
-    webPort: 2,
-    domainSocketPath: "",
-    tiers: [],
-  });
+  const again = master.workerIdOf(ADDRESS);
   assert.equal(again, id);
   register().finish();
   assert.equal(master.locationsOf(BLOCK).length, 1);

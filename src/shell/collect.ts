@@ -7,7 +7,7 @@
  */
 import { execFile } from "node:child_process";
 import { createWriteStream, existsSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { get } from "node:http";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
@@ -372,7 +372,6 @@ async function collectHere(
       createWriteStream(partial, { mode: 0o600 }),
       { signal: session.console.signal },
     );
-    const { rename } = await import("node:fs/promises");
     await rename(partial, path);
   } finally {
     await rm(partial, { force: true });

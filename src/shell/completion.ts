@@ -116,21 +116,17 @@ export async function completion(words: readonly string[], given: Given): Promis
   }
   const line = rest[rest.indexOf("--") + 1] ?? "";
   const breaks = rest[0] === "--breaks" ? (rest[1] ?? "") : "";
-  const found = await withinPatience(candidates(line, given));
+  const found = await quietly(candidates(line, given));
   const lines = forShell(found, line, breaks);
   if (lines.length > 0) await given.console.out(`${lines.join("\n")}\n`);
   return EXIT_OK;
 }
 
-/** Nothing, when the cluster does not answer at once or at all. */
-async function withinPatience(work: Promise<readonly string[]>): Promise<readonly string[]> {
-  const late = new Promise<readonly string[]>((resolve) => {
-    setTimeout(() => resolve([]), PATIENCE_MS).unref();
-  });
+/** Nothing, whatever goes wrong: a person is typing, there is no place to say it. */
+async function quietly(work: Promise<readonly string[]>): Promise<readonly string[]> {
   try {
-    return await Promise.race([work, late]);
+    return await work;
   } catch (error) {
-    // A person is typing: there is no place for what went wrong.
     if (error instanceof Error) return [];
     throw error;
   }
@@ -240,16 +236,20 @@ async function valuesOf(flag: FlagSpec | undefined, about: Typed): Promise<reado
   return value.includes("|") ? beginning(value.split("|"), about.typed) : [];
 }
 
-async function withSession<T>(
+/** Nothing, when the cluster does not answer soon. */
+async function withSession(
   { console, properties }: Typed,
-  ask: (session: import("./session.ts").Session) => Promise<T>,
-): Promise<T> {
+  ask: (session: import("./session.ts").Session) => Promise<readonly string[]>,
+): Promise<readonly string[]> {
   const { Session } = await import("./session.ts");
   const quiet: Console = { ...console, err: () => {} };
   const session = new Session(quiet, properties);
   session.limitPatience(PATIENCE_MS);
+  const late = new Promise<readonly string[]>((resolve) => {
+    setTimeout(() => resolve([]), PATIENCE_MS).unref();
+  });
   try {
-    return await ask(session);
+    return await Promise.race([ask(session), late]);
   } finally {
     await session.close();
   }

@@ -11,6 +11,7 @@ import { CommonKeys } from "../conf/common_keys.ts";
 import { isDynamic } from "../conf/dynamic_keys.ts";
 import { formatHostPort, type HostPort, parseHostPort } from "../conf/key_spec.ts";
 import { isKnownName, nearestName } from "../conf/keys.ts";
+import { requireSafe } from "../conf/standings.ts";
 import { WorkerKeys } from "../conf/worker_keys.ts";
 import { MetaMasterConfigurationService } from "../proto/gen/meta_master.ts";
 import { type ParsedArguments, UsageError } from "./arguments.ts";
@@ -162,6 +163,7 @@ const updateConf: Command = {
   async run(session, given) {
     const properties = new Map(given.positional.map(pairOf));
     const { console } = session;
+    requireSafe(session.configuration, "client");
     const addresses = masterRpcAddresses(session.configuration);
     const told = await Promise.all(
       addresses.map((address) => tellMaster(session, address, properties)),

@@ -173,7 +173,11 @@ test("statusText() names the fields that tools look for", () => {
       "BlockInfo{id=50331648, length=57, locations=[BlockLocation{workerId=5, address=WorkerNetAddress{host=h, ",
     ),
   );
-  assert.ok(text.endsWith("}}"));
+  assert.match(text, / lastModificationTimesMs=\d+, ttl=-1, lastAccessTimesMs=\d+, ttlAction=/);
+  assert.match(
+    text,
+    /, acl=user::[r-][w-][x-],group::\S+,other::\S+, defaultAcl=, xattr=\[\]\}, cacheContext=null\}$/,
+  );
 });
 
 test("parseMode() reads octal and symbolic modes", () => {

@@ -4,6 +4,7 @@
  * Texts are Alluxio 2.9.4's where it has them; an address that is no member fails here, where Alluxio says that it was done.
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { JournalView } from "../client/journal_admin.ts";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 import { parseDurationMs } from "../common/units.ts";
@@ -109,7 +110,6 @@ const LOOK_EVERY_MS = 500;
 /** Says what the new member does, each time that it is something new. */
 async function tellProgress(session: Session, at: string, isOver: () => boolean): Promise<void> {
   let told = "";
-  const { setTimeout: sleep } = await import("node:timers/promises");
   while (!isOver()) {
     const { leader } = await (await session.admin()).look();
     const member = leader?.members.find((one) => one.address === at);

@@ -18,6 +18,7 @@ import type { Configuration } from "../conf/configuration.ts";
 import type { ProcessKind } from "../conf/environment.ts";
 import { formatHostPort } from "../conf/key_spec.ts";
 import { type Loaded, loadConfiguration } from "../conf/load.ts";
+import { MasterKeys } from "../conf/master_keys.ts";
 import { requireSafe } from "../conf/standings.ts";
 import { UserKeys } from "../conf/user_keys.ts";
 import type { Console } from "./console.ts";
@@ -155,6 +156,14 @@ export class Session {
     return client;
   }
 
+  /** Nobody says where the masters are: then this machine is asked. */
+  #isGuess(): boolean {
+    const { rpcAddresses, journalAddresses, hostname } = MasterKeys;
+    return [rpcAddresses, journalAddresses, hostname].every(
+      (spec) => !this.configuration.isSet(spec),
+    );
+  }
+
   /** A call waits for a leader as long as a failover may take; a person should know what for. */
   #tellWhenNobodyLeads(client: FileSystem, masters: readonly string[], untilMs: number): void {
     const notice = setTimeout(async () => {
@@ -166,7 +175,10 @@ export class Session {
       if (Date.now() >= untilMs || client.leaderAddress() !== null) return;
       const what = seen.map(({ address, text }) => `${address}: ${text}`).join("; ");
       const until = new Date(untilMs).toTimeString().slice(0, 8);
-      this.console.err(`No master leads (${what}); trying until ${until} — Ctrl-C to stop\n`);
+      const hint = this.#isGuess() ? `; ${MasterKeys.rpcAddresses.key} is not set` : "";
+      this.console.err(
+        `No master leads (${what}${hint}); trying until ${until} — Ctrl-C to stop\n`,
+      );
     }, NOTICE_AFTER_MS);
     notice.unref();
     this.#notices.push(notice);
@@ -179,6 +191,7 @@ export class Session {
   }
 
   async #openAdmin(): Promise<JournalAdminClient> {
+    requireSafe(this.configuration, "client");
     const { credentialsOf, JournalAdminClient } = await import("../client/journal_admin.ts");
     const { configuration } = this;
     return new JournalAdminClient({

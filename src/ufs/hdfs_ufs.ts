@@ -10,8 +10,8 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import {
   TEMPORARY_PREFIX,
@@ -128,6 +128,7 @@ export class HdfsUnderFileSystem implements UnderFileSystem {
       client: this.#client,
       body,
       path: clean,
+      isMade: async () => (await this.status(temporary)) !== null,
       finish: (lengthBytes) => this.#publish(temporary, clean, options, lengthBytes),
       discard: () => this.#discard(temporary),
     });
@@ -300,6 +301,7 @@ type Unfinished = {
   readonly client: WebHdfsClient;
   readonly body: ClientRequest;
   readonly path: string;
+  readonly isMade: () => Promise<boolean>;
   readonly finish: (lengthBytes: number) => Promise<UfsStatus>;
   readonly discard: () => Promise<void>;
 };
@@ -316,11 +318,29 @@ class HdfsWriter implements UfsWriter {
     this.#answer.catch(() => {}); // told to whoever writes or commits next
   }
 
-  /** Resolves when the data node has made the file: then it can be discarded, too. */
+  /**
+   * Resolves when the file is made: then it can be discarded, too. That a data node says "continue" does not tell: it has not
+   * asked the name node yet, which may refuse.
+   */
   async opened(): Promise<void> {
-    const { body } = this.#file;
-    body.flushHeaders();
-    await this.#told(Promise.race([once(body, "continue"), this.#refused()]));
+    this.#file.body.flushHeaders();
+    let isOver = false;
+    const made = async () => {
+      for (
+        let pauseMs = 2;
+        !isOver && !(await this.#file.isMade());
+        pauseMs = Math.min(200, pauseMs * 2)
+      )
+        await delay(pauseMs);
+    };
+    try {
+      await this.#told(Promise.race([made(), this.#refused()]));
+    } catch (error) {
+      this.#file.body.destroy();
+      throw error;
+    } finally {
+      isOver = true;
+    }
   }
 
   /** A data node answers before the end only to refuse. */

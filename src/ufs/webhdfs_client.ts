@@ -170,8 +170,10 @@ export class WebHdfsClient {
   errorOf(what: string, status: number, value: unknown): RockpoolError {
     const exception = exceptionOf(value);
     const name = exception?.name ?? `HTTP ${status}`;
-    const code = STATUS_OF_EXCEPTION[name] ?? "UNAVAILABLE";
     const [line = ""] = (exception?.message ?? "").split("\n");
+    // A data node passes this one on without its name.
+    const isBadName = line.startsWith("Invalid path name");
+    const code = isBadName ? "INVALID_ARGUMENT" : (STATUS_OF_EXCEPTION[name] ?? "UNAVAILABLE");
     return new RockpoolError(
       code,
       `Cannot ${what} in ${this.uri} as ${this.user}: ${name}${line === "" ? "" : `: ${line}`}`,

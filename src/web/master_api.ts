@@ -215,7 +215,7 @@ function mountTable(source: MasterSource): WebReply {
   });
 }
 
-function info({ query }: WebRequest, source: MasterSource): WebReply {
+function info(source: MasterSource): WebReply {
   const status = source.status();
   const { tiers, capacityBytes, usedBytes } = capacityOf(status);
   const { gauges, counters } = source.metrics.json();
@@ -225,7 +225,7 @@ function info({ query }: WebRequest, source: MasterSource): WebReply {
   }).filter(([, value]) => typeof value === "number");
   return apiJson({
     capacity: { total: capacityBytes, used: usedBytes },
-    configuration: query.get("raw_configuration") === "false" ? {} : rawConfiguration(source),
+    configuration: rawConfiguration(source),
     lostWorkers: source
       .status()
       .workers.filter(({ state }) => state === "lost")
@@ -441,7 +441,7 @@ class MasterApi {
       case "/api/v1/rockpool/status":
         return statusDocument(source);
       case `${API}info`:
-        return info(request, source);
+        return info(source);
       case `${API}webui_init`:
         return init(source);
       case `${API}webui_overview`:

@@ -190,8 +190,10 @@ async function send(
   });
   const isHead = incoming.method === "HEAD";
   if (bytes !== null) response.end(isHead ? undefined : bytes);
-  else if (isHead) response.end();
-  else {
+  else if (isHead) {
+    (body as Readable).destroy();
+    response.end();
+  } else {
     // A worker may take a while for the first bytes: that there is an answer is told now.
     response.flushHeaders();
     await pipeline(body as Readable, response);

@@ -224,6 +224,8 @@ test("a body that does not end holds nobody: read or not, its connection goes", 
   const base = await master();
   const socket = connect(Number(new URL(base).port), "127.0.0.1");
   socket.write("GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf");
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 200[^]*connection: close/i);
   socket.resume();
   await once(socket, "close");
 });
@@ -267,6 +269,12 @@ test("only so many files are on their way at a time, and each frees its place", 
   const next = new AbortController();
   assert.equal((await fetch(url, { signal: next.signal })).status, 200);
   for (const aborter of [...aborters, next]) aborter.abort();
+  // HEAD opens a file too, and leaves none open.
+  const idle = await serve(masterHandler(masterSource({}, { files: new OneFile() })));
+  for (let count = 0; count < 20; count++) {
+    const head = await fetch(`${idle}/api/v1/master/download?path=/d/a`, { method: "HEAD" });
+    assert.equal(head.status, 200);
+  }
 });
 
 test("levels of the log are read, and changed part by part", async () => {

@@ -42,7 +42,7 @@ function overview(source: WorkerSource): WebReply {
   });
 }
 
-function info({ query }: WebRequest, source: WorkerSource): WebReply {
+function info(source: WorkerSource): WebReply {
   const status = source.status();
   const { counters } = source.metrics.json();
   return apiJson({
@@ -50,7 +50,7 @@ function info({ query }: WebRequest, source: WorkerSource): WebReply {
       total: sumOf(status.tiers, "capacityBytes"),
       used: sumOf(status.tiers, "usedBytes"),
     },
-    configuration: query.get("raw_configuration") === "false" ? {} : rawConfiguration(source),
+    configuration: rawConfiguration(source),
     metrics: Object.fromEntries(Object.entries(counters).map(([name, { count }]) => [name, count])),
     rpcAddress: status.rpc,
     startTimeMs: status.startedMs,
@@ -167,7 +167,7 @@ async function reply(request: WebRequest, source: WorkerSource): Promise<WebRepl
       case "/api/v1/rockpool/status":
         return statusDocument(source);
       case `${API}info`:
-        return info(request, source);
+        return info(source);
       case `${API}operations`: {
         const { activeReads, activeWrites } = source.status();
         return apiJson({ operationCount: activeReads + activeWrites });

@@ -5,6 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -167,6 +168,31 @@ describe("addresses of the Java client", { skip: java.kind === "missing" }, () =
       await given.configure({});
       const { exit, stderr } = await given.fs("-ls", "alluxio:///d");
       assert.equal(exit, 0, stderr);
+    } finally {
+      await given.close();
+    }
+  });
+
+  test("S1-29 S1-30 S1-31 alluxio-ft:// works with the class in examples/hadoop, whatever host it names", async () => {
+    assert.ok(java.kind === "ready");
+    const source = "examples/hadoop/FaultTolerantFileSystem.java";
+    const javac = ["-nowarn", "-d", folder, "-cp", java.classpath, source];
+    execFileSync("javac", javac, { stdio: "inherit" });
+    const given = new HadoopShell(`${folder}:${java.classpath}`);
+    try {
+      await given.configure({
+        "fs.alluxio-ft.impl": "alluxio.hadoop.FaultTolerantFileSystem",
+        [MASTERS]: joined(","),
+      });
+      for (const uri of ["alluxio-ft:///d", "alluxio-ft://anything/d", "alluxio-ft://m9:1/d"]) {
+        const { exit, stdout, stderr } = await given.fs("-ls", uri);
+        assert.equal(exit, 0, `${uri}: ${stderr}`);
+        assert.match(stdout.toString(), /\/d\/here\s/);
+      }
+      const put = await given.fs("-put", local, "alluxio-ft://anything/d/ft");
+      assert.equal(put.exit, 0, put.stderr);
+      const read = await given.fs("-cat", "alluxio-ft:///d/ft");
+      assert.equal(read.stdout.toString(), "some bytes");
     } finally {
       await given.close();
     }

@@ -170,7 +170,7 @@ describe("the command line", () => {
       "fs setTtl --action delete /a/f 1h",
       "TTL of path '/a/f' was successfully set to 3600000 milliseconds, with expiry action set to DELETE\n",
     );
-    await run("fs stat /a/f", /ttl=3600000, ttlAction=DELETE/);
+    await run("fs stat /a/f", /ttl=3600000, lastAccessTimesMs=\d+, ttlAction=DELETE/);
     await run("fs unsetTtl /a/f", "TTL of file '/a/f' was successfully removed.\n");
     await run(
       "fs setReplication --max 3 --min 1 /a/f",
@@ -249,7 +249,7 @@ describe("the command line", () => {
     assert.equal(up.exit, 0, up.stdout + up.stderr);
     assert.equal(up.stdout.split("\n").length - 1, 200);
     assert.equal(up.stderr, "");
-    await run("fs count /tree", /\n200 {22}45 {23}6300900\n$/);
+    await run("fs count /tree", /\n200 {22}45 {23}6300900 {8}\n$/);
     const within = await cluster.cli("fs", "cp", "-R", "/tree", "/tree2");
     assert.equal(within.exit, 0, within.stdout + within.stderr);
     const down = await cluster.cli("fs", "copyToLocal", "/tree2", join(folder, "tree2"));

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { nodeConfDir } from "../../src/local/cluster_files.ts";
@@ -119,6 +119,12 @@ describe("configuration of a cluster", () => {
       const rpc = `localhost:${cluster.node("master", number).rpcPort}`;
       assert.match(cluster.log("master", number), /configurationUpdated/, rpc);
     }
+    ok(await cluster.cli("fsadmin", "updateConf", "alluxio.debug=true"));
+    assert.match(
+      ok(await cluster.cli("conf", "log", "--name", "root", "--target", "master")),
+      /^(AlluxioMaster.*level=DEBUG, .*\n){3}$/,
+    );
+    ok(await cluster.cli("fsadmin", "updateConf", "alluxio.debug=false"));
     await refused(
       [
         "fsadmin",
@@ -265,6 +271,31 @@ describe("configuration of a cluster", () => {
     assert.match(broken.stdout, /\nValidation Failed: \d checks\n$/);
     const list = await home.run(["validateEnv", "list"]);
     assert.match(list.stdout, /\nmaster\.rpc\.port\n/);
+  });
+
+  test("S0-12 validate --type env all runs on every host, and names those that ssh does not reach", async () => {
+    writeFileSync(join(home.confDir, "masters"), "localhost\n");
+    writeFileSync(join(home.confDir, "workers"), "localhost\nno-such-host.invalid # gone\n");
+    const { exit, stdout } = await home.run(["init", "validate", "--type", "env", "all"]);
+    assert.equal(exit, 255);
+    assert.match(stdout, /^Validating environment on localhost\n {2}\[ OK \] conf: /);
+    assert.match(stdout, /\[ OK \] clock: its clock agrees with the one here\n/);
+    assert.match(
+      stdout,
+      /\nValidating environment on no-such-host\.invalid\n {2}\[ FAILED \] ssh: /,
+    );
+    assert.match(stdout, /\nValidation Failed: 1 checks\n$/);
+    for (const name of ["masters", "workers"]) rmSync(join(home.confDir, name));
+  });
+
+  test("a command that nobody told where the masters are says which key is missing", async () => {
+    const { exit, stdout, stderr } = await home.run([
+      ...["fs", "-Dalluxio.user.rpc.retry.max.duration=4s"],
+      ...["-Dalluxio.master.rpc.port=39", "ls", "/"],
+    ]);
+    assert.equal(exit, 255);
+    assert.match(stdout, /localhost:39/);
+    assert.match(stderr, /alluxio\.master\.rpc\.addresses is not set/);
   });
 
   test("validate --type conf says what is wrong, what is a slip of the pen, and what has no effect", async () => {

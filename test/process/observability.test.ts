@@ -204,4 +204,21 @@ describe("what operators look at", () => {
     await cluster.until("it is logged again", () => count() > before);
     assert.equal((await set("nobody", "INFO")).status, 404);
   });
+
+  test("S0-4 a master without a quorum answers everything at once, and says that nobody leads", async () => {
+    const alone = [1, 2, 3].find((number) => number !== leader) ?? 0;
+    for (const number of [1, 2, 3]) if (number !== alone) cluster.kill("master", number, "SIGKILL");
+    const ask = (path: string) =>
+      fetch(`${web("master", alone)}/${path}`, { signal: AbortSignal.timeout(5_000) });
+    await cluster.until("it knows", async () => (await ask("leader")).status === 503);
+    assert.equal((await ask("healthz")).status, 503);
+    for (const path of ["info", "webui_overview", "webui_masters", "webui_workers", "webui_config"])
+      assert.equal((await ask(`api/v1/master/${path}`)).status, 200, path);
+    for (const path of ["webui_browse", "webui_data", "download?path=/d/f"]) {
+      const response = await ask(`api/v1/master/${path}`);
+      assert.equal(response.status, 503, path);
+      assert.equal(((await response.json()) as { leader: unknown }).leader, null);
+    }
+    assert.equal((await ask("metrics/prometheus/")).status, 200);
+  });
 });

@@ -107,6 +107,7 @@ export class Nemesis {
       },
       mayRot: (node) => plan.faults.has("rot") && this.fragile.has(node),
       rotTail: (node) => this.#rot(node, true),
+      reset: ({ name }) => this.#net.resetAll((from, to) => from === name || to === name),
       isGone: (node) => this.removed.has(node) || this.#leaving.has(node),
       readFloor,
       onRead,

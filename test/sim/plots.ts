@@ -40,6 +40,8 @@ export type PlotParts = {
   /** Whether its disk may be damaged, and faults of disks are switched on. */
   readonly mayRot: (node: SimNode) => boolean;
   readonly rotTail: (node: SimNode) => void;
+  /** Its connections break. */
+  readonly reset: (node: SimNode) => void;
   readonly isGone: (node: SimNode) => boolean;
   readonly readFloor: () => LogIndex;
   readonly onRead: (master: MasterProcess, floor: LogIndex) => void;
@@ -374,14 +376,17 @@ export class Plots {
 
   /** What comes in the way of the first that fetches a checkpoint, and of what follows: of each step, one thing. */
   #disturber(): (node: SimNode, kind: string) => void {
-    const { random, scheduler, crash } = this.#parts;
-    const plan = new Map<string, "nothing" | "failedSync" | "process" | "power">([
+    const { random, scheduler, crash, reset } = this.#parts;
+    const plan = new Map<string, "nothing" | "failedSync" | "process" | "power" | "reset">([
       [
         "checkpointFetching",
         random.pick(["nothing", "failedSync", "failedSync", "process", "power"]),
       ],
       ["checkpointFetched", random.pick(["nothing", "nothing", "nothing", "process", "power"])],
-      ["checkpointInstalled", random.pick(["nothing", "process", "power", "power"])],
+      [
+        "checkpointInstalled",
+        random.pick(["nothing", "process", "power", "power", "reset", "reset"]),
+      ],
     ]);
     let victim: SimNode | null = null;
     return (node, kind) => {
@@ -392,7 +397,9 @@ export class Plots {
       if (way === "failedSync") node.disk.faults.failsNextSync = "checkpoint";
       else if (way !== "nothing")
         scheduler.after(random.skewed(0.1, 200), null, "plot", () => {
-          if (!this.#parts.isOver() && node.isRunning) crash(node, way, random.between(5, 100));
+          if (this.#parts.isOver() || !node.isRunning) return;
+          if (way === "reset") reset(node);
+          else crash(node, way, random.between(5, 100));
         });
     };
   }

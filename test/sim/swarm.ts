@@ -105,7 +105,7 @@ const THEMES: readonly Theme[] = [
     checkpointEntries: [20, 100_000, 100_000],
   },
   {
-    faults: ["outdate", "checkpoint"],
+    faults: ["outdate", "checkpoint", "repeated"],
     checkpointEntries: [10, 20, 40],
     segmentKiB: [64, 128],
   },
