@@ -94,3 +94,21 @@ test("the masters are asked once, again after a failure, and never again when th
   const old = asked([() => Promise.reject(new RockpoolError("UNIMPLEMENTED", "what?"))]);
   assert.deepEqual(await new ClusterDefaults(old.master).at("/a", null), {});
 });
+
+test("a caller who gives up is let go, and the others get the answer", async () => {
+  let answer: (defaults: MasterDefaults) => void = () => {};
+  const { master } = asked([
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+  ]);
+  const defaults = new ClusterDefaults(master);
+  const giving = new AbortController();
+  const [given, kept] = [defaults.at("/a", giving.signal), defaults.at("/a", null)];
+  giving.abort(new Error("enough"));
+  await assert.rejects(given, { status: "CANCELLED" });
+  await assert.rejects(defaults.at("/a", giving.signal), { status: "CANCELLED" });
+  answer(DEFAULTS);
+  assert.equal((await kept).writeType, "MUST_CACHE");
+});

@@ -7,6 +7,7 @@
  */
 import { isRockpoolError } from "../common/errors.ts";
 import { parseDurationMs, parseSizeBytes } from "../common/units.ts";
+import { cancelled, throwIfAborted } from "./context.ts";
 import type { TtlAction } from "./file_status.ts";
 import { READ_TYPES, type ReadType, WRITE_TYPES, type WriteType } from "./file_status.ts";
 import type { MasterClient, Signal } from "./master_client.ts";
@@ -79,6 +80,21 @@ export function typedDefaults(properties: Properties): DefaultsAtPath {
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
+/** Settles as `work` does, or with CANCELLED when the signal fires first. `work` itself goes on. */
+async function untilAborted<T>(work: Promise<T>, signal: Signal): Promise<T> {
+  if (signal === null) return work;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(cancelled(signal));
+    signal.addEventListener("abort", stop);
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
 export class ClusterDefaults {
   readonly #master: MasterClient;
   #pending: Promise<MasterDefaults> | null = null;
@@ -90,18 +106,20 @@ export class ClusterDefaults {
 
   /** @throws RockpoolError when no master answers */
   async properties(path: string, signal: Signal): Promise<Properties> {
-    return propertiesAt(await this.#current(signal), path);
+    throwIfAborted(signal);
+    return propertiesAt(await untilAborted(this.#current(), signal), path);
   }
 
   async at(path: string, signal: Signal): Promise<DefaultsAtPath> {
     return typedDefaults(await this.properties(path, signal));
   }
 
-  #current(signal: Signal): Promise<MasterDefaults> {
+  /** One question for all who ask at once; it belongs to none of their signals. */
+  #current(): Promise<MasterDefaults> {
     const nowMs = performance.now();
     if (this.#pending !== null && nowMs - this.#readAtMs < AGE_MAX_MS) return this.#pending;
     this.#readAtMs = nowMs;
-    this.#pending = this.#read(signal);
+    this.#pending = this.#read();
     // The next call asks again; this one is told by its own await.
     this.#pending.catch(() => {
       this.#readAtMs = Number.NEGATIVE_INFINITY;
@@ -109,9 +127,9 @@ export class ClusterDefaults {
     return this.#pending;
   }
 
-  async #read(signal: Signal): Promise<MasterDefaults> {
+  async #read(): Promise<MasterDefaults> {
     try {
-      return await this.#master.defaults(signal);
+      return await this.#master.defaults(null);
     } catch (error) {
       if (isRockpoolError(error, "UNIMPLEMENTED")) return NONE;
       throw error;

@@ -57,13 +57,20 @@ export type GroupRun = {
   readonly hosts: readonly HostEntry[];
   /** What each host is told to do. */
   readonly words: readonly string[];
+  /** How long each may take; absent: what a {@link HostRunner} allows. */
+  readonly timeoutMs?: number;
   /** Told a line as soon as a host is done. */
   readonly say: (line: string) => Promise<void>;
 };
 
 export async function runOnHosts(run: GroupRun): Promise<readonly HostOutcome[]> {
   return inParallel(run.hosts, HOSTS_AT_ONCE, async (entry) => {
-    const result = await run.runner.run(entry, run.words);
+    const { timeoutMs } = run;
+    const result = await run.runner.run(
+      entry,
+      run.words,
+      timeoutMs === undefined ? {} : { timeoutMs },
+    );
     const isOk = result.exitCode === 0 && result.trouble === null;
     const line = summaryLine(result);
     await run.say(`${entry.host}: ${line}`);

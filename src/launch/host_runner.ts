@@ -40,8 +40,8 @@ export type RunOptions = {
   readonly signal?: AbortSignal;
 };
 
-/** Longer than the slowest command of ours waits: a stop that ends in SIGKILL. */
-const RUN_WITHIN_MS = 180_000;
+/** Longer than the slowest command of ours waits: a restart whose stop ends in SIGKILL. */
+const RUN_WITHIN_MS = 240_000;
 const OUTPUT_CHARACTERS_MAX = 1024 * 1024;
 const RESOLVE_WITHIN_MS = 2000;
 const KILL_AFTER_MS = 1000;
@@ -87,8 +87,7 @@ export function runProgram(
     readonly input?: ChildProcess;
   },
 ): Promise<Ended> {
-  const { timeoutMs, env, cwd, input } = options;
-  const signal = AbortSignal.any([...options.signals, AbortSignal.timeout(timeoutMs)]);
+  const { timeoutMs, signals, env, cwd, input } = options;
   return new Promise((resolve) => {
     const child = spawn(program, words, {
       stdio: [input?.stdout ?? "ignore", "pipe", "pipe"],
@@ -100,7 +99,7 @@ export function runProgram(
     child.stderr?.on("data", (chunk: Buffer) => stderr.add(chunk));
     let failure: string | null = null;
     const giveUp = () => {
-      failure = options.signals.some(({ aborted }) => aborted)
+      failure = signals.some(({ aborted }) => aborted)
         ? "interrupted"
         : `no end after ${Math.round(timeoutMs / 1000)} s`;
       endSoon(child);
@@ -108,7 +107,8 @@ export function runProgram(
       void sleep(2 * KILL_AFTER_MS, undefined, { ref: false }).then(() => done(null));
     };
     const done = (exitCode: number | null) => {
-      signal.removeEventListener("abort", giveUp);
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener("abort", giveUp);
       resolve({ exitCode, stdout: stdout.text, stderr: stderr.text, failure });
     };
     child.once("error", (error) => {
@@ -116,8 +116,9 @@ export function runProgram(
       done(null);
     });
     child.once("close", done);
-    if (signal.aborted) giveUp();
-    else signal.addEventListener("abort", giveUp, { once: true });
+    const timer = setTimeout(giveUp, timeoutMs);
+    for (const signal of signals) signal.addEventListener("abort", giveUp, { once: true });
+    if (signals.some(({ aborted }) => aborted)) giveUp();
   });
 }
 

@@ -27,6 +27,9 @@ import { HostDaemon } from "./host_daemon.ts";
 import type { Kind } from "./process_words.ts";
 import type { Session } from "./session.ts";
 
+/** A large backup takes its time, and the masters' logs tell how far it is. */
+const RESTORE_WITHIN_MS = 24 * 3_600_000;
+
 type Group = { readonly kind: Kind; readonly hosts: readonly HostEntry[] };
 
 /** All files are read before anything is done. */
@@ -46,7 +49,10 @@ async function runGroup(
   const { console } = session;
   const definitions = session.definitions.map((definition) => `-D${definition}`);
   const words = ["process", ...verb.slice(0, 1), kind, ...verb.slice(1), ...definitions];
-  return runOnHosts({ runner, hosts, words, say: (line) => say(console, line) });
+  const limit = verb.some((word) => word.startsWith("--journal-backup-file"))
+    ? { timeoutMs: RESTORE_WITHIN_MS }
+    : {};
+  return runOnHosts({ runner, hosts, words, ...limit, say: (line) => say(console, line) });
 }
 
 async function conclude(

@@ -190,11 +190,11 @@ test("light and dark follow the system until the user chooses, and the choice st
   await tab.show(await leaderWeb(), "overview", "Overview");
   const dark = await back();
   await page.getByText("light", { exact: true }).click();
+  await cluster.until("the colours change", async () => (await back()) !== dark);
   const light = await back();
-  assert.notEqual(light, dark);
   await page.reload();
   await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
-  assert.equal(await back(), light);
+  await cluster.until("the choice is in force", async () => (await back()) === light);
   await tab.close();
 });
 

@@ -1,5 +1,5 @@
 /**
- * Every file of examples/ runs as it stands against a real cluster, with the built package.
+ * Every script of examples/ runs as it stands against a real cluster, with the built package.
  * @module
  */
 import assert from "node:assert/strict";
@@ -30,7 +30,7 @@ describe("examples", () => {
     await cluster?.stop();
   });
 
-  for (const name of readdirSync("examples"))
+  for (const name of readdirSync("examples").filter((one) => one.endsWith(".mjs")))
     test(`examples/${name} runs`, async () => {
       const { stdout } = await run(process.execPath, [
         `examples/${name}`,
