@@ -53,6 +53,7 @@ async function write(folder: string): Promise<number> {
     folder,
     crc32c: crcOf("wasm"),
     timers: nodeWorld().timers,
+    clock: nodeWorld().clock,
     scrubIntervalMs: 0,
     onEvent: () => {},
     onFailure: ({ error }) => {

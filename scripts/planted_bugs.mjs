@@ -253,10 +253,4 @@ export const PLANTED_BUGS = [
     find: "      await rewrite(file);\n",
     replace: "",
   },
-  {
-    name: "truncateOnMatch",
-    file: log,
-    find: "      if (entry.index > this.#lastIndex || this.termOf(entry.index) !== entry.term) break;\n",
-    replace: "      if (entry.index > this.#commitIndex) break;\n",
-  },
 ];

@@ -144,6 +144,7 @@ export const journalTools: JournalToolParts = {
       crc32c,
       fileSystem: nodeFileSystem(),
       timers: nodeWorld().timers,
+      clock: nodeWorld().clock,
       acceptLossAfter,
     }),
 };

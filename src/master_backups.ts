@@ -35,7 +35,12 @@ type BackupContext = Pick<DaemonContext, "configuration" | "live" | "world"> & {
   readonly telemetry: Pick<DaemonContext["telemetry"], "logger">;
 };
 
-type Place = { readonly store: UnderFileSystem; readonly folder: string };
+type Place = {
+  readonly store: UnderFileSystem;
+  readonly folder: string;
+  /** What stands before a path in the store to make it a location for everybody. */
+  readonly prefix: string;
+};
 
 /** The host by which this master is known. */
 export function masterHost(configuration: Configuration): string {
@@ -139,9 +144,11 @@ export class MasterBackups {
           ? "Give an absolute path on the disk of the leading master"
           : "Give an absolute path: it is taken within the under store of the root",
       );
-    if (isLocal) return { store: this.#stores.at("/"), folder: wanted };
+    if (isLocal) return { store: this.#stores.at("/"), prefix: "", folder: wanted };
     const rootUri = rootUnderStore(configuration);
     return {
+      // A path on this machine's disks is a backup's own name.
+      prefix: /^(?!file:)[a-z]+:\/\/[^/]*/i.exec(rootUri)?.[0] ?? "",
       store: this.#stores.at(rootUri),
       folder: posix.join(pathWithinStore(rootUri), wanted),
     };
@@ -153,7 +160,7 @@ export class MasterBackups {
   ): Promise<BackupWritten> {
     const { world, telemetry } = this.#context;
     const startedMs = world.clock.monotonicMs();
-    const { store, folder } = this.#placeOf(request);
+    const { store, prefix, folder } = this.#placeOf(request);
     const path = posix.join(folder, nameOf(world.clock.wallMs()));
     const writer = await store.create(path, { owner: "", group: "", mode: MODE });
     try {
@@ -167,7 +174,7 @@ export class MasterBackups {
         digest: Buffer.from(digest).toString("hex"),
         tookMs: Math.round(world.clock.monotonicMs() - startedMs),
       });
-      return { uri: path, entryCount };
+      return { uri: `${prefix}${path}`, entryCount };
     } catch (error) {
       telemetry.logger.log("error", "backup", "backupFailed", { path, error: messageOf(error) });
       try {

@@ -53,7 +53,7 @@ import { JournalTimes, MasterWatch } from "./master_watch.ts";
 import { startMasterWeb } from "./master_web.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServer } from "./rpc/service.ts";
-import { UnderStores } from "./under_stores.ts";
+import { UnderStores, underStoreOptions } from "./under_stores.ts";
 import type { WebServer } from "./web/server.ts";
 import { makeFolder } from "./world/folders.ts";
 import type { Timer } from "./world/ports.ts";
@@ -387,7 +387,7 @@ class MasterDaemon implements Daemon {
     const { configuration, telemetry, world } = this.#context;
     rootUnderStore(configuration);
     requireFormatted(configuration);
-    const stores = new UnderStores();
+    const stores = new UnderStores(underStoreOptions(configuration));
     if (isNeverUsed(configuration)) await requireSoundBackup(this.#context, stores);
     await requireFreePorts(configuration);
     const { store, discardReason, proven } = openLmdb(makeMetastoreFolder(configuration), {

@@ -27,7 +27,7 @@ import { arenaBytesOf } from "./kernels/slot_pool.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
 import { TemporaryFiles } from "./ufs/temporary_files.ts";
-import { UnderStores } from "./under_stores.ts";
+import { UnderStores, underStoreOptions } from "./under_stores.ts";
 import type { WebServer } from "./web/server.ts";
 import type { TierOptions } from "./worker/block_store.ts";
 import type { WorkerEvent } from "./worker/worker_api.ts";
@@ -152,7 +152,10 @@ class WorkerDaemon implements Daemon {
     const flavour = configuration.get(CommonKeys.rockpoolCore);
     const [home] = this.#options.tiers.flatMap(({ directories }) => directories);
     this.#temporaries = new TemporaryFiles(join(home?.path ?? "", TEMPORARIES_FOLDER));
-    const stores = new UnderStores(this.#temporaries);
+    const stores = new UnderStores({
+      ...underStoreOptions(configuration),
+      notes: this.#temporaries,
+    });
     this.#worker = createWorker(this.#options, {
       kernels: openKernels({ flavour, arenaBytes: arenaBytesOf(SLOT_COUNT) }),
       world,

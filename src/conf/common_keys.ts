@@ -124,6 +124,19 @@ export const CommonKeys = {
     scope: "SERVER",
     doc: "Operations that take this long are logged with where the time went; 0 logs none",
   }),
+  hdfsConfiguration: keySpec(
+    "alluxio.underfs.hdfs.configuration",
+    STRING,
+    `\${alluxio.conf.dir}/core-site.xml:\${alluxio.conf.dir}/hdfs-site.xml`,
+    {
+      scope: "SERVER",
+      doc: "Hadoop's site files, parted by colons: which name nodes an hdfs:// URI means; those that are missing are left out",
+    },
+  ),
+  hdfsUser: unsetKeySpec("rockpool.underfs.hdfs.user", STRING, {
+    scope: "SERVER",
+    doc: "In whose name HDFS is asked; unset: the user of the process",
+  }),
   rockpoolCore: keySpec("rockpool.core", oneOf(["wasm", "js"]), "wasm", {
     scope: "SERVER",
     doc: "Which twin of the kernels computes checksums: WebAssembly or JavaScript",

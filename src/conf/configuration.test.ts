@@ -241,12 +241,20 @@ test("what is bad only because of another key is not said again", () => {
   assert.match(circle, /refers to itself/);
 });
 
-test("rootUnderStore() takes local directories alone, and says so", () => {
+test("rootUnderStore() takes local directories and HDFS alone, and says so", () => {
   const root = (uri: string) =>
     rootUnderStore(site({ "alluxio.master.mount.table.root.ufs": uri }));
-  for (const uri of ["/x", "/", "file:/x", "file:///x", "FILE:///x", "file://localhost/x"])
+  for (const uri of [
+    "/x",
+    "/",
+    "file:/x",
+    "file:///x",
+    "FILE:///x",
+    "file://localhost/x",
+    "hdfs://h:1/x",
+  ])
     assert.equal(root(uri), uri);
-  for (const uri of ["s3://b/x", "hdfs://h:1/x", "x/y", "file://host/x", "file:x", ""])
+  for (const uri of ["s3://b/x", "hdfs://h:1", "x/y", "file://host/x", "file:x", ""])
     assert.throws(
       () => root(uri),
       /alluxio\.master\.mount\.table\.root\.ufs=.* cannot be used: .* as an absolute path or file:\/\/\/path/,

@@ -236,7 +236,7 @@ const RULES: readonly Rule[] = [
     names: "alluxio.job.* alluxio.zookeeper.job.*",
   },
   {
-    why: "under stores other than local directories are not there yet, and a root in one is refused",
+    why: "of under stores there are local directories and HDFS; a root in another one is refused",
     names:
       "alluxio.underfs.* s3a.* aws.* fs.gcs.* fs.oss.* fs.cos.* fs.obs.* fs.kodo.* fs.swift.* fs.azure.*",
   },

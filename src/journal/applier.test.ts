@@ -4,6 +4,7 @@ import { APPLY_BYTES_MAX, APPLY_ENTRIES_MAX } from "../common/limits.ts";
 import type { Entry } from "../raft/messages.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import { Applier } from "./applier.ts";
+import { bundle } from "./bundle.ts";
 import { Memory, until } from "./journal_fixture.ts";
 import { packEntries } from "./journal_protocol.ts";
 import type { CommittedEntry, StatePosition } from "./journal_system.ts";
@@ -58,3 +59,46 @@ for (const [what, entryBytes, count] of [
     assert.equal(inTurnMax, 1);
     applier.stop();
   });
+
+test("Applier hands over a payload that holds no commands as what cannot be applied", () => {
+  const failures: unknown[] = [];
+  const stateMachine = new Counting();
+  const applier = new Applier<string>({
+    stateMachine,
+    timers: nodeWorld().timers,
+    clock: nodeWorld().clock,
+    onResult: () => {},
+    onSlice: () => {},
+    onFailure: (error, from, through) => failures.push([String(error), from, through]),
+  });
+  applier.start();
+  const sound: Entry = { index: 1, term: 1, kind: "command", payload: Uint8Array.of(1) };
+  const payload = Uint8Array.of(9, 0, 0, 0);
+  applier.add(packEntries([sound, { index: 2, term: 1, kind: "commands", payload }]), 0);
+  assert.deepEqual(failures, [["DecodeError: 9 commands do not fit into 4 B", 1, 2]]);
+  assert.deepEqual(stateMachine.slices, []);
+});
+
+test("Applier counts the commands of an entry that holds many against the size of a slice", async () => {
+  const stateMachine = new Counting();
+  const applier = new Applier<string>({
+    stateMachine,
+    timers: nodeWorld().timers,
+    clock: nodeWorld().clock,
+    onResult: () => {},
+    onSlice: () => {},
+    onFailure: assert.ifError,
+  });
+  applier.start();
+  const one = Uint8Array.of(7);
+  const { packed } = bundle(Array.from({ length: APPLY_ENTRIES_MAX }, () => one));
+  const rest = Array.from(
+    { length: APPLY_ENTRIES_MAX },
+    (_, at): Entry => ({ index: at + 2, term: 1, kind: "command", payload: one }),
+  );
+  const first: Entry = { index: 1, term: 1, kind: "commands", payload: packed.bytes };
+  applier.add(packEntries([first, ...rest]), 0);
+  await until("all are applied", () => applier.applied === rest.length + 1 || undefined);
+  for (const slice of stateMachine.slices) assert.ok(slice.length <= APPLY_ENTRIES_MAX);
+  applier.stop();
+});

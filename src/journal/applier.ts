@@ -49,18 +49,22 @@ export type ApplierOptions<R> = {
   readonly onFailure: (error: unknown, from: LogIndex, through: LogIndex) => void;
 };
 
-/** An entry is applied as a whole. */
-function hasRoom(entries: readonly CommittedEntry[], payload: Uint8Array): boolean {
-  return entries.length === 0 || entries.length + commandCount(payload) <= APPLY_ENTRIES_MAX;
+/** An entry of the log, as far as it holds commands. */
+type Holder = CommittedEntry & { readonly isBundle: boolean };
+
+function countIn(kind: number | undefined, payload: Uint8Array): number {
+  if (kind === ENTRY_KINDS.commands) return commandCount(payload);
+  return kind === ENTRY_KINDS.command ? 1 : 0;
 }
 
-function addCommands(
-  entries: CommittedEntry[],
-  index: LogIndex,
-  term: Term,
-  payload: Uint8Array,
-): void {
-  for (const command of unbundle(payload)) entries.push({ index, term, payload: command });
+/** @throws DecodeError when one of them holds no commands */
+function commandsOf(holders: readonly Holder[]): CommittedEntry[] {
+  const commands: CommittedEntry[] = [];
+  for (const { index, term, payload, isBundle } of holders)
+    if (isBundle)
+      for (const command of unbundle(payload)) commands.push({ index, term, payload: command });
+    else commands.push({ index, term, payload });
+  return commands;
 }
 
 export class Applier<R> {
@@ -126,14 +130,15 @@ export class Applier<R> {
   /** Entries that are applied in one transaction. */
   #applySlice(): void {
     if (this.#state !== "open") return;
-    const entries: CommittedEntry[] = [];
+    const holders: Holder[] = [];
     let index = this.#applied;
     let term = 0;
     let membership: Uint8Array | null = null;
     let finished: LogIndex | null = null;
     const receivedMs = this.#chunks[0]?.receivedMs ?? 0;
     let sizeBytes = 0;
-    for (let count = 0; count < APPLY_ENTRIES_MAX && sizeBytes < APPLY_BYTES_MAX; count++) {
+    let held = 0;
+    for (let at = 0; at < APPLY_ENTRIES_MAX && sizeBytes < APPLY_BYTES_MAX; at++) {
       const chunk = this.#chunks[0];
       if (chunk === undefined) break;
       const { firstIndex, terms, kinds } = chunk.entries;
@@ -141,12 +146,16 @@ export class Applier<R> {
       invariant(firstIndex + chunk.next === index + 1, "entries are applied one after the other");
       invariant(payload !== undefined, "every entry has a payload");
       const kind = kinds[chunk.next];
-      if (kind === ENTRY_KINDS.commands && !hasRoom(entries, payload)) break;
+      const count = countIn(kind, payload);
+      // An entry is applied as a whole.
+      if (held > 0 && held + count > APPLY_ENTRIES_MAX) break;
+      held += count;
       index += 1;
       sizeBytes += payload.length;
       term = terms[chunk.next] ?? 0;
-      if (kind === ENTRY_KINDS.command) entries.push({ index, term, payload });
-      else if (kind === ENTRY_KINDS.commands) addCommands(entries, index, term, payload);
+      const isBundle = kind === ENTRY_KINDS.commands;
+      if (isBundle || kind === ENTRY_KINDS.command)
+        holders.push({ index, term, payload, isBundle });
       else if (kind === ENTRY_KINDS.config) membership = payload;
       chunk.next += 1;
       if (chunk.next === chunk.payloads.length) {
@@ -155,7 +164,7 @@ export class Applier<R> {
       }
     }
     const through = { index, term, membership };
-    if (index > this.#applied) this.#apply(entries, through, finished, receivedMs);
+    if (index > this.#applied) this.#apply(holders, through, finished, receivedMs);
   }
 
   #schedule(): void {
@@ -165,14 +174,16 @@ export class Applier<R> {
   }
 
   #apply(
-    entries: readonly CommittedEntry[],
+    holders: readonly Holder[],
     through: StatePosition,
     finished: LogIndex | null,
     receivedMs: number,
   ): void {
     const { stateMachine, onResult, onSlice, onFailure } = this.#options;
+    let entries: readonly CommittedEntry[];
     let results: readonly R[];
     try {
+      entries = commandsOf(holders);
       results = stateMachine.apply(entries, through);
       invariant(results.length === entries.length, "every entry has a result");
     } catch (error) {

@@ -240,3 +240,25 @@ test("StateKeeper tells where the state stands when a checkpoint could not repla
     assert.equal(master.keeper.isInstalling, false);
   }
 });
+
+test("StateKeeper.secure() is not content with a checkpoint that was begun before the entry was applied", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const { state, keeper, store } = new Master(fileSystem);
+  state.put({ index: 5, term: 1 });
+  const write = state.writeImage.bind(state);
+  let tell = () => {};
+  const isWritten = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  state.writeImage = async (path) => {
+    const position = await write(path);
+    tell();
+    return position;
+  };
+  const begun = keeper.make();
+  await isWritten;
+  state.put({ index: LAST, term: 1 });
+  await keeper.secure(LAST);
+  assert.equal(store.newest()?.snapshot.index, LAST);
+  await begun;
+});

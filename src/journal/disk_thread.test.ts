@@ -62,3 +62,30 @@ test("DiskThread writes each part where it belongs, and tells what failed", asyn
   await assert.rejects(disk.write(full, []), SyncError);
   closeSync(full);
 });
+
+/** A thread that does as it is told here. */
+function faultyThread(script: string): DiskThread {
+  const head = 'import { workerData } from "node:worker_threads"; const { control } = workerData;';
+  const url = new URL(`data:text/javascript,${encodeURIComponent(`${head}${script}`)}`);
+  return new DiskThread(url, (shared) => shared);
+}
+
+const WAIT = "Atomics.wait(control, 0, 0);";
+
+for (const [what, script] of [
+  ["ended", `${WAIT}`],
+  ["failed", `${WAIT} throw new Error("no more");`],
+  ["never began", "throw new Error('no more');"],
+] as const)
+  test(`DiskThread.write() fails when the thread ${what}, and so does every later one`, async () => {
+    const disk = faultyThread(script);
+    const part = { bytes: Uint8Array.of(1), positionBytes: 0 };
+    await assert.rejects(disk.write(0, [part]), /The disk's thread is gone: (it ended|no more)/);
+    await assert.rejects(disk.write(0, [part]), /The disk's thread is gone/);
+  });
+
+test("DiskThread.write() takes nothing for done that the thread has not counted", async () => {
+  const disk = faultyThread(`${WAIT} Atomics.notify(control, 1); Atomics.wait(control, 0, 1);`);
+  await assert.rejects(disk.write(0, []), /as many jobs/);
+  await assert.rejects(disk.write(0, []), /as many jobs/);
+});

@@ -99,6 +99,7 @@ export class DiskThread {
       offset += bytes.length;
     }
     const before = Atomics.load(control, DONE);
+    invariant(Atomics.load(control, ASKED) === before, "as many jobs are done as were asked for");
     const done = Atomics.waitAsync(control, DONE, before);
     Atomics.add(control, ASKED, 1);
     Atomics.notify(control, ASKED);
@@ -107,6 +108,8 @@ export class DiskThread {
     });
     if (done.async) await Promise.race([done.value, gone]);
     this.#onFailure = null;
+    const isDone = Atomics.load(control, DONE) === Atomics.load(control, ASKED);
+    invariant(isDone, "as many jobs are done as were asked for");
     this.#check();
   }
 

@@ -79,6 +79,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     beforeShortening: options.secureState,
     crc32c,
     timers: world.timers,
+    clock: world.clock,
     segmentBytes,
     cacheBytesMax,
     onEvent: options.onWalEvent,

@@ -172,6 +172,7 @@ test("JournalCore begins with the members that its core knows, also where the co
     covered: { index: 0, term: 0, membership: null },
     crc32c,
     timers: nodeWorld().timers,
+    clock: nodeWorld().clock,
     segmentBytes: SEGMENT_BYTES,
     cacheBytesMax: 64 * 1024,
     onEvent: () => {},

@@ -40,10 +40,11 @@ function verify(fileSystem: MemoryFileSystem) {
 }
 
 function repair(fileSystem: MemoryFileSystem, acceptLossAfter: number) {
-  const { timers } = nodeWorld();
+  const { clock, timers } = nodeWorld();
   const folder = FOLDER;
   const segmentBytes = SEGMENT_BYTES;
-  return repairJournal({ folder, crc32c, fileSystem, timers, acceptLossAfter, segmentBytes });
+  const parts = { folder, crc32c, fileSystem, timers, clock };
+  return repairJournal({ ...parts, acceptLossAfter, segmentBytes });
 }
 
 /** A sector of the body of some batch. */

@@ -10,7 +10,7 @@
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { LogIndex } from "../common/ids.ts";
 import { encodeMembership, NOBODY } from "../raft/membership.ts";
-import type { Timers } from "../world/ports.ts";
+import type { Clock, Timers } from "../world/ports.ts";
 import { indexOfName, readManifest } from "./checkpoint_file.ts";
 import { type JournalFile, type JournalFileSystem, writeFully } from "./file_system.ts";
 import { ownerOfFolder } from "./inspect_journal.ts";
@@ -29,6 +29,7 @@ export type RepairOptions = {
   readonly crc32c: Crc32c;
   readonly fileSystem: JournalFileSystem;
   readonly timers: Timers;
+  readonly clock: Clock;
   /** The operator's word for it: the last entry that can be read, behind which all is given up. */
   readonly acceptLossAfter: LogIndex;
   /** 64 MiB in product. */
@@ -81,6 +82,7 @@ async function repairLocked(options: RepairOptions): Promise<RepairResult> {
   const wal = await openWal({
     ...accepting,
     timers: options.timers,
+    clock: options.clock,
     onEvent: (event: WalEvent) => {
       if (event.kind === "damagedSetAside") keptFiles.push(event.movedTo);
     },

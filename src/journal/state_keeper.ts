@@ -242,7 +242,9 @@ export class StateKeeper {
   async secure(index: LogIndex): Promise<void> {
     if ((await this.#options.store.newestSound(index - 1)) !== null) return;
     try {
-      await this.make();
+      const made = await this.make();
+      // It was being made already, of an earlier moment.
+      if (made.index < index) await this.make();
     } catch (error) {
       if (!isRockpoolError(error)) throw error;
       throw new RockpoolError(

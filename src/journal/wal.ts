@@ -364,14 +364,15 @@ export class Wal implements RaftStorage {
 
   async #writeDurably({ file, identity }: Segment, parts: readonly WritePart[]): Promise<void> {
     const path = this.#segments.pathOf(identity.sequence);
-    const begunMs = performance.now();
+    const { clock } = this.#options;
+    const begunMs = clock.monotonicMs();
     try {
       await writeDurably(file, parts);
     } catch (error) {
       if (error instanceof SyncError) throw fatalFailure(path, "fdatasync", error.cause);
       throw writeFailure(error, path);
     }
-    this.flushTimes.record(performance.now() - begunMs);
+    this.flushTimes.record(clock.monotonicMs() - begunMs);
     this.#finished += 1;
   }
 

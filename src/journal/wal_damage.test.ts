@@ -282,3 +282,20 @@ test("a log that begins anew begins behind the checkpoint if it can, so that a p
   assert.ok(begunAtCheckpoint > 2, `${begunAtCheckpoint} begun behind the checkpoint`);
   assert.ok(asked > 2, `${asked} asked for a newer one`);
 });
+
+test("a log that begins anew begins behind a state that is ahead of all that is left of it", async () => {
+  const { fileSystem } = await written();
+  const membership = encodeMembership(THREE);
+  const covered = { index: LAST + 5, term: 3, membership };
+  const secured = { index: LAST - 30, term: 3, membership };
+  let found = 0;
+  for (const at of places(fileSystem, 1).filter((_, place) => place % 9 === 0)) {
+    const damaged = fileSystem.clone();
+    damaged.rot(pathOf(1), at, 0x80);
+    const { wal, events } = await open(damaged, { covered, secured });
+    assert.equal(wal.firstIndex(), covered.index + 1);
+    if (events.some(({ kind }) => kind === "damageFound")) found += 1;
+    await wal.close();
+  }
+  assert.ok(found > 1, `${found} hit the log`);
+});

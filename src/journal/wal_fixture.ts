@@ -6,6 +6,7 @@ import fc from "fast-check";
 import type { MemberId } from "../common/ids.ts";
 import { openFallbackKernels } from "../kernels/fallback.ts";
 import type { Entry, HardState, Membership } from "../raft/messages.ts";
+import { nodeWorld } from "../world/node_world.ts";
 import type { Timers } from "../world/ports.ts";
 import type { JournalFileSystem } from "./file_system.ts";
 import { openWal, type Wal } from "./wal.ts";
@@ -68,6 +69,7 @@ export async function open(
     fileSystem,
     ...recoveryOptions,
     timers: looseTimers,
+    clock: nodeWorld().clock,
     onEvent: (event) => events.push(event),
     onFailure: (failure) => {
       failures.push(failure);

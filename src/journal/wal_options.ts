@@ -3,7 +3,7 @@
  * @module
  */
 import type { LogIndex, Term } from "../common/ids.ts";
-import type { Timers } from "../world/ports.ts";
+import type { Clock, Timers } from "../world/ports.ts";
 import type { WalFailure } from "./wal_failure.ts";
 import type { RecoveryOptions } from "./wal_recovery.ts";
 import type { RecoveryEvent } from "./wal_repair.ts";
@@ -28,6 +28,8 @@ export type WalEvent =
 
 export type WalOptions = RecoveryOptions & {
   readonly timers: Timers;
+  /** For how long flushes take. */
+  readonly clock: Pick<Clock, "monotonicMs">;
   /** How often a segment that found no room is tried again. */
   readonly spareRetryMs?: number;
   /** How often one of the segments that are no longer written to is read and checked; 0: never. */

@@ -300,7 +300,8 @@ function decideDamage(
   const isOlder = secured !== null && secured.index < covered.index;
   for (const begin of isOlder ? [secured, covered] : [covered]) {
     const resumed = resumeBehind({ ...options, covered: begin }, walk, found, broken, damage);
-    if (resumed !== null) return resumed;
+    // The state may be ahead of all that is left: a log behind the checkpoint would not reach it.
+    if (resumed !== null && !isBehind(covered, resumed.replay)) return resumed;
   }
   const cut = cutAtHole(broken);
   if (covered.index >= last.index && covered.index >= prefix.index)

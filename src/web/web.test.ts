@@ -225,7 +225,7 @@ test("a body that does not end holds nobody: read or not, its connection goes", 
   const socket = connect(Number(new URL(base).port), "127.0.0.1");
   socket.write("GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf");
   const [answer] = (await once(socket, "data")) as [Buffer];
-  assert.match(answer.toString(), /^HTTP\/1\.1 200[^]*connection: close/i);
+  assert.match(answer.toString(), /^HTTP\/1\.1 200.*connection: close/is);
   socket.resume();
   await once(socket, "close");
 });

@@ -40,6 +40,14 @@ function dataOf(history: readonly Sample[], lines: readonly Line[]): uPlot.Align
 }
 
 const HEIGHT = 180;
+const WINDOW_MIN_S = 60;
+
+/** From the first point to the last. */
+function windowOf(times: ArrayLike<number>): [number, number] {
+  const last = times[times.length - 1] ?? Date.now() / 1000;
+  return [Math.min(times[0] ?? last, last - WINDOW_MIN_S), last];
+}
+
 const clockText = (seconds: number) => new Date(seconds * 1000).toTimeString().slice(0, 8);
 
 export function Chart(props: {
@@ -73,7 +81,7 @@ export function Chart(props: {
         legend: { live: true },
         scales: {
           // At least a minute, so that the first points are not a wall.
-          x: { range: (_plot, low, high) => [Math.min(low, high - 60), high] },
+          x: { range: ({ data: [times] }) => windowOf(times) },
           y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] },
         },
         axes: [
