@@ -71,7 +71,20 @@ function rowOf(
   if (report === null) {
     const held = member?.matchIndex;
     const behind = held === undefined ? "-" : String(Math.max(0, committed - held));
-    return [address, standing, "-", state, "-", String(held ?? "-"), behind, "-", "-", "-", "-", "-"];
+    return [
+      address,
+      standing,
+      "-",
+      state,
+      "-",
+      String(held ?? "-"),
+      behind,
+      "-",
+      "-",
+      "-",
+      "-",
+      "-",
+    ];
   }
   return [
     address,
