@@ -8,7 +8,8 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
+import { RockpoolError } from "./common/errors.ts";
 import { journalMembership, requireOneTier, rootUnderStore } from "./conf/cluster.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
@@ -16,6 +17,8 @@ import { MasterKeys } from "./conf/master_keys.ts";
 import { TIER_KEYS, WorkerKeys } from "./conf/worker_keys.ts";
 import { formatJournal } from "./journal/journal_format.ts";
 import { crc32c } from "./kernels/fallback.ts";
+import { NOTES_LOCK, TEMPORARIES_FOLDER } from "./ufs/temporary_files.ts";
+import { lockFolderAt } from "./world/folder_lock.ts";
 import { makeFolder } from "./world/folders.ts";
 
 /** Files of the metadata store; nothing else in its folder is touched. */
@@ -58,20 +61,52 @@ export async function formatMaster(
   return [folder, metastore];
 }
 
-/** The folders of blocks, one for each directory of each tier. */
+/**
+ * The folders of blocks, one for each directory of each tier.
+ * @throws RockpoolError INVALID_ARGUMENT when one is not inside its directory: what lies beside the blocks is not ours
+ */
 export function blockFolders(configuration: Configuration): readonly string[] {
-  const data = configuration.get(WorkerKeys.dataFolder);
-  return TIER_KEYS.slice(0, configuration.get(WorkerKeys.tierLevels))
+  const { dataFolder, tierLevels } = WorkerKeys;
+  const data = configuration.get(dataFolder);
+  return TIER_KEYS.slice(0, configuration.get(tierLevels))
     .flatMap((tier) => configuration.get(tier.path) ?? [])
-    .map((path) => join(path, data));
+    .map((path) => {
+      const folder = join(path, data);
+      const [first = ""] = relative(path, folder).split(sep);
+      if (first !== "" && first !== "..") return folder;
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        `${dataFolder.key}=${data} (${configuration.origin(dataFolder)}) is no folder inside of ${path}`,
+        `Name a folder of its own, such as ${dataFolder.defaultText}`,
+      );
+    });
 }
 
-/** Removes what the worker cached: all inside its data folders, nothing outside. */
+/** @returns what gives the folders back. @throws RockpoolError UNAVAILABLE when a running worker has them */
+function lockFolders(folders: readonly string[]): () => void {
+  const notes = join(folders[0] ?? "", TEMPORARIES_FOLDER);
+  if (!existsSync(notes)) return () => {}; // no worker ever ran here
+  return lockFolderAt(join(notes, NOTES_LOCK), {
+    subject: `The cache in ${folders.join(", ")}`,
+    remedy: "Stop that worker first: formatting would delete blocks that it is about to write",
+    onTakenOver: () => {}, // of a worker that was killed
+  });
+}
+
+/**
+ * Removes what the worker cached: all inside its data folders, nothing outside.
+ * @throws RockpoolError when a running worker has them, or when they are not inside the directories of the tiers
+ */
 export function formatWorker(configuration: Configuration): readonly string[] {
   requireOneTier(configuration);
   const folders = blockFolders(configuration);
-  for (const folder of folders)
-    for (const name of existsSync(folder) ? readdirSync(folder) : [])
-      rmSync(join(folder, name), { recursive: true, force: true });
+  const unlock = lockFolders(folders);
+  try {
+    for (const folder of folders)
+      for (const name of existsSync(folder) ? readdirSync(folder) : [])
+        rmSync(join(folder, name), { recursive: true, force: true });
+  } finally {
+    unlock();
+  }
   return folders;
 }

@@ -6,10 +6,11 @@
  */
 import { randomBytes } from "node:crypto";
 import { isRockpoolError, messageOf, RockpoolError } from "./common/errors.ts";
+import type { Configuration } from "./conf/configuration.ts";
 import type { StoreCheck, StoreSpeed, StoreTestParts } from "./shell/store_test_commands.ts";
 import { pathWithinStore } from "./ufs/ufs_uri.ts";
 import type { UfsCreateOptions, UnderFileSystem } from "./ufs/under_file_system.ts";
-import { UnderStores } from "./under_stores.ts";
+import { UnderStores, underStoreOptions } from "./under_stores.ts";
 
 const OPTIONS: UfsCreateOptions = { owner: "", group: "", mode: 0o755 };
 const PIECE_BYTES = 1024 * 1024;
@@ -25,8 +26,8 @@ function expect(holds: boolean, what: string): void {
 
 type Place = { readonly store: UnderFileSystem; readonly folder: string };
 
-async function openPlace(uri: string): Promise<Place> {
-  const store = new UnderStores().at(uri);
+async function openPlace(uri: string, configuration: Configuration): Promise<Place> {
+  const store = new UnderStores(underStoreOptions(configuration)).at(uri);
   const root = pathWithinStore(uri).replace(/\/+$/, "");
   const folder = `${root}/rockpool-test-${randomBytes(6).toString("hex")}`;
   await store.createDirectory(folder, OPTIONS);
@@ -264,8 +265,8 @@ async function timed(
 }
 
 export const storeTests: StoreTestParts = {
-  async checks(uri) {
-    const place = await openPlace(uri);
+  async checks(uri, configuration) {
+    const place = await openPlace(uri, configuration);
     return {
       checks: [...fileChecks(place), ...directoryChecks(place)],
       cleanUp: async () => {
@@ -273,8 +274,8 @@ export const storeTests: StoreTestParts = {
       },
     };
   },
-  async measure(uri, { bytesEach, threads }) {
-    const { store, folder } = await openPlace(uri);
+  async measure(uri, { bytesEach, threads, configuration }) {
+    const { store, folder } = await openPlace(uri, configuration);
     const piece = randomBytes(Math.min(PIECE_BYTES, bytesEach));
     try {
       const written = await timed(threads, async (number) => {

@@ -26,7 +26,7 @@ import { openKernels } from "./kernels/load.ts";
 import { arenaBytesOf } from "./kernels/slot_pool.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServerEvent } from "./rpc/grpc_server.ts";
-import { TemporaryFiles } from "./ufs/temporary_files.ts";
+import { TEMPORARIES_FOLDER, TemporaryFiles } from "./ufs/temporary_files.ts";
 import { UnderStores, underStoreOptions } from "./under_stores.ts";
 import type { WebServer } from "./web/server.ts";
 import type { TierOptions } from "./worker/block_store.ts";
@@ -40,8 +40,6 @@ import { makeFolder } from "./world/folders.ts";
 const SLOT_COUNT = 64;
 const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 const PIN_INTERVAL_MS = 1000;
-/** In the first folder of cached blocks; see ufs/temporary_files.ts. */
-const TEMPORARIES_FOLDER = "unfinished";
 export const BUILD_REVISION = "rockpool";
 
 function required<T>(value: T | null, key: string): T {
@@ -171,9 +169,13 @@ class WorkerDaemon implements Daemon {
   async start() {
     const { telemetry } = this.#context;
     await this.#prepare();
-    if (await this.#temporaries.open())
-      void this.#removeLeftovers(); // a store that hangs holds up nobody
-    else telemetry.logger.log("warn", "worker", "another worker uses the same folders", {});
+    if (!(await this.#temporaries.open()))
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        `Another worker uses the same folders: ${this.#options.tiers.flatMap(({ directories }) => directories.map(({ path }) => path)).join(", ")}`,
+        `Stop it, or give each worker folders of its own (${TIER_KEYS[0]?.path.key})`,
+      );
+    void this.#removeLeftovers(); // a store that hangs holds up nobody
     const { rpcPort } = await this.#worker.start();
     const { metrics } = telemetry;
     const registrations = () => metrics.eventCount("worker", "masterRegistered");

@@ -71,6 +71,24 @@ test("formatWorker() empties the data folders of all tiers and nothing beside th
   assert.ok(existsSync(beside));
 });
 
+test("formatWorker() refuses folders of a worker that runs, and what is not inside a tier", () => {
+  const block = file("mem/alluxioworker/1");
+  const own = readFileSync(`/proc/${process.pid}/stat`, "utf8").split(") ")[1]?.split(" ")[19];
+  const lock = file("mem/alluxioworker/unfinished/lock");
+  writeFileSync(lock, `${process.pid} ${own}`);
+  const path = `alluxio.worker.tieredstore.level0.dirs.path=${home}/mem`;
+  assert.throws(() => formatWorker(configure([path])), /is open in process \d+/);
+  writeFileSync(lock, `${process.pid} 1`); // of a process that is gone
+  for (const folder of ["/", "../", "x/../..", "."])
+    assert.throws(
+      () => formatWorker(configure([path, `alluxio.worker.data.folder=${folder}`])),
+      /is no folder inside of/,
+    );
+  assert.ok(existsSync(block));
+  formatWorker(configure([path]));
+  assert.deepEqual(readdirSync(join(home, "mem/alluxioworker")), []);
+});
+
 test("isLocalHost() knows this machine by name and address", () => {
   assert.equal(isLocalHost("localhost"), true);
   assert.equal(isLocalHost("127.0.0.1"), true);

@@ -103,8 +103,8 @@ export function fileStatusOf(wire: FileInfo): FileStatus {
     owner: wire.owner ?? "",
     group: wire.group ?? "",
     mode: wire.mode ?? 0,
-    // Owner, owning group and other are the mode itself; a fourth entry is more than it.
-    hasExtendedAcl: (wire.acl?.entries ?? []).length > 3,
+    // The mode says what owner, owning group and others may: only what is more than that is sent as entries.
+    hasExtendedAcl: (wire.acl?.entries ?? []).length > 0,
     persistence: PERSISTENCE[wire.persistenceState ?? ""] ?? "NOT_PERSISTED",
     replicationMin: wire.replicationMin ?? 0,
     replicationMax: wire.replicationMax ?? -1,

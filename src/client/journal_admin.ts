@@ -185,15 +185,23 @@ export class JournalAdminClient {
     }
   }
 
-  /** Resolves when the master at that address is a voter. */
+  /** Resolves when the master at that address is a voter, whoever leads until then. */
   async addMember(address: string, timeoutMs: number): Promise<void> {
     netAddressOf(address);
-    try {
-      await this.#leader.unary(JournalAdmin.methods.AddQuorumServer, { address, timeoutMs });
-    } catch (error) {
-      // A master joins by itself: it may have done so before it was asked for, or asked for again.
-      if (!isRockpoolError(error, "ALREADY_EXISTS")) throw error;
-    }
+    const deadlineMs = performance.now() + timeoutMs;
+    for (;;)
+      try {
+        const leftMs = Math.max(1, Math.round(deadlineMs - performance.now()));
+        const request = { address, timeoutMs: leftMs };
+        await this.#leader.unary(JournalAdmin.methods.AddQuorumServer, request);
+        return;
+      } catch (error) {
+        // A master joins by itself: it may have done so before it was asked for, or asked for again.
+        if (isRockpoolError(error, "ALREADY_EXISTS")) return;
+        const mayCome = isRockpoolError(error, "UNAVAILABLE") && performance.now() < deadlineMs;
+        if (!mayCome) throw error;
+        await sleep(ASK_WHY_EVERY_MS);
+      }
   }
 
   async resetPriorities(): Promise<void> {

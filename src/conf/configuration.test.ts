@@ -81,6 +81,33 @@ test("createConfiguration() refuses circles and references without a value", () 
   assert.throws(() => site({ "alluxio.work.dir": `\${no.such}` }), /\$\{no\.such\} has no value/);
 });
 
+test("createConfiguration() refuses references that would fill the memory", () => {
+  const links = Array.from({ length: 18 }, (_, at) => [`my.${at}`, `\${my.${at + 1}}`.repeat(10)]);
+  const chain = { ...Object.fromEntries(links), "my.18": "x" };
+  assert.throws(
+    () => site({ ...chain, "alluxio.work.dir": `\${my.0}` }),
+    /refers to more than 1000 values/,
+  );
+  assert.throws(
+    () => site({ "my.0": "x".repeat(1000), "alluxio.work.dir": `\${my.0}`.repeat(100) }),
+    /longer than 65536 characters/,
+  );
+  assert.equal(site({ ...chain }).text("my.0"), null);
+});
+
+test("what refers to a secret is as secret as that", () => {
+  const configuration = site({
+    "s3a.secretKey": "hush",
+    "alluxio.user.app.id": `x\${s3a.secretKey}`,
+  });
+  const shown = configuration.entries().find(({ key }) => key === "alluxio.user.app.id");
+  assert.deepEqual([shown?.value, configuration.text("alluxio.user.app.id")], ["******", "xhush"]);
+  assert.throws(
+    () => site({ "s3a.secretKey": "hush", "alluxio.master.rpc.port": `\${s3a.secretKey}` }),
+    (error) => error instanceof Error && !error.message.includes("hush"),
+  );
+});
+
 test("createConfiguration() says all that is wrong at once, with the form that is expected", () => {
   assert.throws(
     () =>

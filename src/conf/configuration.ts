@@ -46,6 +46,9 @@ type Setting = { readonly text: string; readonly source: Source; readonly origin
 export const MASKED = "******";
 /** A chain of references longer than this is a mistake even if it is no circle. */
 const DEPTH_MAX = 20;
+/** In one value, with those inside of what they stand for: a few lines that refer to each other must not fill the memory. */
+const REFERENCES_MAX = 1000;
+const RESOLVED_LENGTH_MAX = 64 * 1024;
 
 export class Configuration {
   /** About names that nobody knows, and values that were ignored. */
@@ -123,7 +126,7 @@ export class Configuration {
       const setting = this.#settings.get(key);
       return {
         key,
-        value: text !== null && isSecretName(key) ? MASKED : text,
+        value: text !== null && isSecret(this.#settings, key) ? MASKED : text,
         source: setting?.source ?? "DEFAULT",
         origin: setting?.origin ?? "",
       };
@@ -140,6 +143,7 @@ function resolve(
   settings: ReadonlyMap<string, Setting>,
   key: string,
   chain: readonly string[],
+  budget = { referencesLeft: REFERENCES_MAX },
 ): Resolved {
   if (chain.includes(key) || chain.length >= DEPTH_MAX)
     return { kind: "bad", problem: `it refers to itself: ${[...chain, key].join(" → ")}` };
@@ -147,11 +151,18 @@ function resolve(
   if (raw === null) return { kind: "unset" };
   let problem: string | null = null;
   const text = raw.replace(/\$\{([^${}]*)\}/g, (whole, name: string) => {
-    const inner = resolve(settings, keyOf(name)?.key ?? name, [...chain, key]);
+    if (problem !== null) return whole;
+    budget.referencesLeft -= 1;
+    const inner: Resolved =
+      budget.referencesLeft < 0
+        ? { kind: "bad", problem: `it refers to more than ${REFERENCES_MAX} values` }
+        : resolve(settings, keyOf(name)?.key ?? name, [...chain, key], budget);
     if (inner.kind === "text") return inner.text;
     problem ??= inner.kind === "bad" ? inner.problem : `\${${name}} has no value`;
     return whole;
   });
+  if (text.length > RESOLVED_LENGTH_MAX && text !== raw)
+    problem ??= `with its references it is longer than ${RESOLVED_LENGTH_MAX} characters`;
   return problem === null ? { kind: "text", text } : { kind: "bad", problem };
 }
 
@@ -196,7 +207,7 @@ export function createConfiguration(layers: readonly Layer[]): Configuration {
     // `key=` in a site file unsets a key that may be unset.
     const isUnset = resolved.kind === "unset" || (text === "" && spec.defaultText === null);
     const value = isUnset || text === null ? null : spec.type.parse(text);
-    if (value === null && !isUnset) problems.set(spec.key, describe(spec, setting, resolved));
+    if (value === null && !isUnset) problems.set(spec.key, describe(spec, setting, resolved, isSecret(settings, spec.key)));
     values.set(spec.key, typeof value === "object" ? Object.freeze(value) : value);
   }
   if (problems.size > 0)
@@ -256,6 +267,11 @@ function referencesOf(
   return found;
 }
 
+/** Whether the text of this key is never shown: for its name, or for what goes into it. */
+function isSecret(settings: ReadonlyMap<string, Setting>, key: string): boolean {
+  return isSecretName(key) || [...referencesOf(settings, key)].some(isSecretName);
+}
+
 /** Leaves out what is bad only because a key that it refers to is; of a circle all are said. */
 function causes(
   settings: ReadonlyMap<string, Setting>,
@@ -272,9 +288,10 @@ function describe(
   spec: KeySpec<unknown>,
   setting: Setting | undefined,
   resolved: Resolved,
+  isHidden: boolean,
 ): string {
   const where = setting === undefined ? "its default" : setting.origin;
   if (resolved.kind === "bad") return `Bad value of ${spec.key} (${where}): ${resolved.problem}`;
-  const shown = isSecretName(spec.key) ? MASKED : resolved.kind === "text" ? resolved.text : "";
+  const shown = isHidden ? MASKED : resolved.kind === "text" ? resolved.text : "";
   return `Bad value "${shown}" of ${spec.key} (${where}): expected ${spec.type.expected}`;
 }

@@ -41,7 +41,8 @@ export function knownNames(): readonly string[] {
   return [...new Set([...BY_NAME.keys(), ...ACCEPTED_NAMES.keys()])];
 }
 
-const SECRET = /secret|password|passwd|credential|access_?key|\btoken\b/i;
+const SECRET =
+  /secret|passw(?:or)?d|passphrase|credential|(?:access|api|private)[._-]?key|(?<![a-z])token(?![a-z])|(?:access|auth|api|id|session)token/i;
 
 /** Whether the value of a name is never shown. Boolean switches and paths about credentials are no secrets. */
 export function isSecretName(name: string): boolean {

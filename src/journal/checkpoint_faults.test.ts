@@ -262,3 +262,22 @@ test("StateKeeper.secure() is not content with a checkpoint that was begun befor
   assert.equal(store.newest()?.snapshot.index, LAST);
   await begun;
 });
+
+test("StateKeeper makes no checkpoint for commands that one which was installed holds", async () => {
+  const { state, keeper, store } = new Master(new MemoryFileSystem());
+  state.put({ index: LAST, term: 1 });
+  keeper.applied(LAST, 1000);
+  let written = 0;
+  state.writeImage = async () => {
+    written += 1;
+    return NONE;
+  };
+  await keeper.install(await store.fetch(await peerOf(AHEAD), PEER, AHEAD, () => true));
+  keeper.tick(1e6);
+  keeper.applied(AHEAD.index + 1, 50);
+  keeper.tick(1e6);
+  assert.equal(written, 0);
+  keeper.applied(AHEAD.index + 2, 100);
+  keeper.tick(1e6);
+  assert.equal(written, 1);
+});

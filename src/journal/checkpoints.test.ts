@@ -178,12 +178,13 @@ async function withLaggard() {
   return { cluster, leader, lagging, words };
 }
 
-test("a transfer that is cut in the middle goes on from there, also after a restart", async () => {
+/** @returns null when another checkpoint was offered after the restart: a machine under load elects another leader meanwhile */
+async function offsetAfterCut(): Promise<number | null> {
   const { cluster, lagging, words } = await withLaggard();
-  const offsets: number[] = [];
+  const asked: { readonly index: number; readonly offsetBytes: number }[] = [];
   let partsLeft = 2;
   const cut = fetching((fetch) => async (peer, position, offsetBytes, lengthBytes) => {
-    offsets.push(offsetBytes);
+    asked.push({ index: position.index, offsetBytes });
     if (partsLeft === 0) throw new RockpoolError("UNAVAILABLE", "cut");
     partsLeft -= 1;
     return await fetch(peer, position, offsetBytes, lengthBytes);
@@ -191,13 +192,23 @@ test("a transfer that is cut in the middle goes on from there, also after a rest
   await cluster.start(lagging, cut);
   await until("it was cut", () => countOf(lagging, "fetchFailed") > 0 || undefined);
   await cluster.kill(lagging);
-  assert.deepEqual(offsets.slice(0, 2), [0, 1024 * 1024]);
-  offsets.length = 0;
+  const before = asked.splice(0);
   partsLeft = 100;
   await cluster.start(lagging, cut);
   await cluster.settled(words);
-  assert.equal(offsets[0], 2 * 1024 * 1024);
   await cluster.stop();
+  const [first, second] = before;
+  const [resumed] = asked;
+  if (first === undefined || second === undefined || resumed === undefined) return null;
+  if (second.index !== first.index || resumed.index !== first.index) return null;
+  assert.deepEqual([first.offsetBytes, second.offsetBytes], [0, 1024 * 1024]);
+  return resumed.offsetBytes;
+}
+
+test("a transfer that is cut in the middle goes on from there, also after a restart", async () => {
+  let offset: number | null = null;
+  for (let attempt = 0; attempt < 5 && offset === null; attempt++) offset = await offsetAfterCut();
+  assert.equal(offset, 2 * 1024 * 1024);
 });
 
 test("a checkpoint that arrives damaged is refused and fetched again", async () => {

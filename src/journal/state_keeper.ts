@@ -56,7 +56,7 @@ type Outcome = StatePosition | Failed;
 export class StateKeeper {
   readonly #options: StateKeeperOptions;
   #applied: LogIndex = 0;
-  /** Since the last checkpoint was begun. */
+  /** Since the last checkpoint was begun, or one was installed. */
   #commandCount = 0;
   #madeMs: number;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
@@ -141,7 +141,7 @@ export class StateKeeper {
     const before = this.#commandCount;
     this.#making ??= this.#make().finally(() => {
       // Of one that failed, too: `applied` and the newest snapshot tell how late it is.
-      this.#commandCount -= before;
+      this.#commandCount = Math.max(0, this.#commandCount - before);
       this.#making = null;
       const { clock } = this.#options.world;
       this.#madeMs = clock.monotonicMs();
@@ -280,6 +280,7 @@ export class StateKeeper {
       // Also when what failed came after that: it stands in a checkpoint that is durable.
       if (position.index === snapshot.index) {
         this.#applied = position.index;
+        this.#commandCount = 0;
         onRestart(position);
         const tookMs = Math.round(world.clock.monotonicMs() - beganMs);
         onEvent({ kind: "checkpointInstalled", index: position.index, tookMs });

@@ -3,7 +3,7 @@
  * @module
  */
 import type { HostResult, HostRunner } from "./host_runner.ts";
-import type { HostEntry } from "./hosts_file.ts";
+import { type HostEntry, hostKey } from "./hosts_file.ts";
 
 /** Each is a process of ssh here. */
 const HOSTS_AT_ONCE = 32;
@@ -73,7 +73,7 @@ export async function runOnHosts(run: GroupRun): Promise<readonly HostOutcome[]>
     );
     const isOk = result.exitCode === 0 && result.trouble === null;
     const line = summaryLine(result);
-    await run.say(`${entry.host}: ${line}`);
+    await run.say(`${hostKey(entry)}: ${line}`);
     return { entry, result, isOk, line };
   });
 }
@@ -82,13 +82,13 @@ export async function runOnHosts(run: GroupRun): Promise<readonly HostOutcome[]>
 export function failureLines(outcomes: readonly HostOutcome[]): readonly string[] {
   const failed = outcomes.filter(({ isOk }) => !isOk);
   if (failed.length === 0) return [];
-  const names = [...new Set(failed.map(({ entry }) => entry.host))];
+  const names = [...new Set(failed.map(({ entry }) => hostKey(entry)))];
   const details = failed.flatMap(({ entry, result, line }) => {
     const said = [...linesOf(result.stdout), ...linesOf(result.stderr)].filter(
       (one) => one !== line,
     );
     const shown = said.slice(-DETAIL_LINES);
-    return shown.length === 0 ? [] : [`  ${entry.host}:`, ...shown.map((one) => `    ${one}`)];
+    return shown.length === 0 ? [] : [`  ${hostKey(entry)}:`, ...shown.map((one) => `    ${one}`)];
   });
   return [
     `Failed on ${names.length} of ${hostCount(outcomes)} hosts: ${names.join(", ")}`,
@@ -97,5 +97,5 @@ export function failureLines(outcomes: readonly HostOutcome[]): readonly string[
 }
 
 function hostCount(outcomes: readonly HostOutcome[]): number {
-  return new Set(outcomes.map(({ entry }) => entry.host)).size;
+  return new Set(outcomes.map(({ entry }) => hostKey(entry))).size;
 }

@@ -27,6 +27,11 @@ test("S0-27 hosts files: one host a line, comments, blanks, users, ports, IPv6",
     plain("node-3.example.com."),
   ]);
   assert.deepEqual(parseHosts("# nobody\n\n", "x"), []);
+  const tunnels = parseHosts("localhost:2201\nlocalhost:2202\nlocalhost:2201", "x");
+  assert.deepEqual(
+    tunnels.map(({ sshPort }) => sshPort),
+    [2201, 2202],
+  );
 });
 
 test("parseHosts() names file, line and right form of what is no host", () => {

@@ -7,7 +7,8 @@
  *     deploy@node2:2222         another user, another port of sshd
  *     [fd00::3]:2222            IPv6 with a port; without one the brackets may be left out
  *
- * Blanks around a line and what follows a "#" count as nothing; a host that stands there twice counts once.
+ * Blanks around a line and what follows a "#" count as nothing; a host that stands there twice counts once. Another port
+ * of sshd is another host: the far ends of two tunnels, say.
  * @module
  */
 import { RockpoolError } from "../common/errors.ts";
@@ -54,6 +55,12 @@ export function parseHost(text: string, where: string): HostEntry {
   return { host, user, sshPort };
 }
 
+/** Equal for entries that mean the same host; for people, too. */
+export function hostKey({ host, sshPort }: HostEntry): string {
+  if (sshPort === null || sshPort === 22) return host;
+  return host.includes(":") ? `[${host}]:${sshPort}` : `${host}:${sshPort}`;
+}
+
 /** @param path for messages. @throws RockpoolError INVALID_ARGUMENT with file, line and right form */
 export function parseHosts(text: string, path: string): readonly HostEntry[] {
   const found = new Map<string, HostEntry>();
@@ -61,7 +68,8 @@ export function parseHosts(text: string, path: string): readonly HostEntry[] {
     const word = line.replace(/#.*$/, "").trim();
     if (word === "") continue;
     const entry = parseHost(word, `${path}:${at + 1}`);
-    if (!found.has(entry.host)) found.set(entry.host, entry);
+    const name = hostKey(entry);
+    if (!found.has(name)) found.set(name, entry);
   }
   return [...found.values()];
 }

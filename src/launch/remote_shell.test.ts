@@ -37,10 +37,11 @@ test("remoteScript() gives words and variables to the command, whatever is in th
     command,
     words,
     variables: { ALLUXIO_HOME: "/srv/a'b $x" },
-    moreFolders: [join(process.execPath, "..")],
+    // A folder is no script either.
+    moreFolders: ["/opt/$(echo run >&2)`echo run >&2`/bin", join(process.execPath, "..")],
   });
-  const { status, stdout } = loggedIn(`echo Welcome to this host; ${script}`);
-  assert.equal(status, 7);
+  const { status, stdout, stderr } = loggedIn(`echo Welcome to this host; ${script}`);
+  assert.deepEqual([status, stderr], [7, ""]);
   assert.equal(afterArrival(stdout), `/srv/a'b $x|${words.join("|")}|`);
 });
 

@@ -28,10 +28,10 @@ const NOT_FOUND = 127;
 
 /** The script is one word for whatever login shell the user has there. */
 export function remoteScript({ command, words, variables, moreFolders }: RemoteCommand): string {
-  const path = ["$PATH", ...moreFolders.map((folder) => folder.replaceAll('"', ""))].join(":");
+  const path = ['"$PATH"', ...moreFolders.map(quote)].join(":");
   const lines = [
     `echo ${quote(ARRIVED)}`,
-    `PATH="${path}"`,
+    `PATH=${path}`,
     "export PATH",
     ...Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`),
     `if [ ! -x ${quote(command)} ]; then echo ${quote(`There is no program ${command}`)} >&2; exit ${NOT_FOUND}; fi`,

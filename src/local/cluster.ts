@@ -2,13 +2,14 @@
  * A local cluster as a whole: made once, started, asked, stopped.
  *
  * Promises: formatting happens only while the folder has no local.json, which is written last, so that an
- * interrupted first start is begun again and a second start never formats; ports are looked at before
+ * interrupted first start is begun again and a second start never formats; journals that are there without it are left
+ * alone, and the start is refused; ports are looked at before
  * anything is started; the under store's folder is never emptied.
  * @module
  */
 import { resolve } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
-import { prepareFolders, readShape, removeRunFile, writeShape } from "./cluster_files.ts";
+import { beginMaking, prepareFolders, readShape, removeRunFile, writeShape } from "./cluster_files.ts";
 import {
   type ClusterShape,
   DEFAULT_SHAPE,
@@ -95,6 +96,7 @@ export async function openCluster(parts: LocalParts, options: OpenOptions): Prom
   await requireFreePorts(nodes.filter((node) => !isUp(node)));
   const before = readShape(dir);
   const known = new Set((before === null ? [] : planNodes(before)).map((node) => node.name));
+  if (before === null) beginMaking(dir, nodes);
   prepareFolders(dir, shape);
   for (const node of nodes)
     if (!known.has(node.name))

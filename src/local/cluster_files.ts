@@ -2,6 +2,7 @@
  * The folder of a local cluster.
  *
  *     local.json                        shape of the cluster, its ports and configuration folders; written when it was formatted
+ *     local.json.making                 is there while the cluster is made for the first time
  *     conf/alluxio-site.properties      for clients and commands
  *     master-1/ worker-1/ …             home of one process: conf/, journal/, metastore/ or cache/
  *     logs/master-1.log …               what the processes write
@@ -9,7 +10,7 @@
  *     underFSStorage/                   the under store of the root directory
  * @module
  */
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
 import { makeFolder } from "../world/folders.ts";
@@ -25,6 +26,7 @@ import type { ProcessIdentity } from "./process_table.ts";
 
 const VERSION = 1;
 const STATE_FILE = "local.json";
+const MAKING_FILE = "local.json.making";
 const SITE_FILE = "alluxio-site.properties";
 
 export const clientConfDir = (dir: string) => join(dir, "conf");
@@ -39,7 +41,11 @@ function writeAtomically(path: string, text: string): void {
   renameSync(temporary, path);
 }
 
-function readJson(path: string): unknown {
+/** What brings a lost note back; without it nothing is started, so that nothing is formatted. */
+const RESTORE_NOTE = `Put it back: {"masterCount":3,"workerCount":2,"portOffset":0,"workerQuota":"1GB"} with this cluster's own numbers, which master-1/conf/alluxio-site.properties tells`;
+
+/** @param remedy for a file that cannot be read */
+function readJson(path: string, remedy: string): unknown {
   if (!existsSync(path)) return null;
   try {
     return JSON.parse(readFileSync(path, "utf8"));
@@ -48,7 +54,7 @@ function readJson(path: string): unknown {
     throw new RockpoolError(
       "FAILED_PRECONDITION",
       `${path} is damaged: ${error.message}`,
-      "Restore the file, or remove it after you have stopped the processes",
+      remedy,
     );
   }
 }
@@ -65,7 +71,7 @@ export function isLocalCluster(dir: string): boolean {
 
 /** The shape of a cluster that exists; null when there is none. @throws RockpoolError when its file is damaged */
 export function readShape(dir: string): ClusterShape | null {
-  const state = readJson(join(dir, STATE_FILE));
+  const state = readJson(join(dir, STATE_FILE), RESTORE_NOTE);
   if (state === null) return null;
   const number = (name: string) => {
     const value = field(state, name);
@@ -98,6 +104,26 @@ export function writeShape(dir: string, shape: ClusterShape): void {
     nodes,
   };
   writeAtomically(join(dir, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`);
+  rmSync(join(dir, MAKING_FILE), { force: true });
+}
+
+/**
+ * To be called before the nodes of a folder without local.json are formatted.
+ * @throws RockpoolError FAILED_PRECONDITION when they hold journals that no interrupted first start has made
+ */
+export function beginMaking(dir: string, nodes: readonly LocalNode[]): void {
+  const making = join(dir, MAKING_FILE);
+  if (existsSync(making)) return;
+  const journals = nodes.map((node) => join(nodeDir(dir, node), "journal"));
+  const used = journals.filter((path) => existsSync(path) && readdirSync(path).length > 0);
+  if (used.length > 0)
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `${join(dir, STATE_FILE)} is not there, but ${used.join(", ")} is not empty: a new cluster here would lose its metadata`,
+      `${RESTORE_NOTE}. For a new cluster name another folder with --dir, or move that one away`,
+    );
+  makeFolder(dir, "the local cluster", "Name a folder that you may make with --dir");
+  writeAtomically(making, "");
 }
 
 /** Makes folders, and site files where there are none. */
@@ -117,7 +143,8 @@ export function prepareFolders(dir: string, shape: ClusterShape): void {
 
 /** Process of a node as it was last started; null when it never was, or was stopped in order. */
 export function readRunFile(dir: string, node: LocalNode): ProcessIdentity | null {
-  const state = readJson(runFile(dir, node));
+  const remedy = "Remove it once that process is stopped";
+  const state = readJson(runFile(dir, node), remedy);
   const pid = field(state, "pid");
   const startTicks = field(state, "startTicks");
   return typeof pid === "number" && typeof startTicks === "number" ? { pid, startTicks } : null;

@@ -22,6 +22,7 @@ import { logEnd, requireNotKeptOut } from "./daemon_log.ts";
 import { planNodes, portsOf } from "./plan.ts";
 import { isPortFree } from "./probe.ts";
 import { isRunning, portOwner, readProcess, signalProcess } from "./process_table.ts";
+import { withoutSecrets } from "./processes.ts";
 
 /**
  * Stands for a daemon: serves /healthz on the web port of its site file. The first to write its number into
@@ -194,6 +195,13 @@ test("local start, status and stop manage a cluster and its single processes", a
   assert.match(said(), /Nothing was running/);
 });
 
+test("withoutSecrets() shows a command line without what nobody may read", () => {
+  assert.equal(
+    withoutSecrets("node main.js master -Daws.secretKey=abc -Dalluxio.master.rpc.port=1 --x=y"),
+    "node main.js master -Daws.secretKey=****** -Dalluxio.master.rpc.port=1 --x=y",
+  );
+});
+
 test("local start says which port is taken and by whom, and starts nothing", async () => {
   const dir = join(folder, "taken");
   const port = 20_998 + offset;
@@ -229,6 +237,12 @@ test("an interrupted first start is begun again, a damaged note is not", async (
   }
   writeFileSync(join(dir, "local.json"), "{");
   assert.match(await refusal(`status --dir ${dir}`), /local.json is damaged/);
+  mkdirSync(join(dir, "master-1", "journal"));
+  writeFileSync(join(dir, "master-1", "journal", "segment"), "x");
+  rmSync(join(dir, "local.json"));
+  formatted = [];
+  assert.match(await refusal(words.join(" ")), /master-1\/journal is not empty.*lose its metadata/);
+  assert.deepEqual(formatted, []);
 });
 
 test("local start shows the end of the log of a daemon that ends at once", async () => {
@@ -258,7 +272,7 @@ test("a start ends the wait when the other masters keep the process out", () => 
 test("makes no folder where none can be made, and says so", async () => {
   assert.match(
     await refusal(`start --dir /proc/rockpool --port-offset ${offset}`),
-    /Cannot make the folder \/proc\/rockpool\/logs of the local cluster: nothing can be made in \/proc\n.*--dir/,
+    /Cannot make the folder \/proc\/rockpool of the local cluster: nothing can be made in \/proc\n.*--dir/,
   );
 });
 

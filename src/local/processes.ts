@@ -5,6 +5,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { messageOf, RockpoolError } from "../common/errors.ts";
+import { MASKED } from "../conf/configuration.ts";
+import { isSecretName } from "../conf/keys.ts";
 import {
   logFile,
   nodeConfDir,
@@ -105,12 +107,22 @@ export function startNode(cluster: LocalCluster, node: LocalNode): Started {
   }
 }
 
+/** A command line whose definitions of secrets are masked, up to their next blank. */
+export function withoutSecrets(command: string): string {
+  return command.replace(/([^\s=]+)=(\S+)/g, (whole, name: string) =>
+    isSecretName(name) ? `${name}=${MASKED}` : whole,
+  );
+}
+
 /** One line for each port, with who has it. */
 export function describeTaken(taken: readonly NamedPort[]): string {
   return taken
     .map(({ port, use }) => {
       const owner = portOwner(port);
-      const who = owner === null ? "another program" : `process ${owner.pid} (${owner.command})`;
+      const who =
+        owner === null
+          ? "another program"
+          : `process ${owner.pid} (${withoutSecrets(owner.command)})`;
       return `Port ${port} (${use}) is taken by ${who}`;
     })
     .join("\n");

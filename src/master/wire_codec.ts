@@ -181,6 +181,8 @@ export function fileInfoToWire(info: FileInfo): FileInfoInit {
     inAlluxioPercentage: info.inAlluxioPercentage,
     inMemoryPercentage: info.inMemoryPercentage,
     ufsFingerprint: info.ufsFingerprint,
+    // As Alluxio sends it: owner, group and others by the mode; entries only for what a mode cannot say.
+    acl: { owner: info.owner, owningGroup: info.group, mode: info.mode, isDefault: false },
     replicationMax: info.replicationMax,
     replicationMin: info.replicationMin,
     lastAccessTimeMs: info.accessedMs,

@@ -8,7 +8,7 @@ import { messageOf, RockpoolError } from "../common/errors.ts";
 import { applyEnvFile, shellWords, type Variables } from "../conf/environment.ts";
 import { ENV_FILE } from "../conf/load.ts";
 import { HostRunner } from "../launch/host_runner.ts";
-import { type HostEntry, parseHosts } from "../launch/hosts_file.ts";
+import { type HostEntry, hostKey, parseHosts } from "../launch/hosts_file.ts";
 import type { Session } from "./session.ts";
 
 /** What leads a command to its configuration: other hosts have the same layout. */
@@ -72,6 +72,6 @@ export function hostsOf(session: Session, kind: "master" | "worker"): readonly H
 /** Masters, then the workers that are no masters. */
 export function allHosts(session: Session): readonly HostEntry[] {
   const masters = hostsOf(session, "master");
-  const names = new Set(masters.map(({ host }) => host));
-  return [...masters, ...hostsOf(session, "worker").filter(({ host }) => !names.has(host))];
+  const names = new Set(masters.map(hostKey));
+  return [...masters, ...hostsOf(session, "worker").filter((one) => !names.has(hostKey(one)))];
 }

@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
 import { readdir, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, normalize } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { FileOutStream } from "../client/file_out_stream.ts";
@@ -40,6 +40,22 @@ export function shown(place: Place): string {
 function child(place: Place, name: string): Place {
   if (place.kind === "local") return { ...place, path: join(place.path, name) };
   return { ...place, path: place.path === "/" ? `/${name}` : `${place.path}/${name}` };
+}
+
+/** Whether a copy would be made of itself, and of the copy in it, without end. */
+function isInside(from: Place, to: Place): boolean {
+  const isOneStore =
+    from.kind === "local" ? to.kind === "local" : to.kind === "cluster" && to.files === from.files;
+  const [outer, inner] = [from, to].map(({ path }) => normalize(`${path}/`));
+  return isOneStore && inner?.startsWith(outer ?? "") === true;
+}
+
+function copiesItself(from: Place, to: Place): RockpoolError {
+  return new RockpoolError(
+    "INVALID_ARGUMENT",
+    `Cannot copy ${shown(from)} to ${shown(to)}, which is within it`,
+    "Copy to a path beside it",
+  );
 }
 
 export function nameOf(place: Place): string {
@@ -235,9 +251,10 @@ export class TreeCopy {
 
   async #treeTarget(from: Place, to: Place): Promise<Place> {
     const found = await this.#entryOf(to);
+    const target = found === null ? to : child(to, nameOf(from));
+    if (isInside(from, target)) throw copiesItself(from, target);
     if (found === null) return to;
     if (!found.isDirectory) throw alreadyExists(to);
-    const target = child(to, nameOf(from));
     const inTheWay = await this.#entryOf(target);
     if (inTheWay !== null && !(inTheWay.isDirectory && target.kind === "local"))
       throw alreadyExists(target);

@@ -273,10 +273,18 @@ function replicationOf(given: ParsedArguments): Attributes {
   const max = given.value("max");
   if (min === undefined && max === undefined)
     throw new RockpoolError("INVALID_ARGUMENT", "At least one of --min and --max is needed");
-  return {
+  const attributes = {
     ...(max === undefined ? {} : { replicationMax: max === "-1" ? -1 : countOf(max, "--max") }),
     ...(min === undefined ? {} : { replicationMin: countOf(min, "--min") }),
   };
+  const { replicationMax: most = -1, replicationMin: least = 0 } = attributes;
+  if (most >= 0 && least > most)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `--min is ${least}, which is more than --max, ${most}`,
+      "Give --min no more than --max",
+    );
+  return attributes;
 }
 
 const setReplication: Command = {

@@ -7,7 +7,15 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, RockpoolError } from "../common/errors.ts";
@@ -28,6 +36,7 @@ import {
   signalProcess,
 } from "../local/process_table.ts";
 import { describeTaken, FILE_THREADS } from "../local/processes.ts";
+import { lockFolderAt } from "../world/folder_lock.ts";
 import { makeFolder } from "../world/folders.ts";
 import { type Console, say } from "./console.ts";
 import type { Kind } from "./process_words.ts";
@@ -84,13 +93,46 @@ export class HostDaemon {
     return join(this.#logs, `${this.kind}.out`);
   }
 
+  /** Empty when there is no pid file. */
+  #noted(): string {
+    return existsSync(this.#pidFile) ? readFileSync(this.#pidFile, "utf8") : "";
+  }
+
+  /** Removes the pid file unless another start has written its own meanwhile. */
+  #forget(noted: string): void {
+    if (noted !== "" && this.#noted() === noted) rmSync(this.#pidFile, { force: true });
+  }
+
+  #makeLogs(): void {
+    const { key } = CommonKeys.logsDir;
+    makeFolder(this.#logs, `logs (${key})`, `Set ${key} to a folder that this user may make`);
+  }
+
+  /**
+   * Only one start of this daemon at a time: of two, one's process would end for want of ports, be noted in the pid
+   * file, and be called healthy for the other's answer.
+   * @throws RockpoolError UNAVAILABLE when another one is under way
+   */
+  async exclusively(act: () => Promise<void>): Promise<void> {
+    this.#makeLogs();
+    const path = join(this.#logs, `${this.kind}.starting`);
+    const unlock = lockFolderAt(path, {
+      subject: `The lock ${path}`,
+      remedy: `Another start of this host's ${this.kind} is under way: wait for it, or end it`,
+      onTakenOver: () => {}, // of a start that was interrupted
+    });
+    try {
+      await act();
+    } finally {
+      unlock();
+    }
+  }
+
   /** Null when it was not started by `process start`, or does not run any more. */
   running(): ProcessIdentity | null {
-    if (!existsSync(this.#pidFile)) return null;
-    const [pid = Number.NaN, startTicks = Number.NaN] = readFileSync(this.#pidFile, "utf8")
-      .trim()
-      .split(" ")
-      .map(Number);
+    const noted = this.#noted();
+    if (noted === "") return null;
+    const [pid = Number.NaN, startTicks = Number.NaN] = noted.trim().split(" ").map(Number);
     if (!Number.isInteger(pid)) return null;
     const found = readProcess(pid);
     // The id may be another process's by now: start time and command line tell.
@@ -117,8 +159,7 @@ export class HostDaemon {
     for (const text of nameWarnings(this.kind, this.#configuration))
       await say(this.#console, `Warning: ${text}`);
     await this.#requireFreePorts();
-    const { key } = CommonKeys.logsDir;
-    makeFolder(this.#logs, `logs (${key})`, `Set ${key} to a folder that this user may make`);
+    this.#makeLogs();
     const logFromByte = logEnd(this.logFile);
     const restore = backup === null ? [] : [`${MasterKeys.initFromBackup.key}=${backup}`];
     const definitions = [...this.#session.definitions, ...restore].map((one) => `-D${one}`);
@@ -139,10 +180,17 @@ export class HostDaemon {
       ended = signal === null ? `it ended with exit code ${code}` : `it was ended by ${signal}`;
     });
     const found = child.pid === undefined ? null : readProcess(child.pid);
-    if (found !== null) writeFileSync(this.#pidFile, `${found.pid} ${found.startTicks}\n`);
+    if (found !== null) this.#note(found);
     child.unref();
     await this.#awaitHealth(() => ended, logFromByte);
     if (backup !== null) await this.#awaitRestore(() => ended, logFromByte);
+  }
+
+  /** By a rename, so that it is never seen half written. */
+  #note({ pid, startTicks }: ProcessIdentity): void {
+    const temporary = `${this.#pidFile}.${process.pid}.tmp`;
+    writeFileSync(temporary, `${pid} ${startTicks}\n`);
+    renameSync(temporary, this.#pidFile);
   }
 
   /** Follows what the log says of the restore. On a standby there is nothing to follow. */
@@ -196,7 +244,8 @@ export class HostDaemon {
   async #awaitHealth(ended: () => string | null, logFromByte: number): Promise<void> {
     const startedMs = performance.now();
     const deadlineMs = startedMs + HEALTHY_WITHIN_MS;
-    while ((await this.health())?.isHealthy !== true) {
+    // When it has ended, another process answers.
+    while ((await this.health())?.isHealthy !== true || ended() !== null) {
       const isSlow = performance.now() - startedMs > REFUSAL_AFTER_MS;
       if (this.kind === "master" && isSlow)
         requireNotKeptOut(this.logFile, logFromByte, "this master");
@@ -247,11 +296,12 @@ export class HostDaemon {
 
   /** @returns how many processes were ended */
   async stop({ isSoft, isForced, isWholeCluster }: StopOptions): Promise<number> {
+    const noted = this.#noted();
     const identity = this.running();
     if (identity !== null && this.kind === "master" && !isWholeCluster)
       await this.#prepareStop(isForced);
     if (identity === null || !signalProcess(identity, "SIGTERM")) {
-      rmSync(this.#pidFile, { force: true });
+      this.#forget(noted);
       return 0;
     }
     const deadlineMs = performance.now() + STOP_WITHIN_MS;
@@ -267,7 +317,7 @@ export class HostDaemon {
       }
       await sleep(ASK_EVERY_MS);
     }
-    rmSync(this.#pidFile, { force: true });
+    this.#forget(noted);
     return 1;
   }
 }

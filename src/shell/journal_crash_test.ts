@@ -173,7 +173,7 @@ async function attack(
     let isOver = false;
     const running = Promise.all(workers.map((worker) => worker.run(() => isOver)));
     const rounds = async () => {
-      for (let round = 0; performance.now() < endMs; round++) {
+      for (let round = 0; !isOver && performance.now() < endMs; round++) {
         const aliveMs = Math.min(randomInt(1, plan.maxAliveMs), endMs - performance.now());
         await say(console, `Round ${round}: Planning Master Alive Time ${Math.round(aliveMs)}ms.`);
         await sleep(Math.max(0, aliveMs), undefined, { signal: console.signal });
@@ -184,11 +184,14 @@ async function attack(
         );
       }
     };
+    const crashing = rounds();
     try {
       // A client that fails ends the test, too.
-      await Promise.race([rounds(), running]);
+      await Promise.race([crashing, running]);
     } finally {
       isOver = true;
+      // Else a master would be started behind the back of who stops them all.
+      await crashing.catch(() => {}); // the first failure is the one to tell
     }
     await running;
     await say(console, "Check Status...");

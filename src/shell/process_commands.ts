@@ -64,10 +64,20 @@ function backupOf(session: Session, given: ParsedArguments): string | null {
 async function startOne(session: Session, kind: Kind, given: ParsedArguments, script: string) {
   const { console } = session;
   const daemon = new HostDaemon(session, kind);
-  if (daemon.running() !== null) {
-    if (given.has("N")) return say(console, `The ${kind} process runs already`);
-    await daemon.stop(stopOptions(given));
-  }
+  if (given.has("N") && daemon.running() !== null)
+    return say(console, `The ${kind} process runs already`);
+  await daemon.exclusively(() => startAlone(session, daemon, given, script));
+}
+
+async function startAlone(
+  session: Session,
+  daemon: HostDaemon,
+  given: ParsedArguments,
+  script: string,
+): Promise<void> {
+  const { console } = session;
+  const { kind } = daemon;
+  if (daemon.running() !== null) await daemon.stop(stopOptions(given));
   try {
     await daemon.start(script, kind === "master" ? backupOf(session, given) : null);
     await say(console, `${green(console, "[ OK ]")} The ${kind} process is in a healthy state`);
@@ -223,6 +233,11 @@ function restartCommand(parts: ProcessParts): Command {
       const { startOnHosts, stopOnHosts } = await cluster();
       const { daemons } = target;
       const stopped = await stopOnHosts(session, parts.mainScript, daemons, passed(given, ["s"]));
+      if (stopped !== EXIT_OK && given.has("s")) {
+        // A start would stop what still runs, and kill it in the end.
+        await say(session.console, "Nothing was started, since not everything has stopped");
+        return stopped;
+      }
       const options = { daemons, leavesRunning: false, flags: [] };
       return (await startOnHosts(session, parts.mainScript, options)) || stopped;
     },

@@ -114,11 +114,13 @@ async function tellProgress(session: Session, at: string, isOver: () => boolean)
     const { leader } = await (await session.admin()).look();
     const member = leader?.members.find((one) => one.address === at);
     const text =
-      member === undefined
-        ? `Waiting until ${at} asks to join: start that master now, with its own address and those of all others`
-        : member.isVoter
-          ? ""
-          : `${at} is a learner and catches up`;
+      leader === null
+        ? told
+        : member === undefined
+          ? `Waiting until ${at} asks to join: start that master now, with its own address and those of all others`
+          : member.isVoter
+            ? ""
+            : `${at} is a learner and catches up`;
     if (text !== "" && text !== told && !isOver()) await say(session.console, text);
     told = text;
     await sleep(LOOK_EVERY_MS, undefined, { ref: false });

@@ -17,6 +17,15 @@ test("maskSecrets() hides values of names that sound like secrets, in every form
     `<property><name>fs.s3a.secret.key</name><value>${SECRET}</value></property>`,
     `hdfs://user:${SECRET}@host/path`,
     `Authorization: Bearer ${SECRET}`,
+    `{"a": 1, "db.password": "two words; ${SECRET}", "b": 2}`,
+    `redis://:${SECRET}@host/0`,
+    `node tool.js --password ${SECRET} --verbose`,
+    `alluxio.proxy.password ${SECRET}`,
+    `alluxio.proxy.password=two words, ${SECRET}`,
+    `alluxio.proxy.password=begun\\\n  ${SECRET}\nalluxio.debug=true`,
+    `-----BEGIN RSA PRIVATE KEY-----\n${SECRET}\n-----END RSA PRIVATE KEY-----`,
+    `-----BEGIN PRIVATE KEY-----\n${SECRET}`,
+    `<property><name>a.password</name><description>x</description><value>${SECRET}</value></property>`,
   ]) {
     const masked = maskSecrets(text, []);
     assert.ok(!masked.includes(SECRET), masked);
@@ -29,6 +38,7 @@ test("maskSecrets() leaves the rest as it is", () => {
     "alluxio.master.hostname=m1",
     "alluxio.security.authentication.type=SIMPLE",
     "2026-11-21 10:00:00 INFO started in 20 ms: port=19998",
+    "a token was found: no password needed\nnext line",
     "<name>fs.alluxio.impl</name><value>alluxio.hadoop.FileSystem</value>",
   ])
     assert.equal(maskSecrets(text, []), text);
@@ -45,6 +55,8 @@ test("maskSecrets() hides known secrets wherever they stand", () => {
       },
     ),
   );
+  const odd = "begin;of-it,and the rest";
+  assert.equal(maskSecrets(`{"password": "${odd}"}`, [odd]).includes("rest"), false);
   assert.equal(maskSecrets("abc", ["abc"]), "abc", "too short to be told from other text");
 });
 
@@ -53,7 +65,11 @@ test("secretsAmong() picks them by name", () => {
     ["aws.secretKey", "one"],
     ["PATH", "/bin"],
     ["DB_PASSWORD", "two"],
+    ["AWS_SESSION_TOKEN", "three"],
+    ["my.apiKey", "four"],
+    ["authToken", "five"],
+    ["tokenizer", "six"],
     ["some.token", null],
   ]);
-  assert.deepEqual(found, ["one", "two"]);
+  assert.deepEqual(found, ["one", "two", "three", "four", "five"]);
 });

@@ -5,6 +5,7 @@
 
 import { RockpoolError } from "../common/errors.ts";
 import { parseSizeBytes } from "../common/units.ts";
+import type { Configuration } from "../conf/configuration.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import type { FlagSpec, ParsedArguments } from "./arguments.ts";
 import { type Command, type CommandTable, countOf } from "./command.ts";
@@ -27,13 +28,20 @@ export type StoreSpeed = {
 /** What the joining program gives: under stores. */
 export type StoreTestParts = {
   /** Checks that work in a folder of their own below a location, and remove it. */
-  readonly checks: (uri: string) => Promise<{
+  readonly checks: (
+    uri: string,
+    configuration: Configuration,
+  ) => Promise<{
     readonly checks: readonly StoreCheck[];
     readonly cleanUp: () => Promise<void>;
   }>;
   readonly measure: (
     uri: string,
-    options: { readonly bytesEach: number; readonly threads: number },
+    options: {
+      readonly bytesEach: number;
+      readonly threads: number;
+      readonly configuration: Configuration;
+    },
   ) => Promise<{ readonly write: StoreSpeed; readonly read: StoreSpeed }>;
 };
 
@@ -45,8 +53,10 @@ const PATH: FlagSpec = {
 const THREADS_MAX = 256;
 const MIB = 1024 * 1024;
 
-function locationOf(session: Session, given: ParsedArguments): string {
-  return given.value("path") ?? session.loadFor("master").configuration.get(MasterKeys.rootUfs);
+/** A store is reached as a master of this host reaches it. */
+function locationOf(session: Session, given: ParsedArguments) {
+  const { configuration } = session.loadFor("master");
+  return { path: given.value("path") ?? configuration.get(MasterKeys.rootUfs), configuration };
 }
 
 function ufsTest(parts: StoreTestParts): Command {
@@ -58,7 +68,8 @@ function ufsTest(parts: StoreTestParts): Command {
     argumentsMax: 0,
     async run(session, given) {
       const { console } = session;
-      const { checks, cleanUp } = await parts.checks(locationOf(session, given));
+      const { path, configuration } = locationOf(session, given);
+      const { checks, cleanUp } = await parts.checks(path, configuration);
       const only = given.value("test");
       const chosen = checks.filter(({ name }) => only === undefined || name === only);
       if (chosen.length === 0)
@@ -130,8 +141,8 @@ function ufsIOTest(parts: StoreTestParts): Command {
           `--threads is ${threads}`,
           `Give 1 to ${THREADS_MAX}`,
         );
-      const path = locationOf(session, given);
-      const { write, read } = await parts.measure(path, { bytesEach, threads });
+      const { path, configuration } = locationOf(session, given);
+      const { write, read } = await parts.measure(path, { bytesEach, threads, configuration });
       const errors = [...write.errors, ...read.errors];
       const report = {
         parameters: { path, ioSize: bytesEach, threads },

@@ -30,6 +30,10 @@ export type Leftovers = {
   readonly failures: readonly string[];
 };
 
+/** Where a worker notes its own, in its first folder of cached blocks: who holds the lock has all of its folders. */
+export const TEMPORARIES_FOLDER = "unfinished";
+export const NOTES_LOCK = "lock";
+
 const KEY = /^[0-9a-f]{12}$/;
 
 export class TemporaryFiles implements TemporaryNotes {
@@ -50,7 +54,7 @@ export class TemporaryFiles implements TemporaryNotes {
   async open(): Promise<boolean> {
     await mkdir(this.#folder).catch(unlessExists);
     try {
-      this.#unlock = lockFolderAt(join(this.#folder, "lock"), {
+      this.#unlock = lockFolderAt(join(this.#folder, NOTES_LOCK), {
         subject: `The folder ${this.#folder}`,
         remedy: "Give each worker folders of its own",
         onTakenOver: () => undefined, // what it left is why we are here
