@@ -49,7 +49,9 @@ async function byRsync(
   const port = entry.sshPort === null ? [] : ["-p", String(entry.sshPort)];
   const shell = ["ssh", ...runner.sshWords, ...port].map(quote).join(" ");
   const slash = isFolder ? "/" : "";
-  const words = ["-az", "--protect-args", "-e", shell];
+  // A link to a file would lead nowhere there; in a folder links stay what they are.
+  const links = isFolder ? [] : ["--copy-links"];
+  const words = ["-az", ...links, "--protect-args", "-e", shell];
   const target = `${rsyncHost(entry)}:${path}${slash}`;
   const ended = await runProgram("rsync", [...words, "--", `${path}${slash}`, target], {
     timeoutMs: COPY_WITHIN_MS,
@@ -71,7 +73,7 @@ async function byTar(
 ): Promise<HostResult> {
   const folder = isFolder ? path : dirname(path);
   const name = isFolder ? "." : basename(path);
-  const tar = spawn("tar", ["-C", folder, "-czf", "-", "--", name], {
+  const tar = spawn("tar", ["-C", folder, isFolder ? "-czf" : "-chzf", "-", "--", name], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   let problem: string | null = null;

@@ -198,3 +198,22 @@ test("help: of everything, of a group, of a word alone, of an old spelling", asy
   assert.match((await run("fsadmin", "report", "-h")).out, /^NAME\n {4}rockpool fsadmin report - /);
   assert.equal((await run("help", "nonsense")).exit, 255);
 });
+
+test("an empty path is refused: it is not the root", async () => {
+  for (const words of [
+    ["fs", "ls", ""],
+    ["fs", "rm", "-R", " "],
+    ["fs", "chmod", "-R", "700", ""],
+    ["fs", "setTtl", "--action", "delete", "", "1h"],
+  ]) {
+    const { exit, out } = await run(...words);
+    assert.match(out, /^A path is empty/, words.join(" "));
+    assert.equal(exit, 255);
+  }
+});
+
+test("fs setReplication refuses a minimum above the maximum", async () => {
+  const { exit, out } = await run("fs", "setReplication", "--min", "3", "--max", "1", "/f");
+  assert.match(out, /^--min is 3, which is more than --max, 1/);
+  assert.equal(exit, 255);
+});

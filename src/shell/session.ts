@@ -109,6 +109,13 @@ export class Session {
 
   /** The client for a path given by the user, and the path without scheme and authority. */
   async open(argument: string): Promise<{ readonly files: FileSystem; readonly path: string }> {
+    // An unset variable of a script: that it is the root would change everything.
+    if (argument.trim() === "")
+      throw new RockpoolError(
+        "INVALID_ARGUMENT",
+        "A path is empty",
+        'Give an absolute path; "/" is the root',
+      );
     const { scheme, authority, path } = parseUri(argument);
     if (scheme !== "" && scheme !== "alluxio" && scheme !== "alluxio-ft")
       throw new RockpoolError(

@@ -33,6 +33,7 @@ import {
 
 const NAME_BYTES_MAX = 255;
 const READ_ATTEMPTS_MAX = 4;
+const RENAME_ATTEMPTS_MAX = 4;
 
 type HdfsStatus = UfsStatus & { readonly fileId: number };
 
@@ -191,16 +192,20 @@ export class HdfsUnderFileSystem implements UnderFileSystem {
   async #rename(status: HdfsStatus, source: string, target: string): Promise<void> {
     const there = await this.status(target);
     if (there?.isDirectory === true) throw exists(target, "is a directory");
-    try {
-      // With it HDFS does a rename of the second kind: over a file, in one step.
-      const renameoptions = "OVERWRITE";
-      await this.#client.call("PUT", source, "RENAME", { destination: target, renameoptions });
-    } catch (error) {
-      if (!(error instanceof UnknownOutcome)) throw error;
-      if ((await this.status(target))?.fileId === status.fileId) return;
-      if ((await this.status(source))?.fileId !== status.fileId) throw error;
-      await this.#rename(status, source, target);
-    }
+    // With it HDFS does a rename of the second kind: over a file, in one step.
+    const parameters = { destination: target, renameoptions: "OVERWRITE" };
+    for (let attempt = 1; ; attempt++)
+      try {
+        await this.#client.call("PUT", source, "RENAME", parameters);
+        return;
+      } catch (error) {
+        const isUnknown = error instanceof UnknownOutcome;
+        if (!isUnknown && attempt === 1) throw error;
+        // An earlier one whose answer was lost may be carried out as late as this.
+        if ((await this.status(target))?.fileId === status.fileId) return;
+        const mayRetry = isUnknown && attempt < RENAME_ATTEMPTS_MAX;
+        if (!mayRetry || (await this.status(source))?.fileId !== status.fileId) throw error;
+      }
   }
 
   async remove(path: string, isRecursive: boolean): Promise<boolean> {
@@ -341,6 +346,13 @@ class HdfsWriter implements UfsWriter {
     } finally {
       isOver = true;
     }
+    this.#wait(false);
+  }
+
+  /** While we have nothing to send, nothing is to be heard either: a slow writer is no silent data node. */
+  #wait(isTheirTurn: boolean): void {
+    const { body, client } = this.#file;
+    body.setTimeout(isTheirTurn ? client.silenceMaxMs : 0);
   }
 
   /** A data node answers before the end only to refuse. */
@@ -366,17 +378,20 @@ class HdfsWriter implements UfsWriter {
 
   async write(bytes: Uint8Array): Promise<void> {
     if (bytes.length === 0) return;
+    this.#wait(true);
     const sent = new Promise<void>((resolve, reject) =>
       this.#file.body.write(bytes, (error) => (error ? reject(error) : resolve())),
     );
     sent.catch(() => {}); // the refusal may come first, and says more
     await this.#told(Promise.race([sent, this.#refused()]));
+    this.#wait(false);
     this.#lengthBytes += bytes.length;
   }
 
   async commit(): Promise<UfsStatus> {
     this.#isOpen = false;
     try {
+      this.#wait(true);
       this.#file.body.end();
       const response = await this.#told(this.#answer);
       const text = await this.#told(textOf(response));

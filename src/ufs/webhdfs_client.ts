@@ -28,6 +28,8 @@ export type WebHdfsOptions = {
   readonly user: string;
   /** How the store is named in messages: hdfs://host:port */
   readonly uri: string;
+  /** A server that says nothing for so long, when it is its turn, is given up; 20 s when not given. */
+  readonly silenceMaxMs?: number;
 };
 
 const STATUS_OF_EXCEPTION: Readonly<Record<string, StatusName>> = {
@@ -82,6 +84,10 @@ export class WebHdfsClient {
 
   constructor(options: WebHdfsOptions) {
     this.#options = options;
+  }
+
+  get silenceMaxMs(): number {
+    return this.#options.silenceMaxMs ?? SILENCE_MAX_MS;
   }
 
   get uri(): string {
@@ -143,7 +149,7 @@ export class WebHdfsClient {
   > {
     let isSent = false;
     try {
-      const asked = request({ ...options, agent: this.#agent, timeout: SILENCE_MAX_MS });
+      const asked = request({ ...options, agent: this.#agent, timeout: this.silenceMaxMs });
       asked.once("socket", (socket) => {
         if (socket.connecting) socket.once("connect", () => (isSent = true));
         else isSent = true;
@@ -204,14 +210,14 @@ export class WebHdfsClient {
     method: "GET" | "PUT",
     headers: Readonly<Record<string, string>>,
   ): ClientRequest {
-    return request(url, { method, headers, timeout: SILENCE_MAX_MS, agent: false });
+    return request(url, { method, headers, timeout: this.silenceMaxMs, agent: false });
   }
 }
 
 /** @throws Error when the connection fails or is silent */
 export function answerTo(asked: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    asked.once("timeout", () => asked.destroy(new Error(`silent for ${SILENCE_MAX_MS} ms`)));
+    asked.once("timeout", () => asked.destroy(new Error("silent for too long")));
     asked.once("error", reject);
     asked.once("response", resolve);
   });

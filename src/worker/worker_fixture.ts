@@ -40,6 +40,9 @@ function sasl(): SaslAuthentication {
   });
 }
 
+/** One process does the work of both ends here, and of many tests: how soon they meet is not what is tested. */
+const PATIENT_MS = 30_000;
+
 /** A master with no namespace behind it. */
 export class FakeMaster {
   readonly commits: { readonly blockId: bigint; readonly lengthBytes: number }[] = [];
@@ -287,6 +290,7 @@ export async function withWorker(
     );
     const { rpcPort: port } = await worker.start();
     const channel = openChannel({
+      connectTimeoutMs: PATIENT_MS,
       host: "127.0.0.1",
       port,
       auth: { kind: "simple", user: "tester" },

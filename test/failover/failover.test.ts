@@ -80,7 +80,7 @@ describe("fail-over under load", () => {
     );
   }
 
-  test(`no acknowledged file is lost when the leader is killed ${KILLS} times`, async (t) => {
+  test(`S0-5 S0-6 S0-7 no acknowledged file is lost when the leader is killed ${KILLS} times`, async (t) => {
     await underLoad("/killed", async (writers) => {
       await progress(writers, 20);
       const gaps: number[][] = writers.map(() => []);
@@ -107,7 +107,7 @@ describe("fail-over under load", () => {
     });
   });
 
-  test(`no acknowledged file is lost when the leader is stopped for ${STOPPED_MS} ms, and it steps down`, async () => {
+  test(`S0-9 no acknowledged file is lost when the leader is stopped for ${STOPPED_MS} ms, and it steps down`, async () => {
     await underLoad("/stopped", async (writers) => {
       await progress(writers, 20);
       const old = await cluster.leader();

@@ -13,6 +13,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -163,6 +164,12 @@ alluxio.worker.ramdisk.size=256MB
         readFileSync(hosts.path(name, "conf/alluxio-site.properties"), "utf8"),
         /# copied/,
       );
+    // What a link leads to is copied, since there it would lead nowhere.
+    writeConf("only-here.txt", "behind a link");
+    symlinkSync("only-here.txt", hosts.path("m1", "conf/linked.txt"));
+    await run("copyDir", join(hosts.installation, "conf/linked.txt"));
+    for (const name of ["w1", "w2"] as const)
+      assert.equal(readFileSync(hosts.path(name, "conf/linked.txt"), "utf8"), "behind a link");
     assert.match(
       await refused("init", "copy-dir", "/no/such/thing"),
       /^\/no\/such\/thing does not exist \(/,

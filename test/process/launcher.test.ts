@@ -106,7 +106,7 @@ describe("a local cluster in the foreground", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("it formats, tests itself, and says who leads and what to try", () => {
+  test("S0-10 it formats, tests itself, and says who leads and what to try", () => {
     assert.match(run.text, /Formatted a new cluster/);
     assert.match(run.text, /\d\d kinds of write and read work/);
     assert.match(run.text, /master \d leads: http:\/\/localhost:\d+/);
@@ -132,7 +132,7 @@ describe("a local cluster in the foreground", () => {
     }
   });
 
-  test("kill -9 of the leader: the next one leads, and the dead one comes back by hand", async () => {
+  test("S0-1 S0-2 kill -9 of the leader: the next one leads, and the dead one comes back by hand", async () => {
     assert.equal(rockpool(client, "fs", "mkdir", "/before").status, 0);
     const leader = (await run.said(/master (\d) leads: /))[1] ?? "";
     const { pid } = JSON.parse(readFileSync(join(dir, "run", `master-${leader}.json`), "utf8")) as {
@@ -167,7 +167,7 @@ describe("a local cluster in the foreground", () => {
     assert.deepEqual(pidsIn(dir), before);
   });
 
-  test("Ctrl-C ends all processes, and the next start formats nothing", async () => {
+  test("S0-8 Ctrl-C ends all processes, and the next start formats nothing", async () => {
     const pids = pidsIn(dir);
     assert.equal(await run.end("SIGINT"), 0, run.text);
     for (const pid of pids) assert.equal(readProcess(pid), null);

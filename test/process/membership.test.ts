@@ -67,7 +67,7 @@ describe("one master becomes four, and three again", () => {
     await cluster?.stop();
   });
 
-  test("`local add master` adds one to a cluster on this machine", async () => {
+  test("S0-63 `local add master` adds one to a cluster on this machine", async () => {
     const gap = await writer.gapDuring(cluster, async () => {
       const said = await run(cluster, "local", "add", "master", "--dir", cluster.dir);
       assert.match(said, /^master 2 runs \(pid \d+\)\nmaster 2 is a voter: 2 masters\n/);
@@ -79,7 +79,7 @@ describe("one master becomes four, and three again", () => {
   });
 
   for (const count of [3, 4])
-    test(`master ${count} is added while a client writes`, async () => {
+    test(`S0-64 master ${count} is added while a client writes`, async () => {
       const gap = await writer.gapDuring(cluster, async () => {
         const node = await cluster.addMaster();
         assert.equal(node.number, count);
@@ -101,7 +101,7 @@ describe("one master becomes four, and three again", () => {
       assert.deepEqual(writer.failures, []);
     });
 
-  test("one that is gone is removed, is told so when it comes back, and may come anew", async () => {
+  test("S0-64 one that is gone is removed, is told so when it comes back, and may come anew", async () => {
     const address = cluster.journalAddress(4);
     cluster.kill("master", 4, "SIGKILL");
     await cluster.until("it is seen to be gone", async () => {
@@ -130,7 +130,7 @@ describe("one master becomes four, and three again", () => {
     assert.deepEqual(await writer.missing(), []);
   });
 
-  test("the masters that were added lead, with all that there is", async () => {
+  test("S0-3 the masters that were added lead, with all that there is", async () => {
     await writer.stop();
     const all = await DirectoryWriter.start(cluster, "/all");
     try {

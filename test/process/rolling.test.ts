@@ -52,7 +52,7 @@ describe("planned changes under load", () => {
     return match[1] ?? "";
   }
 
-  test("leadership is handed over again and again", async () => {
+  test("S0-66.3 leadership is handed over again and again", async () => {
     const gaps: number[] = [];
     const took: string[] = [];
     for (let i = 0; i < HAND_OVERS; i++) {
@@ -68,7 +68,7 @@ describe("planned changes under load", () => {
     assert.deepEqual([directories.failures, files.failures], [[], []]);
   });
 
-  test("all masters are restarted one after the other: standbys, a hand-over, the former leader", async () => {
+  test("S0-66.2 S0-66.4 all masters are restarted one after the other: standbys, a hand-over, the former leader", async () => {
     const leader = await cluster.leader();
     const [first = 0, second = 0] = await standbys();
     const restart = async (number: number) => {
