@@ -245,7 +245,7 @@ async function dispatch(
 
 /** Alluxio's reports know -h too, where it is no flag of their own. */
 function asksForHelp(given: readonly string[], { flags }: Command): boolean {
-  if (given.includes("--help")) return true;
+  if (given.includes("--help") || given.includes("-help")) return true;
   return given.includes("-h") && !flags.some(({ names }) => names.includes("h"));
 }
 

@@ -50,7 +50,7 @@ test("nameNodesOf() finds those of a name service", () => {
 
 test("nameNodesOf() says what is missing", () => {
   const named = site(["dfs.ha.namenodes.ha", "nn1"]);
-  assert.throws(() => nameNodesOf("hdfs://ha/", named), /nn1 has no address/);
+  assert.throws(() => nameNodesOf("hdfs://ha/", named), /"nn1" has no address/);
   assert.throws(() => nameNodesOf("hdfs:///x", site()), /no site file has fs\.defaultFS/);
   const secure = site(["dfs.http.policy", "HTTPS_ONLY"]);
   assert.throws(() => nameNodesOf("hdfs://h:1/", secure), /HTTPS only/);

@@ -57,7 +57,7 @@ function ofNameService(service: string, ids: string, sites: HadoopProperties): r
       if (rpc === "" && http === "")
         throw wrong(
           `hdfs://${service}`,
-          `its name node ${id} has no address`,
+          `its name node "${id}" has no address`,
           `Set dfs.namenode.http-address.${service}.${id} in hdfs-site.xml`,
         );
       return httpAddress(http, hostOf(rpc));

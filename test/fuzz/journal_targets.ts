@@ -6,6 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { MemberId } from "../../src/common/ids.ts";
+import { bundle, unbundle } from "../../src/journal/bundle.ts";
 import {
   decodeFooter,
   decodeManifest,
@@ -284,6 +285,18 @@ const memberships: FuzzTarget = {
   },
 };
 
+const bundles: FuzzTarget = {
+  name: "bundle",
+  seeds: () => [fixture("entry-commands-v1.bin"), bundle([new Uint8Array(3)]).packed.bytes],
+  run(bytes) {
+    const commands = unbundle(bytes);
+    const { packed, ends } = bundle(commands);
+    // More than one transaction takes are parted.
+    if (ends.length === 1) mustEqual(unbundle(packed.bytes), commands, "a bundle");
+    return `${Math.min(4, commands.length)} commands`;
+  },
+};
+
 export const JOURNAL_TARGETS: readonly FuzzTarget[] = [
   records,
   identities,
@@ -293,4 +306,5 @@ export const JOURNAL_TARGETS: readonly FuzzTarget[] = [
   frames,
   checkpoints,
   memberships,
+  bundles,
 ];

@@ -5,6 +5,7 @@
 import type { FuzzTarget } from "./fuzzer.ts";
 import { JOURNAL_TARGETS } from "./journal_targets.ts";
 import { ROW_TARGETS } from "./row_targets.ts";
+import { SERVICE_TARGETS } from "./service_targets.ts";
 import { TEXT_TARGETS } from "./text_targets.ts";
 import { WIRE_TARGETS } from "./wire_targets.ts";
 
@@ -13,4 +14,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   ...JOURNAL_TARGETS,
   ...ROW_TARGETS,
   ...WIRE_TARGETS,
+  ...SERVICE_TARGETS,
 ];
