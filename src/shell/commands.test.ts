@@ -91,6 +91,7 @@ test("every command has a page with all sections, and examples that its own opti
     const page = await run(group, name, "--help");
     assert.equal(page.exit, 0);
     assert.equal(page.out, `${pageOf(found)}\n`);
+    assert.deepEqual(await run(group, name, "-help"), page, "as Alluxio's tools spell it");
     assert.deepEqual(
       page.out.split("\n").filter((line) => /^[A-Z]/.test(line)),
       ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT CODES", "EXAMPLES", "SEE ALSO"],
@@ -197,6 +198,16 @@ test("help: of everything, of a group, of a word alone, of an old spelling", asy
   assert.match((await run("runTests", "--help")).out, /^NAME\n {4}rockpool exec basicIOTest - /);
   assert.match((await run("fsadmin", "report", "-h")).out, /^NAME\n {4}rockpool fsadmin report - /);
   assert.equal((await run("help", "nonsense")).exit, 255);
+});
+
+test("completion offers properties wherever one may stand", async () => {
+  for (const line of [
+    "alluxio fs -Dalluxio.master.rpc.a",
+    "alluxio fs ls -Dalluxio.master.rpc.a",
+  ]) {
+    const { out } = await run("completion", "words", "--", line);
+    assert.equal(out, "-Dalluxio.master.rpc.addresses=\n");
+  }
 });
 
 test("an empty path is refused: it is not the root", async () => {

@@ -170,6 +170,10 @@ export async function candidates(
   const alone = ALONE[group];
   if (alone !== undefined) return beginning(alone, typed);
   if (table[group] === undefined) return [];
+  if (/^-D[^=]*$/.test(typed)) {
+    const names = knownNames().map((name) => `-D${name}=`);
+    return beginning(names, typed).slice(0, CANDIDATES_MAX);
+  }
   if (word === undefined) return beginning([...namesIn(table, group), "help"], typed);
   if (word === "help") return beginning(namesIn(table, group), typed);
   const found = await find(table, group, word);

@@ -50,7 +50,7 @@ const STATUS_OF_EXCEPTION: Readonly<Record<string, StatusName>> = {
 };
 const REMEDIES: Readonly<Partial<Record<StatusName, string>>> = {
   PERMISSION_DENIED:
-    "Give the user in the message the right in HDFS, or set alluxio.security.login.username to one who has it",
+    "Give the user in the message the right in HDFS, or set rockpool.underfs.hdfs.user to one who has it",
   RESOURCE_EXHAUSTED: "Raise the quota of the directory in HDFS, or free space",
   UNAVAILABLE: "Check that a name node is active and out of safe mode, and that data nodes are up",
   INVALID_ARGUMENT: 'HDFS takes no names with ":", "." or ".."',
