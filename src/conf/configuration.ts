@@ -207,7 +207,8 @@ export function createConfiguration(layers: readonly Layer[]): Configuration {
     // `key=` in a site file unsets a key that may be unset.
     const isUnset = resolved.kind === "unset" || (text === "" && spec.defaultText === null);
     const value = isUnset || text === null ? null : spec.type.parse(text);
-    if (value === null && !isUnset) problems.set(spec.key, describe(spec, setting, resolved, isSecret(settings, spec.key)));
+    if (value === null && !isUnset)
+      problems.set(spec.key, describe(spec, setting, resolved, isSecret(settings, spec.key)));
     values.set(spec.key, typeof value === "object" ? Object.freeze(value) : value);
   }
   if (problems.size > 0)

@@ -29,7 +29,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { setTimeout as rest } from "node:timers/promises";
 import { open, type RootDatabase, type Transaction } from "lmdb";
-import { messageOf, RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
 import { crc32c } from "../kernels/fallback.ts";
 import { lockFolderAt } from "../world/folder_lock.ts";
@@ -338,12 +338,6 @@ class LmdbKeyValueStore implements KeyValueStore {
     if (this.#isProven) writeTrial(this.#folder.path, null);
   }
 
-  /** Reads all rows in one go. @throws RockpoolError DATA_LOSS */
-  checkNow(): void {
-    for (const _ of this.#reader.range({ start: Uint8Array.of(0), end: KEYS_END }));
-    writeTrial(this.#folder.path, "used");
-  }
-
   proven(): void {
     if (!this.#isOpen || this.#damage !== null) return;
     this.#isProven = true;
@@ -526,9 +520,26 @@ function openLocked(path: string, options: LmdbOptions, unlock: () => void): Ope
   // Who had it last died of it, perhaps: if this one dies too, the next one does without.
   const isSuspect = isThere && discardReason === null && hasTrial && mark?.isClean !== true;
   writeTrial(path, isSuspect ? "checked" : "used");
-  const store = new LmdbKeyValueStore(openFile(file, false), folder);
-  if (isSuspect) store.checkNow();
-  return { store, discardReason, proven: () => store.proven() };
+  const checked = isSuspect ? openChecked(file) : { opened: openFile(file, false), flaw: null };
+  if (isSuspect) writeTrial(path, "used");
+  const store = new LmdbKeyValueStore(checked.opened, folder);
+  return { store, discardReason: discardReason ?? checked.flaw, proven: () => store.proven() };
+}
+
+/** Reads all rows. A store in which something is wrong is removed, and an empty one takes its place. */
+function openChecked(file: string): { readonly opened: Opened; readonly flaw: string | null } {
+  const opened = openFile(file, false);
+  const reader = new LmdbReader(opened, (what) => new RockpoolError("DATA_LOSS", what));
+  try {
+    for (const _ of reader.range({ start: Uint8Array.of(0), end: KEYS_END }));
+    return { opened, flaw: null };
+  } catch (error) {
+    if (!isRockpoolError(error, "DATA_LOSS")) throw error;
+    // Of a file that has no name any more; nobody waits for it.
+    void opened.database.close();
+    removeStore(file);
+    return { opened: openFile(file, false), flaw: `damage was found in it: ${error.message}` };
+  }
 }
 
 /**

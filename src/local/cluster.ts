@@ -9,7 +9,13 @@
  */
 import { resolve } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
-import { beginMaking, prepareFolders, readShape, removeRunFile, writeShape } from "./cluster_files.ts";
+import {
+  beginMaking,
+  prepareFolders,
+  readShape,
+  removeRunFile,
+  writeShape,
+} from "./cluster_files.ts";
 import {
   type ClusterShape,
   DEFAULT_SHAPE,

@@ -51,11 +51,7 @@ function readJson(path: string, remedy: string): unknown {
     return JSON.parse(readFileSync(path, "utf8"));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new RockpoolError(
-      "FAILED_PRECONDITION",
-      `${path} is damaged: ${error.message}`,
-      remedy,
-    );
+    throw new RockpoolError("FAILED_PRECONDITION", `${path} is damaged: ${error.message}`, remedy);
   }
 }
 

@@ -223,8 +223,14 @@ test("an empty path is refused: it is not the root", async () => {
   }
 });
 
+test("fs test refuses to test nothing", async () => {
+  const { exit, out } = await run("fs", "test", "/f");
+  assert.match(out, /^Command test takes one of -d, -f, -e, -s and -z\nUsage: test /);
+  assert.equal(exit, 255);
+});
+
 test("fs setReplication refuses a minimum above the maximum", async () => {
   const { exit, out } = await run("fs", "setReplication", "--min", "3", "--max", "1", "/f");
-  assert.match(out, /^--min is 3, which is more than --max, 1/);
+  assert.match(out, /^Invalid values for '--max' and '--min' options/);
   assert.equal(exit, 255);
 });

@@ -272,7 +272,10 @@ function replicationOf(given: ParsedArguments): Attributes {
   const min = given.value("min");
   const max = given.value("max");
   if (min === undefined && max === undefined)
-    throw new RockpoolError("INVALID_ARGUMENT", "At least one of --min and --max is needed");
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      "At least one option of '--max' or '--min' must be specified",
+    );
   const attributes = {
     ...(max === undefined ? {} : { replicationMax: max === "-1" ? -1 : countOf(max, "--max") }),
     ...(min === undefined ? {} : { replicationMin: countOf(min, "--min") }),
@@ -281,8 +284,8 @@ function replicationOf(given: ParsedArguments): Attributes {
   if (most >= 0 && least > most)
     throw new RockpoolError(
       "INVALID_ARGUMENT",
-      `--min is ${least}, which is more than --max, ${most}`,
-      "Give --min no more than --max",
+      "Invalid values for '--max' and '--min' options",
+      `--min is ${least}, which must not be more than --max, ${most}`,
     );
   return attributes;
 }

@@ -2,10 +2,12 @@
  * `fs` commands that only look: ls, stat, test, du, count, location, leader, …
  * @module
  */
+
 import type { FileStatus, MountPoint } from "../client/file_status.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { formatSize } from "../common/units.ts";
 import type { ParsedArguments } from "./arguments.ts";
+import { UsageError } from "./arguments.ts";
 import { type Command, type CommandTable, forEachOf, notSupported } from "./command.ts";
 import { EXIT_OK, say } from "./console.ts";
 import {
@@ -176,6 +178,8 @@ const test: Command = {
   argumentsMin: 1,
   argumentsMax: 1,
   async run(session, given) {
+    if (!["d", "f", "e", "s", "z"].some((flag) => given.has(flag)))
+      throw new UsageError("Command test takes one of -d, -f, -e, -s and -z");
     let status: FileStatus;
     try {
       const [target] = await expand(session, given.positional[0] ?? "");
@@ -189,8 +193,8 @@ const test: Command = {
       given.has("e") ||
       (given.has("d") && status.isDirectory) ||
       (given.has("f") && !status.isDirectory) ||
-      (given.has("s") && status.lengthBytes > 0) ||
-      (given.has("z") && status.lengthBytes === 0);
+      (given.has("s") && status.isDirectory && status.lengthBytes > 0) ||
+      (given.has("z") && !status.isDirectory && status.lengthBytes === 0);
     return isTrue ? TEST_TRUE : TEST_FALSE;
   },
 };

@@ -30,7 +30,8 @@ before(async () => {
   ports = await Promise.all(servers.map(portOf));
   for (const server of servers) server.close();
   writeFileSync(join(home, "main.mjs"), WORKER);
-  writeFileSync(join(home, "ending.mjs"), ENDING);
+  mkdirSync(join(home, "ending"));
+  writeFileSync(join(home, "ending", "main.mjs"), ENDING);
 });
 after(() => rmSync(home, { recursive: true }));
 
@@ -92,7 +93,7 @@ test("a process that ended is not healthy because another one answers on its por
       : { isHealthy: true, role: "worker", isServing: false, leader: null };
   };
   await assert.rejects(
-    daemon.start(join(home, "ending.mjs"), null),
+    daemon.start(join(home, "ending", "main.mjs"), null),
     /not in a healthy state: it ended with exit code 3/,
   );
 });

@@ -170,12 +170,12 @@ async function sendAll(
   return done;
 }
 
-/** Gives clients the time to notice, and looks whether the masters still offer the workers. */
+/** Gives clients the time to notice. @returns the workers that the masters offer all the same */
 async function settle(
   session: Session,
   files: FileSystem,
   workers: readonly NamedWorker[],
-): Promise<void> {
+): Promise<readonly NamedWorker[]> {
   const { console } = session;
   const refreshMs = parseDurationMs(session.configuration.text(REFRESH_KEY) ?? "") ?? REFRESH_MS;
   await say(
@@ -189,12 +189,13 @@ async function settle(
   );
   const available = await availableNames(files);
   await say(console, `Now on master the available workers are: [${[...available].join(", ")}]`);
-  for (const worker of workers)
-    if (available.has(nameOf(worker)))
-      await say(
-        console,
-        `Worker ${nameOf(worker)} is still showing available on the master. Please check why the decommission did not work.`,
-      );
+  const offered = workers.filter((worker) => available.has(nameOf(worker)));
+  for (const worker of offered)
+    await say(
+      console,
+      `Worker ${nameOf(worker)} is still showing available on the master. Please check why the decommission did not work.`,
+    );
+  return offered;
 }
 
 async function decommission(session: Session, given: ParsedArguments): Promise<number> {
@@ -221,7 +222,7 @@ async function decommission(session: Session, given: ParsedArguments): Promise<n
     }
     const done = await sendAll(session, files, workers, given.has("d"));
     if (done.length === 0) return end(EXIT_REFUSED);
-    await settle(session, files, done);
+    const offered = await settle(session, files, done);
     const untilMs = performance.now() + waitMs;
     const fates = await Promise.all(done.map((worker) => watch(session, worker, untilMs)));
     const named = (fate: Fate) => done.filter((_, at) => fates[at] === fate).map(nameOf);
@@ -241,7 +242,9 @@ async function decommission(session: Session, given: ParsedArguments): Promise<n
         `${silent.length} workers became inaccessible and we assume there are no operations, but we still recommend the admin to double check:\n[${silent.join(", ")}]`,
       );
     if (done.length < workers.length) return end(EXIT_REFUSED);
-    return end(busy.length > 0 ? EXIT_BUSY : silent.length > 0 ? EXIT_UNREACHABLE : EXIT_OK);
+    // Idle for the moment: who is still offered may be written to, and is not safe to stop.
+    if (busy.length + offered.length > 0) return end(EXIT_BUSY);
+    return end(silent.length > 0 ? EXIT_UNREACHABLE : EXIT_OK);
   } catch (error) {
     const isAway =
       isRockpoolError(error, "UNAVAILABLE") || isRockpoolError(error, "DEADLINE_EXCEEDED");

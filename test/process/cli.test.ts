@@ -140,7 +140,9 @@ describe("the command line", () => {
       ["-f", "/look", 1],
       ["-f", "/look/f", 0],
       ["-z", "/look/f", 1],
+      ["-z", "/look", 1],
       ["-s", "/look", 0],
+      ["-s", "/look/f", 1],
       ["-e", "/nope", 3],
     ] as const)
       await run(`fs test ${flag} ${path}`, "", exit);

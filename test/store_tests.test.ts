@@ -5,9 +5,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { isRockpoolError } from "./common/errors.ts";
-import { loadConfiguration } from "./conf/load.ts";
-import { storeTests } from "./store_tests.ts";
+import { isRockpoolError } from "../src/common/errors.ts";
+import { loadConfiguration } from "../src/conf/load.ts";
+import { storeTests } from "../src/store_tests.ts";
 
 test("checks() and measure() reach HDFS as the configuration says", async () => {
   const home = mkdtempSync(join(tmpdir(), "rockpool-store-tests-"));
