@@ -6,6 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { invariant } from "./common/invariant.ts";
 import { DiskThread, type DiskWorkerData, serveDisk } from "./journal/disk_thread.ts";
+import { DiskWriter } from "./journal/disk_writer.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import type { FromThread, ToThread } from "./journal/journal_protocol.ts";
 import { JournalCore } from "./journal/journal_thread.ts";
@@ -40,7 +41,7 @@ function runJournal({ kernelFlavour }: ThreadWorkerData): void {
   });
   const disk = new DiskThread(new URL(import.meta.url), (shared): DiskData => ({ disk: shared }));
   const core = new JournalCore({
-    fileSystem: nodeFileSystem(disk),
+    fileSystem: nodeFileSystem(new DiskWriter(disk, world)),
     crc32c,
     world,
     createTransport: tcpTransport(crc32c, world),

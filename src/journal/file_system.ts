@@ -68,6 +68,8 @@ export class SyncError extends Error {
 export interface DurableWriter {
   takes(parts: readonly WritePart[]): boolean;
   write(descriptor: number, parts: readonly WritePart[]): Promise<void>;
+  /** Whether this master has no peers, so that nobody waits for the thread that asks. */
+  setAlone?(isAlone: boolean): void;
 }
 
 export interface JournalFileSystem {
@@ -102,6 +104,8 @@ export interface JournalFileSystem {
    * @throws RockpoolError UNAVAILABLE when a live process has it
    */
   lockSync(path: string, options: FolderLockOptions): () => void;
+  /** As {@link DurableWriter}. */
+  setAlone?(isAlone: boolean): void;
 }
 
 const writeAt = promisify(write);
@@ -196,6 +200,7 @@ function replaceFileSync(path: string, bytes: Uint8Array): void {
 /** @param writer null: what is to be durable goes through libuv's pool, as all else does */
 export function nodeFileSystem(writer: DurableWriter | null = null): JournalFileSystem {
   return {
+    setAlone: (isAlone) => writer?.setAlone?.(isAlone),
     listSync: (folder) => readdirSync(folder).sort(),
     existsSync,
     openSync: (path, mode) =>

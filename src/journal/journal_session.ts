@@ -29,6 +29,8 @@ export type Session = {
   readonly gate: MembershipGate;
   /** The membership in force; replaced when another one is. */
   inForce: InForce;
+  /** Tells the disk whether anybody but our own callers waits for this thread. */
+  readonly tellDisk: (membership: Membership) => void;
 };
 
 export type SessionOptions = {
@@ -135,7 +137,10 @@ function joined(options: SessionOptions, wal: Wal, raft: Raft): Session {
     },
   );
   transport.setMembership(inForce.membership);
-  const session = { raft, wal, transport, gate, inForce };
+  const tellDisk = ({ addresses }: Membership) =>
+    options.fileSystem.setAlone?.(addresses.size === 1 && addresses.has(identity.memberId));
+  tellDisk(inForce.membership);
+  const session = { raft, wal, transport, gate, inForce, tellDisk };
   late.session = session;
   return session;
 }

@@ -301,6 +301,7 @@ export class SessionLoop {
     const { leader } = this.#softState;
     const leaderAddress = this.#addressOf(leader);
     session.inForce = { index, membership };
+    session.tellDisk(membership);
     // A leader that was removed sees to its successor, and can't when it is cut off at once.
     const isParting =
       leader !== null && leaderAddress !== null && !membership.addresses.has(leader);
