@@ -9,6 +9,7 @@ import type { Random } from "../world/ports.ts";
 import type { Locality, WorkerView } from "./block_policy.ts";
 import type { MasterClient, Signal } from "./master_client.ts";
 import type { WorkerPort } from "./ports.ts";
+import type { ReplayMemory } from "./replay_memory.ts";
 
 export type Patience = {
   /** A stream to a worker that moves no byte for this long is given up. */
@@ -41,6 +42,7 @@ export type ClientContext = {
   readonly here: Locality;
   readonly random: Random;
   readonly patience: Patience;
+  readonly replayMemory: ReplayMemory;
   /** The user that under store reads are made for. */
   readonly user: string;
   /** Work that nobody waits for but `close()`, which gives it a moment. Rejections are dropped. */

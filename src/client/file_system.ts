@@ -46,6 +46,7 @@ import { storesInUfs } from "./file_status.ts";
 import { type Attributes, type LoadMetadata, MasterClient, type Signal } from "./master_client.ts";
 import { OpenedFile, type ReadRange } from "./opened_file.ts";
 import type { MasterPort, WorkerPort } from "./ports.ts";
+import { ReplayMemory } from "./replay_memory.ts";
 
 // biome-ignore lint/performance/noBarrelFile: this file is the package's entry, users import these words from it
 export { isRockpoolError, RockpoolError } from "../common/errors.ts";
@@ -231,6 +232,7 @@ export class FileSystem {
       random: nodeWorld().random,
       patience: { ...DEFAULT_PATIENCE, ...options.patience },
       user: options.user ?? userInfo().username,
+      replayMemory: new ReplayMemory(),
       inBackground(work) {
         // A cache that was not filled is no failure of the read that suggested it.
         const settled = work.then(

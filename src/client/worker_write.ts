@@ -2,9 +2,9 @@
  * Bytes on their way to a worker: one block, or one file of the under store.
  *
  * {@link WorkerWrite} is one stream to one worker. {@link PlacedWrite} chooses the worker, and when it
- * fails early sends the same bytes to another: as long as what was written fits in REPLAY_BYTES it is
- * kept for that, so a small file survives the loss of a worker at any moment up to its commit.
- * Memory: REPLAY_BYTES and one chunk in flight.
+ * fails early sends the same bytes to another: what was written is kept for that, a block of the default size as a whole, so
+ * that it survives the loss of a worker at any moment up to its commit.
+ * Memory: a chunk in flight, REPLAY_FREE_BYTES, and what {@link ReplayMemory} has left for all streams of a client.
  * @module
  */
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
@@ -22,7 +22,10 @@ import type { Signal } from "./master_client.ts";
 
 /** Alluxio's `alluxio.user.streaming.writer.chunk.size.bytes`. */
 const CHUNK_BYTES = 1024 * 1024;
-const REPLAY_BYTES = 4 * CHUNK_BYTES;
+/** Every stream keeps as much, whatever others keep. */
+const REPLAY_FREE_BYTES = 4 * CHUNK_BYTES;
+/** Alluxio's default size of a block. What is longer is not kept. */
+const REPLAY_BYTES_MAX = 64 * CHUNK_BYTES;
 /** Pauses between two rounds over all workers. */
 const SEARCH_PAUSE_MS = 200;
 
@@ -133,6 +136,8 @@ export class PlacedWrite {
   #where = "";
   /** Everything so far; null once it is too much to keep. */
   #replay: Uint8Array[] | null = [];
+  /** Of the memory that streams share. */
+  #takenBytes = 0;
   #lengthBytes = 0;
   #isCancelled = false;
 
@@ -148,8 +153,7 @@ export class PlacedWrite {
   async write(bytes: Uint8Array): Promise<void> {
     const stream = this.#stream ?? (await this.#replayAnywhere(null, false));
     this.#lengthBytes += bytes.length;
-    if (this.#lengthBytes > REPLAY_BYTES) this.#replay = null;
-    this.#replay?.push(bytes.slice());
+    this.#keep(bytes);
     try {
       await stream.write(bytes);
     } catch (error) {
@@ -158,17 +162,41 @@ export class PlacedWrite {
   }
 
   async close(): Promise<void> {
-    const stream = this.#stream ?? (await this.#replayAnywhere(null, false));
     try {
-      await stream.close();
-    } catch (error) {
-      await this.#replayAnywhere(error, true);
+      const stream = this.#stream ?? (await this.#replayAnywhere(null, false));
+      try {
+        await stream.close();
+      } catch (error) {
+        await this.#replayAnywhere(error, true);
+      }
+    } finally {
+      this.#forget();
     }
   }
 
   cancel(): void {
     this.#isCancelled = true;
     this.#stream?.cancel();
+    this.#forget();
+  }
+
+  #keep(bytes: Uint8Array): void {
+    if (this.#replay === null) return;
+    const isFree = this.#lengthBytes <= REPLAY_FREE_BYTES;
+    const { replayMemory } = this.#context;
+    if (!isFree && (this.#lengthBytes > REPLAY_BYTES_MAX || !replayMemory.take(bytes.length))) {
+      this.#forget();
+      return;
+    }
+    if (!isFree) this.#takenBytes += bytes.length;
+    this.#replay.push(bytes.slice());
+  }
+
+  /** From now on the loss of the worker is the loss of the stream. */
+  #forget(): void {
+    this.#replay = null;
+    this.#context.replayMemory.giveBack(this.#takenBytes);
+    this.#takenBytes = 0;
   }
 
   /** Sends all bytes so far to a worker that has not failed yet, until one takes them. */

@@ -186,6 +186,32 @@ describe("workers that come and go", () => {
     assert.equal(digest(await files.readFile("/write-killed")), digest(content));
   });
 
+  test("a block of many MiB moves as a whole, however much of it had been sent", async () => {
+    const content = randomBytes(40 * MB);
+    const out = await files.createFile("/large-block", {
+      writeType: "MUST_CACHE",
+      blockSizeBytes: 64 * MB,
+    });
+    for (let at = 0; at < content.length; at += MB) {
+      // Whichever of the two has it, at least one of these is the loss of its worker.
+      if (at === 15 * MB) {
+        cluster.kill("worker", 1, "SIGKILL");
+        await cluster.startProcess("worker", 1);
+      }
+      if (at === 30 * MB) cluster.kill("worker", 2, "SIGKILL");
+      if (!out.write(content.subarray(at, at + MB)))
+        await new Promise((resolve) => out.once("drain", resolve));
+    }
+    const finished = new Promise((resolve, reject) => {
+      out.once("finish", resolve);
+      out.once("error", reject);
+    });
+    out.end();
+    await finished;
+    assert.equal(digest(await files.readFile("/large-block")), digest(content));
+    await cluster.startProcess("worker", 2);
+  });
+
   test("a write under way through to the under store comes to its end when its worker is stopped", async () => {
     const content = await write("/write-stopped", "CACHE_THROUGH", () => stop(2));
     assert.equal(digest(await files.readFile("/write-stopped")), digest(content));
