@@ -12,8 +12,8 @@ import type { World } from "../world/ports.ts";
 import { type DurableWriter, SyncError, type WritePart } from "./file_system.ts";
 
 /** Reads wait as long as that at most, once in so many writes. */
-const SLOW_MS = 2;
-const SLOW_WRITES = 1000;
+const SLOW_MS = 5;
+const SLOW_WRITES = 100;
 
 export class DiskWriter implements DurableWriter {
   readonly #thread: DurableWriter;
