@@ -86,6 +86,12 @@ function ownerOf(line: string): string {
   return subject.startsWith("/") ? (subject.split("/")[1] ?? "") : subject;
 }
 
+/** What workers of ours tell masters of ours besides; Alluxio's own programs skip fields that they do not know. */
+const OUR_FIELDS: ReadonlySet<string> = new Set([
+  "field alluxio.grpc.block.BlockHeartbeatPOptions 1000 isDecommissioned optional bool -",
+  "field alluxio.grpc.block.RegisterWorkerPOptions 1000 isDecommissioned optional bool -",
+]);
+
 describe("our .proto files", { skip: java.kind === "missing" }, () => {
   let theirs: string[] = [];
   let ours: string[] = [];
@@ -105,6 +111,8 @@ describe("our .proto files", { skip: java.kind === "missing" }, () => {
     const declared = new Set(ours.map(ownerOf));
     const expected = theirs.filter((line) => declared.has(ownerOf(line)));
     assert.ok(expected.length > 900, `the jar named ${expected.length} of our things`);
-    assert.deepEqual([...ours].sort(), expected.sort());
+    const shared = ours.filter((line) => !OUR_FIELDS.has(line));
+    assert.equal(ours.length - shared.length, OUR_FIELDS.size, "fields of our own, as listed");
+    assert.deepEqual(shared.sort(), expected.sort());
   });
 });
