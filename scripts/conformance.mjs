@@ -55,7 +55,7 @@ const PLANTED = [
   {
     name: "entries that conflict stay",
     file: log,
-    find: "if (this.termOf(entry.index) !== entry.term) break;",
+    find: "if (entry.index > this.#lastIndex || this.termOf(entry.index) !== entry.term) break;",
     replace: "if (this.termOf(entry.index) === undefined) break;",
   },
   {
