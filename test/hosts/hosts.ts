@@ -69,6 +69,9 @@ function obstacle(): string | null {
   const made = spawnSync("ip", ["netns", "add", probe], { encoding: "utf8" });
   if (made.status !== 0) return `no network namespace can be made: ${made.stderr.trim()}`;
   tried("ip", "netns", "del", probe);
+  const bridge = spawnSync("ip", ["link", "add", ID, "type", "bridge"], { encoding: "utf8" });
+  if (bridge.status !== 0) return `no bridge can be made: ${bridge.stderr.trim()}`;
+  tried("ip", "link", "del", ID);
   return null;
 }
 
