@@ -13,6 +13,7 @@ import { JournalCore } from "./journal/journal_thread.ts";
 import { tcpTransport } from "./journal/raft_transport.ts";
 import type { ThreadWorkerData } from "./journal/thread_port.ts";
 import { Wire } from "./journal/thread_wire.ts";
+import { Wakefulness } from "./journal/wakefulness.ts";
 import { openKernels } from "./kernels/load.ts";
 import { nodeWorld } from "./world/node_world.ts";
 
@@ -33,15 +34,21 @@ function runJournal({ kernelFlavour }: ThreadWorkerData): void {
   const kernels = openKernels({ flavour: kernelFlavour, arenaBytes: ARENA_BYTES });
   const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
   const world = nodeWorld();
+  const disk = new DiskThread(new URL(import.meta.url), (shared): DiskData => ({ disk: shared }));
+  const writer = new DiskWriter(disk, world);
+  const wakefulness = new Wakefulness(world);
   const wire = new Wire<FromThread>({
     timers: world.timers,
-    post: (messages) => port.postMessage(messages),
+    post(messages) {
+      port.postMessage(messages);
+      if (writer.isAlone && messages.some(({ kind }) => kind === "committedOwn"))
+        wakefulness.prolong();
+    },
     // Nobody asks where an entry is before it is committed, which is said next.
     mayWait: ({ kind }) => kind === "accepted",
   });
-  const disk = new DiskThread(new URL(import.meta.url), (shared): DiskData => ({ disk: shared }));
   const core = new JournalCore({
-    fileSystem: nodeFileSystem(new DiskWriter(disk, world)),
+    fileSystem: nodeFileSystem(writer),
     crc32c,
     world,
     createTransport: tcpTransport(crc32c, world),

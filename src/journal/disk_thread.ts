@@ -13,12 +13,12 @@
  * ```
  * @module
  */
-import { fdatasyncSync, writeSync } from "node:fs";
+import { fdatasyncSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
 import { BATCH_BYTES_MAX } from "../common/limits.ts";
-import { SyncError, type WritePart } from "./file_system.ts";
+import { SyncError, type WritePart, writeFullySync } from "./file_system.ts";
 
 /** A batch, its framing, and descriptors. What is larger takes the long way. */
 const DATA_BYTES = BATCH_BYTES_MAX + 64 * 1024;
@@ -160,15 +160,9 @@ function doJob(shared: DiskWorkerData): number {
 function writeParts({ job, data }: DiskWorkerData, descriptor: number, count: number): void {
   let offset = 0;
   for (let part = 0; part < count; part++) {
-    let position = job[2 + 2 * part] ?? 0;
-    for (let left = job[3 + 2 * part] ?? 0; left > 0; ) {
-      const written = writeSync(descriptor, data, offset, left, position);
-      // A write of nothing without an error would loop for ever.
-      if (written <= 0) throw Object.assign(new Error("A write made no progress"), { code: "EIO" });
-      offset += written;
-      position += written;
-      left -= written;
-    }
+    const sizeBytes = job[3 + 2 * part] ?? 0;
+    writeFullySync(descriptor, data.subarray(offset, offset + sizeBytes), job[2 + 2 * part] ?? 0);
+    offset += sizeBytes;
   }
 }
 

@@ -7,9 +7,9 @@
  * of the disk does the next {@link SLOW_WRITES}. What has arrived is taken in before each write, so that it makes one batch.
  * @module
  */
-import { fdatasyncSync, writeSync } from "node:fs";
+import { fdatasyncSync } from "node:fs";
 import type { World } from "../world/ports.ts";
-import { type DurableWriter, SyncError, type WritePart } from "./file_system.ts";
+import { type DurableWriter, SyncError, type WritePart, writeFullySync } from "./file_system.ts";
 
 /** Reads wait as long as that at most, once in so many writes. */
 const SLOW_MS = 5;
@@ -26,6 +26,11 @@ export class DiskWriter implements DurableWriter {
     this.#world = world;
   }
 
+  /** Whether nobody waits for this thread but those that it answers. */
+  get isAlone(): boolean {
+    return this.#isAlone && this.#slowLeft === 0;
+  }
+
   takes(parts: readonly WritePart[]): boolean {
     return this.#thread.takes(parts);
   }
@@ -35,7 +40,7 @@ export class DiskWriter implements DurableWriter {
   }
 
   write(descriptor: number, parts: readonly WritePart[]): Promise<void> {
-    if (this.#isAlone && this.#slowLeft === 0) return this.#writeHere(descriptor, parts);
+    if (this.isAlone) return this.#writeHere(descriptor, parts);
     if (this.#slowLeft > 0) this.#slowLeft -= 1;
     return this.#thread.write(descriptor, parts);
   }
@@ -44,22 +49,12 @@ export class DiskWriter implements DurableWriter {
     const { timers, clock } = this.#world;
     await new Promise<void>((resolve) => timers.soon(resolve));
     const beganMs = clock.monotonicMs();
-    for (const part of parts) writeWhole(descriptor, part);
+    for (const { bytes, positionBytes } of parts) writeFullySync(descriptor, bytes, positionBytes);
     try {
       fdatasyncSync(descriptor);
     } catch (cause) {
       throw new SyncError(cause);
     }
     if (clock.monotonicMs() - beganMs > SLOW_MS) this.#slowLeft = SLOW_WRITES;
-  }
-}
-
-function writeWhole(descriptor: number, { bytes, positionBytes }: WritePart): void {
-  for (let done = 0; done < bytes.length; ) {
-    const left = bytes.length - done;
-    const written = writeSync(descriptor, bytes, done, left, positionBytes + done);
-    // A write of nothing without an error would loop for ever.
-    if (written <= 0) throw Object.assign(new Error("A write made no progress"), { code: "EIO" });
-    done += written;
   }
 }

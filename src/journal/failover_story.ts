@@ -44,18 +44,14 @@ export class FailoverStory {
     const nowMs = this.#clock.monotonicMs();
     const before = this.#leader;
     this.#leader = leader;
-    if (before !== null && leader !== before) this.#leaderlessSinceMs = nowMs;
-    if (before !== null && leader !== before)
-      this.#open = { from: before, missedMs: nowMs, silenceMs, campaignMs: null, decidedMs: null };
+    const hasLost = before !== null && leader !== before;
+    if (hasLost) this.#leaderlessSinceMs = nowMs;
     // The first leader after a start: nothing was missed before this master looked for one.
-    if (this.#open === null && role !== "follower")
-      this.#open = {
-        from: null,
-        missedMs: nowMs,
-        silenceMs: null,
-        campaignMs: null,
-        decidedMs: null,
-      };
+    const isFirst = this.#open === null && role !== "follower";
+    if (hasLost || isFirst) {
+      const missed = { from: before, silenceMs: hasLost ? silenceMs : null };
+      this.#open = { ...missed, missedMs: nowMs, campaignMs: null, decidedMs: null };
+    }
     const open = this.#open;
     if (open === null) return;
     if (role === "preCandidate" || role === "candidate") open.campaignMs ??= nowMs;

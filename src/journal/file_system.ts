@@ -2,8 +2,8 @@
  * The file operations of the journal as a port, so that tests fail, cut short or record the n-th of them, and a simulator
  * owns the disk.
  *
- * Writes and fdatasync go through libuv's pool or a thread of the disk's own, and never block the thread; recovery and reads of old entries are
- * synchronous (the Raft core cannot wait). So are the operations on small files, which happen once in a long while.
+ * Writes and fdatasync go through libuv's pool or a thread of the disk's own, and never block the thread, but for a sole master's
+ * (disk_writer.ts); recovery and reads of old entries are synchronous (the Raft core cannot wait). So are the operations on small files, which happen once in a long while.
  * Nothing about a name (a creation, a rename, a removal) is durable before `syncFolder`.
  * @module
  */
@@ -242,10 +242,20 @@ export async function writeFully(
   let done = 0;
   while (done < bytes.length) {
     const count = await file.write(done === 0 ? bytes : bytes.subarray(done), positionBytes + done);
-    // A write of nothing without an error would loop for ever.
-    if (count <= 0) throw Object.assign(new Error("A write made no progress"), { code: "EIO" });
-    done += count;
+    done += progress(count);
   }
+}
+
+/** As `writeFully`, for a thread that waits itself. */
+export function writeFullySync(descriptor: number, bytes: Uint8Array, positionBytes: number): void {
+  for (let done = 0; done < bytes.length; )
+    done += progress(writeSync(descriptor, bytes, done, bytes.length - done, positionBytes + done));
+}
+
+/** A write of nothing without an error would loop for ever. */
+function progress(count: number): number {
+  if (count <= 0) throw Object.assign(new Error("A write made no progress"), { code: "EIO" });
+  return count;
 }
 
 /**
