@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   shell: [...BASE, "client", "rpc", "local", "launch"],
   launch: [...BASE, "local"],
   local: [...BASE, "client", "rpc"],
+  edge: BASE,
   web: BASE,
   // Runs in the browser: of the others it takes types alone, and what computes.
   web_ui: ["common", "telemetry", "web"],

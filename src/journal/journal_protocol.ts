@@ -390,6 +390,25 @@ export type JournalEvent =
     }
   /** The disk is full: this member neither leads nor votes until there is room, which it looks for every second. */
   | { readonly kind: "readOnly"; readonly message: string; readonly remedy: string }
+  /** Of a journal on a shared store, as the following ones. */
+  | {
+      readonly kind: "sharedJournalOpened";
+      readonly index: LogIndex;
+      readonly epoch: Term;
+      readonly tookMs: number;
+    }
+  /** This master leads from there on. */
+  | {
+      readonly kind: "fenced";
+      readonly index: LogIndex;
+      readonly epoch: Term;
+      readonly tookMs: number;
+    }
+  | { readonly kind: "deposed"; readonly reason: string }
+  | { readonly kind: "logMerged"; readonly count: number; readonly lastIndex: LogIndex }
+  | { readonly kind: "storeTrouble"; readonly message: string; readonly remedy: string }
+  | { readonly kind: "storeWorksAgain" }
+  | { readonly kind: "sharedJournalDamaged"; readonly message: string; readonly remedy: string }
   | { readonly kind: "writableAgain" }
   /** The journal has stopped for good: end the process with `exitCode`. */
   | {

@@ -107,7 +107,7 @@ export function inProcess(options: InProcessOptions): ConnectThread {
 }
 
 /** A queue that is emptied in the next turn of the loop. */
-class Mailbox<T> {
+export class Mailbox<T> {
   readonly #timers: Timers;
   readonly #deliver: (message: T) => void;
   #messages: T[] = [];

@@ -541,8 +541,8 @@ test("installImage() tells of other rows in the turn in which they can be read",
   }
 });
 
-test("lmdb: pages that do not fit together are damage", async () => {
-  const at = fresh("store");
+/** A store with as many rows as need branch pages, closed. @returns its file */
+async function bigStore(at: string): Promise<string> {
   const { store } = openLmdb(at);
   const value = new Uint8Array(50);
   for (let round = 0; round < 100; round++)
@@ -550,7 +550,12 @@ test("lmdb: pages that do not fit together are damage", async () => {
       for (let i = 0; i < 1000; i++) t.put(keyOf(round * 1000 + i), value);
     });
   await store.close();
-  const file = join(at, "store.mdb");
+  return join(at, "store.mdb");
+}
+
+test("lmdb: pages that do not fit together are damage", async () => {
+  const at = fresh("store");
+  const file = await bigStore(at);
   const content = readFileSync(file);
   const [pageBytes, branchFlag] = [4096, 1];
   // Branch pages that have lost all children but the first.
@@ -563,5 +568,24 @@ test("lmdb: pages that do not fit together are damage", async () => {
   await damaged.store.close();
   const next = openLmdb(at);
   assert.match(next.discardReason ?? "", /damage was found in it: MDB_PROBLEM/);
+  await next.store.close();
+});
+
+test("lmdb: a row that claims to be a tree of its own is damage", async () => {
+  const at = fresh("store");
+  const file = await bigStore(at);
+  const content = readFileSync(file);
+  const [leafFlag, treeFlag] = [2, 4];
+  for (let page = 2; page < content.length / 4096; page++)
+    if (content.readUInt16LE(page * 4096 + 18) === leafFlag) {
+      const firstNode = page * 4096 + content.readUInt16LE(page * 4096 + 24);
+      content.writeUInt16LE(treeFlag, firstNode + 4);
+    }
+  writeFileSync(file, content);
+  const damaged = openLmdb(at);
+  assert.throws(() => rowsOf(damaged.store), { status: "DATA_LOSS" });
+  await damaged.store.close();
+  const next = openLmdb(at);
+  assert.match(next.discardReason ?? "", /damage was found in it/);
   await next.store.close();
 });

@@ -72,8 +72,11 @@ const KEYS_END = new Uint8Array(1978).fill(0xff);
 /** From MDB_PAGE_NOTFOUND to MDB_INVALID in lmdb.h: the file is not, or no longer, what LMDB wrote. */
 const LMDB_DAMAGE_MIN = -30_797;
 const LMDB_DAMAGE_MAX = -30_793;
-/** MDB_PROBLEM: pages that do not fit together. */
-const LMDB_PROBLEM = -30_779;
+/**
+ * What LMDB says of pages that do not fit together: MDB_CURSOR_FULL, MDB_PAGE_FULL, MDB_INCOMPATIBLE, MDB_BAD_TXN (a transaction that met such a
+ * page), MDB_PROBLEM. Nothing that is asked of it here leads to them otherwise.
+ */
+const LMDB_MISFITS: ReadonlySet<number> = new Set([-30_787, -30_786, -30_784, -30_782, -30_779]);
 
 const REMEDY =
   "Start this master again: it then throws its metadata away and rebuilds it from its checkpoint and journal. Check the disk under alluxio.master.metastore.dir";
@@ -83,7 +86,7 @@ function damageOf(error: unknown): string | null {
   const code = error instanceof Error && "code" in error ? error.code : null;
   if (typeof code !== "number") return null;
   const isDamage = code >= LMDB_DAMAGE_MIN && code <= LMDB_DAMAGE_MAX;
-  return isDamage || code === LMDB_PROBLEM ? messageOf(error) : null;
+  return isDamage || LMDB_MISFITS.has(code) ? messageOf(error) : null;
 }
 
 /** LMDB's errors carry the system's numbers. */

@@ -7,7 +7,7 @@
 export interface Clock {
   /** Milliseconds of a clock that never goes back; only differences mean something. */
   monotonicMs(): number;
-  /** Wall-clock milliseconds since 1970; may jump. Only ever data, never a reason to decide. */
+  /** Wall-clock milliseconds since 1970; may jump. Only ever data, never a reason to decide (but for zookeeper/session.ts, to trust less). */
   wallMs(): number;
 }
 

@@ -5,6 +5,7 @@
  *   the session lives at least until `timeoutMs` after the last request (or ping) that was **sent** and has been answered.
  *   Beyond that moment the session counts as expired here, whatever sockets or servers say later: a process that was paused
  *   asks its own clock first, before it reads what has arrived. {@link Session.isAliveFor} is that question for others.
+ *   The monotonic clock stands still while a machine is suspended: where the wall clock has run ahead of it, that one counts.
  * - *Liveness*: a server that says nothing for 2/3 of the timeout is left for the next one; dial and handshake have a limit, too.
  * - A request is sent once. When its connection breaks it ends with CONNECTIONLOSS: it may have been carried out or not.
  *   Requests wait for a connection for one timeout at most.
@@ -52,7 +53,9 @@ type Request = {
   readonly reject: (error: ZooKeeperError) => void;
   readonly askedMs: number;
 };
-type Sent = Request & { readonly xid: number; readonly sentMs: number };
+/** By both clocks. */
+type Moment = { readonly monotonicMs: number; readonly wallMs: number };
+type Sent = Request & { readonly xid: number; readonly sentAt: Moment };
 
 /** Waiting and in flight: more than any user of ours has; beyond it something is stuck. */
 const REQUESTS_MAX = 4096;
@@ -63,6 +66,8 @@ const OPEN_WITHIN_MIN_MS = 200;
 const SET_WATCHES_BYTES = 128 * 1024;
 const CLOSE_WITHIN_MS = 1000;
 const PASSWORD_BYTES = 16;
+/** By so much may the wall clock run ahead before it is believed: it is adjusted now and then. */
+const WALL_AHEAD_MS = 1000;
 
 export class Session {
   readonly watches = new Watches();
@@ -77,13 +82,13 @@ export class Session {
   #xid = 0;
   #waiting: Request[] = [];
   #inFlight: Sent[] = [];
-  /** The latest sending that a server has answered; null before the first session. */
-  #answeredSendMs: number | null = null;
+  /** When the latest request was sent that a server has answered; null before the first session. */
+  #answeredSend: Moment | null = null;
   #sentMs = 0;
-  #pingSentMs: number | null = null;
+  #pingSentAt: Moment | null = null;
   #tick: Timer | null = null;
   #redial: Timer | null = null;
-  #dialedMs = 0;
+  #dialedAt: Moment = { monotonicMs: 0, wallMs: 0 };
   #why = "no server was reached yet";
 
   constructor(options: SessionOptions) {
@@ -114,10 +119,12 @@ export class Session {
     return this.#handshake.timeoutMs;
   }
 
-  /** Whether no server can have ended the session within the next `marginMs`, whatever happens. */
+  /** Whether no server ends the session within the next `marginMs`, whatever happens; also while there is no connection. */
   isAliveFor(marginMs: number): boolean {
     this.#expireIfLate();
-    return this.#state === "connected" && this.#nowMs() + marginMs < this.#endMs();
+    const answered = this.#answeredSend;
+    if (answered === null || this.#isOver()) return false;
+    return this.#agoMs(answered) + marginMs < this.#handshake.timeoutMs;
   }
 
   /** @returns the answer's record @throws ZooKeeperError */
@@ -155,8 +162,16 @@ export class Session {
     return this.#world.clock.monotonicMs();
   }
 
-  #endMs(): number {
-    return (this.#answeredSendMs ?? this.#nowMs()) + this.#handshake.timeoutMs;
+  #now(): Moment {
+    const { clock } = this.#world;
+    return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
+  }
+
+  #agoMs(then: Moment): number {
+    const { monotonicMs, wallMs } = this.#now();
+    const agoMs = monotonicMs - then.monotonicMs;
+    const wallAgoMs = wallMs - then.wallMs;
+    return wallAgoMs > agoMs + WALL_AHEAD_MS ? wallAgoMs : agoMs;
   }
 
   #isOver(): boolean {
@@ -174,10 +189,14 @@ export class Session {
   }
 
   #expireIfLate(): void {
-    const answered = this.#answeredSendMs;
-    if (answered === null || this.#isOver() || this.#nowMs() < this.#endMs()) return;
-    const silentMs = Math.round(this.#nowMs() - answered);
-    this.#end("expired", `nothing was answered that was sent in the last ${silentMs} ms`);
+    const answered = this.#answeredSend;
+    if (answered === null || this.#isOver()) return;
+    const silentMs = this.#agoMs(answered);
+    if (silentMs < this.#handshake.timeoutMs) return;
+    this.#end(
+      "expired",
+      `nothing was answered that was sent in the last ${Math.round(silentMs)} ms`,
+    );
   }
 
   #end(state: "expired" | "authFailed" | "closed", reason: string): void {
@@ -197,7 +216,7 @@ export class Session {
     const server = this.#servers[this.#dialed % this.#servers.length];
     invariant(server !== undefined, "a session has a server");
     this.#dialed += 1;
-    this.#dialedMs = this.#nowMs();
+    this.#dialedAt = this.#now();
     const shareMs = (this.#handshake.timeoutMs * 2) / 3 / this.#servers.length;
     const connection = new Connection({
       server,
@@ -221,8 +240,8 @@ export class Session {
     }
     this.#handshake = handshake;
     // The servers count from the handshake, which was sent after the dial began.
-    this.#answeredSendMs = Math.max(this.#answeredSendMs ?? 0, this.#dialedMs);
-    this.#pingSentMs = null;
+    this.#answered(this.#dialedAt);
+    this.#pingSentAt = null;
     for (const { scheme, id } of this.#options.credentials) this.#sendAuth(connection, scheme, id);
     this.#sendWatches(connection);
     for (const request of this.#waiting.splice(0)) this.#send(connection, request);
@@ -254,9 +273,9 @@ export class Session {
     this.#xid = this.#xid >= XID_MAX ? 1 : this.#xid + 1;
     const writer = header(this.#xid, request.type);
     request.write(writer);
-    const sentMs = this.#nowMs();
-    this.#sentMs = sentMs;
-    this.#inFlight.push({ ...request, xid: this.#xid, sentMs });
+    const sentAt = this.#now();
+    this.#sentMs = sentAt.monotonicMs;
+    this.#inFlight.push({ ...request, xid: this.#xid, sentAt });
     connection.send(writer.packet());
   }
 
@@ -275,8 +294,8 @@ export class Session {
 
   #receivedUnasked(xid: number, error: number, reader: JuteReader): void {
     if (xid === XID.ping) {
-      this.#answered(this.#pingSentMs);
-      this.#pingSentMs = null;
+      if (this.#pingSentAt !== null) this.#answered(this.#pingSentAt);
+      this.#pingSentAt = null;
     } else if (xid === XID.watch) this.#fired(readWatch(reader));
     else if (xid === XID.auth && error !== 0)
       this.#end("authFailed", "the servers refused the credentials");
@@ -289,13 +308,14 @@ export class Session {
       this.#connection?.close(`it answered request ${xid}, which is not the next one`);
       return;
     }
-    this.#answered(sent.sentMs);
+    this.#answered(sent.sentAt);
     if (error === 0) sent.resolve(reader);
     else sent.reject(errorOf(error, sent.what));
   }
 
-  #answered(sentMs: number | null): void {
-    if (sentMs !== null) this.#answeredSendMs = Math.max(this.#answeredSendMs ?? 0, sentMs);
+  #answered(sentAt: Moment): void {
+    const latest = this.#answeredSend;
+    if (latest === null || latest.monotonicMs < sentAt.monotonicMs) this.#answeredSend = sentAt;
   }
 
   #fired({ kind, path }: WatchFired): void {
@@ -337,11 +357,11 @@ export class Session {
       connection.close(`it has been silent for ${Math.round(nowMs - connection.heardMs)} ms`);
       return;
     }
-    const answered = this.#answeredSendMs ?? 0;
+    const answered = this.#answeredSend?.monotonicMs ?? 0;
     // Requests count as pings, but only their answers do, and those may take long.
-    if (this.#pingSentMs !== null || nowMs - Math.min(this.#sentMs, answered) < timeoutMs / 6)
+    if (this.#pingSentAt !== null || nowMs - Math.min(this.#sentMs, answered) < timeoutMs / 6)
       return;
-    this.#pingSentMs = nowMs;
+    this.#pingSentAt = this.#now();
     this.#sentMs = nowMs;
     connection.send(header(XID.ping, OP.ping).packet());
   }

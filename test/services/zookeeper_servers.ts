@@ -123,6 +123,25 @@ export class ZooKeeperServers {
     }
   }
 
+  /** Until one leads and all others follow it: only then may another one fail. */
+  async untilAllServe(): Promise<void> {
+    const deadlineMs = performance.now() + START_WITHIN_MS;
+    for (;;) {
+      const answers = await Promise.all(this.#members.map(({ port }) => ask(port, "mntr")));
+      const followers = answers
+        .map((answer) => /^zk_synced_followers\t(\d+)/m.exec(answer)?.[1])
+        .filter((count) => count !== undefined);
+      const isWhole =
+        this.#members.length === 1
+          ? (answers[0] ?? "").includes("standalone")
+          : followers.length === 1 && Number(followers[0]) === this.#members.length - 1;
+      if (isWhole) return;
+      if (performance.now() > deadlineMs)
+        throw new Error(`The ZooKeeper ensemble is not whole: ${answers.join("\n\n")}`);
+      await delay(20);
+    }
+  }
+
   async stop(): Promise<void> {
     for (const { child } of this.#members) {
       if (child === null || child.exitCode !== null || child.signalCode !== null) continue;

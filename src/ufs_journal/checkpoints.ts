@@ -1,0 +1,272 @@
+/**
+ * Keeps the log on a shared store small, and brings a state back that is too old for it: checkpoints, which the leader makes and everybody
+ * may begin from; merging of single objects; trimming behind the last checkpoint but one.
+ *
+ * A checkpoint is made and checked in a local folder, and goes to the store as a whole. What fails in the background is told, and tried again later:
+ * the log goes on without.
+ * @module
+ */
+import { messageOf, RockpoolError } from "../common/errors.ts";
+import type { LogIndex } from "../common/ids.ts";
+import { type Manifest, sealCheckpoint, verifyCheckpoint } from "../journal/checkpoint_file.ts";
+import type { JournalFileSystem } from "../journal/file_system.ts";
+import {
+  type Failed,
+  type FromThread,
+  type InstallFailed,
+  type JournalEvent,
+  plainError,
+} from "../journal/journal_protocol.ts";
+import type { StatePosition } from "../journal/journal_system.ts";
+import type { Crc32c } from "../journal/record.ts";
+import type { LogStore } from "../ufs/log_store.ts";
+import type { World } from "../world/ports.ts";
+import type { UfsLog } from "./ufs_log.ts";
+
+/** The log has no members: who takes part is ZooKeeper's to know. */
+const NOBODY = { voters: [], learners: [], addresses: new Map() };
+const RETRY_MS = 60_000;
+/** Standbys that are not further behind read single objects. */
+const MERGE_LAG = 64;
+const MERGE_COUNT_MIN = 256;
+const MERGE_BYTES_MAX = 8 * 1024 * 1024;
+/** Fewer new entries are replayed in no time. */
+const TIMED_ENTRIES_MIN = 1000;
+
+export type CheckpointsOptions = {
+  readonly log: UfsLog;
+  readonly store: LogStore;
+  readonly groupId: bigint;
+  readonly crc32c: Crc32c;
+  readonly world: World;
+  readonly fileSystem: JournalFileSystem;
+  /** Local; for images on their way. It is made when there is none. */
+  readonly workFolder: string;
+  /** A checkpoint is made after so many commands, or after `intervalMs` if there were some. */
+  readonly entries: number;
+  readonly intervalMs: number;
+  readonly post: (message: FromThread) => void;
+};
+
+export class Checkpoints {
+  readonly #options: CheckpointsOptions;
+  #commandCount = 0;
+  #madeMs: number;
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+  #making: Promise<StatePosition> | null = null;
+  #merging = false;
+  /** Where the next merged file begins; null until the store was asked. */
+  #mergeFrom: LogIndex | null = null;
+  #onWritten: ((outcome: StatePosition | Failed) => void) | null = null;
+  #onInstalled: ((outcome: StatePosition | InstallFailed) => void) | null = null;
+
+  constructor(options: CheckpointsOptions) {
+    this.#options = options;
+    this.#madeMs = options.world.clock.monotonicMs();
+  }
+
+  /** Removes what an earlier process left on its way. */
+  begin(): void {
+    const { fileSystem, workFolder } = this.#options;
+    fileSystem.makeFolderSync(workFolder);
+    for (const name of fileSystem.listSync(workFolder))
+      fileSystem.removeSync(`${workFolder}/${name}`);
+  }
+
+  written(outcome: StatePosition | Failed): void {
+    this.#onWritten?.(outcome);
+    this.#onWritten = null;
+  }
+
+  installed(outcome: StatePosition | InstallFailed): void {
+    this.#onInstalled?.(outcome);
+    this.#onInstalled = null;
+  }
+
+  applied(commandCount: number): void {
+    this.#commandCount += commandCount;
+  }
+
+  #event(event: JournalEvent): void {
+    this.#options.post({ kind: "event", event });
+  }
+
+  #nowMs(): number {
+    return this.#options.world.clock.monotonicMs();
+  }
+
+  // — the leader's chores —
+
+  /** Begins in the background what is due. Of the leader only. */
+  tend(end: LogIndex): void {
+    const nowMs = this.#nowMs();
+    if (nowMs < this.#notBeforeMs) return;
+    const { entries, intervalMs } = this.#options;
+    const isLate = nowMs - this.#madeMs >= intervalMs && this.#commandCount >= TIMED_ENTRIES_MIN;
+    if (this.#making === null && (this.#commandCount >= entries || isLate))
+      this.make().catch(() => {}); // It has told of its failure, and is due again.
+    const isMergeDue =
+      this.#mergeFrom === null || end - this.#mergeFrom >= MERGE_COUNT_MIN + MERGE_LAG;
+    if (!this.#merging && isMergeDue) void this.#merge(end - MERGE_LAG); // It tells of its failure.
+  }
+
+  async #merge(before: LogIndex): Promise<void> {
+    const { log } = this.#options;
+    this.#merging = true;
+    try {
+      this.#mergeFrom ??= await this.#firstToMerge();
+      const limits = { countMin: MERGE_COUNT_MIN, bytesMax: MERGE_BYTES_MAX };
+      const { count, next } = await log.merge(this.#mergeFrom, before, limits);
+      if (count > 0) this.#event({ kind: "logMerged", count, lastIndex: next - 1 });
+      // Entries may share objects: too few of those yet.
+      this.#mergeFrom = count > 0 ? next : this.#mergeFrom;
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      this.#merging = false;
+    }
+  }
+
+  async #firstToMerge(): Promise<LogIndex> {
+    const { log } = this.#options;
+    const { merged } = await log.horizon();
+    const last = Math.max(0, ...merged.map((range) => range.last));
+    if (last > 0) return last + 1;
+    const [first = 1] = await log.singlesBefore(Number.MAX_SAFE_INTEGER);
+    return first;
+  }
+
+  #failed(error: unknown): void {
+    this.#notBeforeMs = this.#nowMs() + RETRY_MS;
+    const { message, remedy } = plainError(error);
+    this.#event({ kind: "checkpointFailed", message, remedy });
+  }
+
+  // — making —
+
+  /**
+   * Makes one now, or joins the one that is being made; trims behind the one before it.
+   * @throws RockpoolError what the state or the store says
+   */
+  make(): Promise<StatePosition> {
+    this.#making ??= this.#make()
+      .catch((error: unknown) => {
+        this.#failed(error);
+        throw error;
+      })
+      .finally(() => {
+        this.#making = null;
+      });
+    return this.#making;
+  }
+
+  async #make(): Promise<StatePosition> {
+    const { log, store, workFolder, fileSystem, groupId, crc32c, post } = this.#options;
+    const beganMs = this.#nowMs();
+    const path = `${workFolder}/image.making`;
+    const countBefore = this.#commandCount;
+    try {
+      const outcome = await new Promise<StatePosition | Failed>((resolve) => {
+        this.#onWritten = resolve;
+        post({ kind: "writeImage", path });
+      });
+      if ("failed" in outcome) {
+        const { status, message, remedy } = outcome.failed;
+        throw new RockpoolError(status, message, remedy);
+      }
+      const { index, term } = outcome;
+      const file = fileSystem.openSync(path, "readWrite");
+      let sizeBytes = 0;
+      try {
+        await sealCheckpoint(file, groupId, { index, term, membership: NOBODY }, crc32c);
+        sizeBytes = file.sizeSync();
+      } finally {
+        file.close();
+      }
+      // One that is there is of the same state.
+      const name = log.checkpointName(index);
+      await store.createFromFile(name, path);
+      this.#commandCount -= countBefore;
+      this.#madeMs = this.#nowMs();
+      const made = { path: `${store.uri}/${name}`, index, sizeBytes };
+      this.#event({ kind: "checkpointMade", ...made, tookMs: this.#madeMs - beganMs });
+      await this.#trim();
+      return outcome;
+    } finally {
+      fileSystem.removeSync(path);
+    }
+  }
+
+  async #trim(): Promise<void> {
+    const { log } = this.#options;
+    const { checkpoints } = await log.horizon();
+    const older = checkpoints.at(-2);
+    if (older !== undefined) await log.trim(older);
+  }
+
+  // — installing —
+
+  /**
+   * Replaces the state by the newest checkpoint that is sound and newer than `newerThan`.
+   * @returns where the state stands then
+   * @throws RockpoolError DATA_LOSS when there is none
+   */
+  async install(newerThan: LogIndex): Promise<StatePosition> {
+    const { log } = this.#options;
+    const { checkpoints } = await log.horizon();
+    const usable = checkpoints.filter((index) => index > newerThan).reverse();
+    for (const index of usable) {
+      const position = await this.#installOne(index);
+      if (position !== null) return position;
+    }
+    throw new RockpoolError(
+      "DATA_LOSS",
+      `No sound checkpoint behind entry ${newerThan} of the journal is left in ${this.#options.store.uri}`,
+      "Bring one back from a copy of the store, or restore the newest backup into a freshly formatted journal",
+    );
+  }
+
+  /** Null when it is damaged or gone, which was told. */
+  async #installOne(index: LogIndex): Promise<StatePosition | null> {
+    const { log, store, workFolder, fileSystem, post } = this.#options;
+    const beganMs = this.#nowMs();
+    const path = `${workFolder}/image.incoming`;
+    fileSystem.removeSync(path);
+    try {
+      const name = log.checkpointName(index);
+      if (!(await store.readToFile(name, path))) return null;
+      const manifest = await this.#verified(path, name);
+      if (manifest === null) return null;
+      const { imageBytes } = manifest;
+      const outcome = await new Promise<StatePosition | InstallFailed>((resolve) => {
+        this.#onInstalled = resolve;
+        post({ kind: "installImage", path, imageBytes });
+      });
+      if ("failed" in outcome) {
+        const { status, message, remedy } = outcome.failed;
+        throw new RockpoolError(status, message, remedy);
+      }
+      const tookMs = this.#nowMs() - beganMs;
+      this.#event({ kind: "checkpointInstalled", index, tookMs });
+      return outcome;
+    } finally {
+      fileSystem.removeSync(path);
+    }
+  }
+
+  async #verified(path: string, name: string): Promise<Manifest | null> {
+    const { fileSystem, crc32c, groupId, store } = this.#options;
+    const file = fileSystem.openSync(path, "read");
+    try {
+      const manifest = await verifyCheckpoint(file, path, crc32c);
+      if (manifest.groupId === groupId) return manifest;
+      throw new RockpoolError("DATA_LOSS", "It is another journal's");
+    } catch (error) {
+      const why = messageOf(error);
+      this.#event({ kind: "checkpointDamaged", path: `${store.uri}/${name}`, why });
+      return null;
+    } finally {
+      file.close();
+    }
+  }
+}

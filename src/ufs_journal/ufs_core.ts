@@ -1,0 +1,642 @@
+/**
+ * The journal of masters that share a store: stands behind the main thread's half (raft_journal.ts) in the place of the journal thread.
+ *
+ * One loop, one thing at a time: who is not chosen reads what others append; who is chosen reads to the end, makes a fence there, and then
+ * appends what is proposed, all that waits at once. What makes it safe stands in ufs_log.ts; here:
+ *
+ * - An append of which nothing is known (a time-out) is looked up, and tried again as the very same object, as long as this master is chosen.
+ * - A master that collides is no leader any more, at once, whatever ZooKeeper says.
+ * - Reads are answered while this master is chosen by its own clocks; when it can't be sure it asks the store whether the next object is there, since
+ *   nobody can lead without having made it.
+ * - The loop outlives every failure of the store: it says so, and tries again.
+ *
+ * Time, store, files and election are arguments: the simulator runs it as it is.
+ * @module
+ */
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import type { LogIndex, MemberId } from "../common/ids.ts";
+import { unreachable } from "../common/invariant.ts";
+import {
+  ENTRY_KINDS,
+  type FromThread,
+  type JournalEvent,
+  pack,
+  plainError,
+  type ToThread,
+  unpack,
+} from "../journal/journal_protocol.ts";
+import { memberIdOf } from "../journal/member_ids.ts";
+import type { SoftState } from "../raft/messages.ts";
+import { Timer as Stopwatch } from "../telemetry/timer.ts";
+import type { Timer, World } from "../world/ports.ts";
+import type { Checkpoints } from "./checkpoints.ts";
+import type { Elector } from "./elector.ts";
+import { endOf, type LogEnd, type LogObject, WRITER_BYTES } from "./log_object.ts";
+import { type Draft, isAmbiguous, type Reign, type UfsLog } from "./ufs_log.ts";
+
+/** What one object holds at most, but for a single larger entry. */
+const APPEND_BYTES_MAX = 4 * 1024 * 1024;
+/** What the main thread may have before it that is not applied. */
+const UNAPPLIED_BYTES_MAX = 8 * 1024 * 1024;
+const RETRY_MS_MIN = 50;
+const RETRY_MS_MAX = 2000;
+/** How often a standby looks for what was merged or trimmed before it could read it. */
+const THOROUGH_MS = 10_000;
+const STATUS_MS = 100;
+const MEMBERS_TEXT = "Start or stop masters instead: who runs with the same ZooKeeper takes part";
+
+export type UfsCoreOptions = {
+  readonly log: UfsLog;
+  readonly elector: Elector;
+  readonly checkpoints: Checkpoints;
+  readonly world: World;
+  /** This master's, as the elector knows it. */
+  readonly address: string;
+  /** How long a standby that has read everything waits before it looks again. */
+  readonly tailMs: number;
+  /** Whether each read asks the store, so that no clock is trusted. */
+  readonly areReadsStrict: boolean;
+  readonly post: (message: FromThread) => void;
+};
+
+type Request = Extract<ToThread, { kind: "propose" }>;
+
+/** What may be told of an append: it is in the log; somebody else's is; it was refused; nobody knows. */
+type Outcome =
+  | { readonly kind: "appended"; readonly end: LogEnd }
+  | { readonly kind: "lost"; readonly why: string }
+  | { readonly kind: "refused" };
+
+export class UfsCore {
+  readonly #options: UfsCoreOptions;
+  #end: LogEnd = { index: 0, epoch: 0, seal: null };
+  #softState: SoftState = { role: "follower", term: 0, leader: null };
+  #reign: Reign | null = null;
+  #isChosen = false;
+  #isClosed = false;
+  #proposals: Request[] = [];
+  #reads: number[] = [];
+  #unapplied: { readonly index: LogIndex; readonly sizeBytes: number }[] = [];
+  #unappliedBytes = 0;
+  /** Of the fence, until it is applied and clients are told. */
+  #announceAt: LogIndex | null = null;
+  #thoroughMs = Number.NEGATIVE_INFINITY;
+  #wake: (() => void) | null = null;
+  #isWoken = false;
+  #trouble: string | null = null;
+  #isRefused = false;
+  #refusal: RockpoolError | null = null;
+  #statusTimer: Timer | null = null;
+  #loop: Promise<void> = Promise.resolve();
+  readonly #appends = new Stopwatch();
+  readonly #lags = new Stopwatch();
+
+  constructor(options: UfsCoreOptions) {
+    this.#options = options;
+  }
+
+  receive(message: ToThread): void {
+    switch (message.kind) {
+      case "start":
+        void this.#start(message); // It answers with its own failure.
+        break;
+      case "propose":
+        this.#propose(message);
+        break;
+      case "read":
+        this.#read(message.context, message.term);
+        break;
+      case "transfer":
+        this.#transfer(message.requestId, message.to);
+        break;
+      case "remove":
+        this.#refuseMembers(message.requestId);
+        break;
+      case "checkpoint":
+        void this.#checkpoint(message.requestId); // It answers with its own failure.
+        break;
+      case "applied":
+        this.#applied(message.index, message.commandCount);
+        break;
+      case "imageWritten":
+        this.#options.checkpoints.written(message.outcome);
+        break;
+      case "imageInstalled":
+        this.#options.checkpoints.installed(message.outcome);
+        break;
+      case "close":
+        void this.#close(); // It has nothing to report but "closed".
+        break;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #post(message: FromThread): void {
+    this.#options.post(message);
+  }
+
+  #event(event: JournalEvent): void {
+    this.#post({ kind: "event", event });
+  }
+
+  // — start and end —
+
+  async #start({ position }: Extract<ToThread, { kind: "start" }>): Promise<void> {
+    const { log, elector, checkpoints, world } = this.#options;
+    const beganMs = world.clock.monotonicMs();
+    try {
+      this.#end = { index: position.index, epoch: position.term, seal: null };
+      await log.horizon(); // A store that does not answer is no reason to stand for election.
+      checkpoints.begin();
+      await elector.start({
+        onChosen: () => this.#onChosen(),
+        onDeposed: (reason) => this.#onDeposed(reason),
+        onCandidates: () => this.#onCandidates(),
+      });
+    } catch (error) {
+      this.#isClosed = true;
+      this.#post({ kind: "startFailed", error: plainError(error), exitCode: 1 });
+      return;
+    }
+    const tookMs = world.clock.monotonicMs() - beganMs;
+    const { index, epoch } = this.#end;
+    this.#event({ kind: "sharedJournalOpened", index, epoch, tookMs });
+    this.#post({ kind: "started", status: this.#status(), softState: this.#softState });
+    this.#loop = this.#run();
+    this.#scheduleStatus();
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true;
+    this.#rouse();
+    await this.#loop;
+    this.#statusTimer?.cancel();
+    await this.#options.elector.close();
+    this.#post({ kind: "closed" });
+  }
+
+  /** As a crash: nothing is answered. */
+  abandon(): void {
+    this.#isClosed = true;
+    this.#rouse();
+    this.#statusTimer?.cancel();
+  }
+
+  // — the loop —
+
+  async #run(): Promise<void> {
+    let waitMs = RETRY_MS_MIN;
+    while (!this.#isClosed) {
+      try {
+        if (this.#isChosen) await this.#lead();
+        else if (!(await this.#follow())) await this.#sleep(this.#options.tailMs);
+        waitMs = RETRY_MS_MIN;
+        this.#troubleIsOver();
+      } catch (error) {
+        if (this.#reign !== null) this.#endReign();
+        this.#tell(error);
+        await this.#sleep(waitMs);
+        waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
+      }
+    }
+    this.#endReign();
+  }
+
+  #tell(error: unknown): void {
+    const { message, remedy } = plainError(error);
+    if (this.#trouble === message) return;
+    this.#trouble = message;
+    const isDamage = isRockpoolError(error, "DATA_LOSS");
+    this.#event({ kind: isDamage ? "sharedJournalDamaged" : "storeTrouble", message, remedy });
+  }
+
+  #troubleIsOver(): void {
+    if (this.#trouble === null) return;
+    this.#trouble = null;
+    this.#event({ kind: "storeWorksAgain" });
+  }
+
+  #sleep(ms: number): Promise<void> {
+    if (this.#isWoken || this.#isClosed) {
+      this.#isWoken = false;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const done = () => {
+        timer.cancel();
+        this.#wake = null;
+        this.#isWoken = false;
+        resolve();
+      };
+      const timer = this.#options.world.timers.after(ms, done);
+      this.#wake = done;
+    });
+  }
+
+  #rouse(): void {
+    if (this.#wake === null) this.#isWoken = true;
+    else this.#wake();
+  }
+
+  // — following —
+
+  /** Reads what is there. @returns whether anything was */
+  async #follow(): Promise<boolean> {
+    const { world, log } = this.#options;
+    await this.#roomToApply();
+    const nowMs = world.clock.monotonicMs();
+    const isThorough = this.#isChosen || nowMs - this.#thoroughMs >= THOROUGH_MS;
+    const found = await log.after(this.#end, isThorough);
+    if (isThorough) this.#thoroughMs = nowMs;
+    switch (found.kind) {
+      case "objects":
+        for (const object of found.objects) this.#take(object);
+        return true;
+      case "behind":
+        await this.#install();
+        return true;
+      case "end":
+        return false;
+      default:
+        return unreachable(found);
+    }
+  }
+
+  #take(object: LogObject): void {
+    const { firstIndex, entries, epoch, madeMs } = object;
+    this.#end = endOf(object);
+    this.#lags.record(Math.max(0, this.#options.world.clock.wallMs() - madeMs));
+    const payloads = entries.map(({ payload }) => payload);
+    const sizeBytes = payloads.reduce((sum, { length }) => sum + length, 0);
+    this.#unapplied.push({ index: this.#end.index, sizeBytes });
+    this.#unappliedBytes += sizeBytes;
+    this.#post({
+      kind: "committed",
+      entries: {
+        ...pack(payloads),
+        firstIndex,
+        terms: new Float64Array(entries.length).fill(epoch),
+        kinds: Uint8Array.from(entries, ({ kind }) => kind),
+      },
+    });
+    if (this.#softState.term !== epoch) this.#setRole("follower", epoch);
+  }
+
+  async #roomToApply(): Promise<void> {
+    while (this.#unappliedBytes > UNAPPLIED_BYTES_MAX && !this.#isClosed)
+      await this.#sleep(this.#options.tailMs);
+  }
+
+  async #install(): Promise<void> {
+    const position = await this.#options.checkpoints.install(this.#end.index);
+    this.#unapplied = [];
+    this.#unappliedBytes = 0;
+    this.#end = { index: position.index, epoch: position.term, seal: null };
+    this.#setRole("follower", position.term);
+  }
+
+  #applied(index: LogIndex, commandCount: number): void {
+    for (let head = this.#unapplied[0]; head !== undefined; head = this.#unapplied[0]) {
+      if (head.index > index) break;
+      this.#unapplied.shift();
+      this.#unappliedBytes -= head.sizeBytes;
+    }
+    this.#options.checkpoints.applied(commandCount);
+    if (this.#unappliedBytes <= UNAPPLIED_BYTES_MAX) this.#rouse();
+    if (this.#announceAt === null || index < this.#announceAt) return;
+    this.#announceAt = null;
+    this.#options.elector.announce().catch((error: unknown) => this.#tell(error));
+  }
+
+  // — leading —
+
+  #onChosen(): void {
+    this.#isChosen = true;
+    this.#rouse();
+  }
+
+  #onDeposed(reason: string): void {
+    const wasLeader = this.#reign !== null;
+    this.#isChosen = false;
+    this.#endReign();
+    if (wasLeader) this.#event({ kind: "deposed", reason });
+    this.#rouse();
+  }
+
+  async #lead(): Promise<void> {
+    const reign = await this.#takeOver();
+    if (reign === null) return;
+    this.#begin(reign);
+    while (this.#reign === reign && !this.#isClosed) {
+      await this.#answerReads();
+      const batch = this.#nextBatch();
+      if (batch.length > 0) await this.#appendBatch(reign, batch);
+      else if (this.#reads.length === 0) await this.#idle();
+    }
+  }
+
+  /** Nothing is proposed: time to keep the log small. */
+  async #idle(): Promise<void> {
+    await this.#sleep(this.#options.tailMs);
+    this.#options.checkpoints.tend(this.#end.index);
+  }
+
+  /** @returns null when this master is chosen no more */
+  async #takeOver(): Promise<Reign | null> {
+    const { log, world, elector } = this.#options;
+    const beganMs = world.clock.monotonicMs();
+    this.#setRole("candidate", this.#softState.term);
+    const writer = this.#random(WRITER_BYTES);
+    while (this.#isChosen && !this.#isClosed) {
+      this.#thoroughMs = Number.NEGATIVE_INFINITY;
+      if (await this.#follow()) continue;
+      if (!elector.isChosenFor(0)) break;
+      const fence = log.composeFence(this.#end, writer, world.clock.wallMs());
+      const outcome = await this.#append(fence);
+      // Somebody else appended meanwhile: it is read, and the fence goes behind it.
+      if (outcome.kind === "lost") continue;
+      if (outcome.kind === "refused") throw this.#refusal ?? new Error("A fence was refused");
+      if (!(await log.isAtEnd(fence))) {
+        await log.withdraw(fence);
+        continue;
+      }
+      const { index, epoch } = fence.end;
+      const tookMs = world.clock.monotonicMs() - beganMs;
+      this.#end = fence.end;
+      this.#event({ kind: "fenced", index, epoch, tookMs });
+      return { epoch, writer };
+    }
+    if (!this.#isClosed) this.#setRole("follower", this.#softState.term);
+    return null;
+  }
+
+  #begin(reign: Reign): void {
+    // What was told meanwhile counts: a fence of one who was deposed is an entry like any other.
+    const isStill = this.#isChosen && !this.#isClosed;
+    const { index, epoch } = this.#end;
+    if (isStill) {
+      this.#reign = reign;
+      this.#announceAt = index;
+      this.#setRole("leader", epoch);
+    } else this.#setRole("follower", epoch);
+    this.#post({
+      kind: "committed",
+      entries: {
+        ...pack([new Uint8Array()]),
+        firstIndex: index,
+        terms: Float64Array.of(epoch),
+        kinds: Uint8Array.of(ENTRY_KINDS.noop),
+      },
+    });
+  }
+
+  #endReign(): void {
+    this.#reign = null;
+    this.#announceAt = null;
+    const proposals = this.#proposals;
+    this.#proposals = [];
+    for (const { requestId } of proposals) this.#post({ kind: "refused", requestId });
+    this.#abortReads();
+    const { role, term } = this.#softState;
+    if (role !== "follower") this.#setRole("follower", term);
+  }
+
+  /** This master has to go, though it is chosen: the next in the line may. */
+  #giveUp(why: string): void {
+    this.#endReign();
+    this.#isChosen = false;
+    this.#event({ kind: "deposed", reason: why });
+    this.#options.elector.resign().catch((error: unknown) => this.#tell(error));
+  }
+
+  // — proposals —
+
+  #propose(request: Request): void {
+    const isOfReign = this.#reign?.epoch === request.term;
+    if (!isOfReign) this.#post({ kind: "refused", requestId: request.requestId });
+    else {
+      this.#proposals.push(request);
+      this.#rouse();
+    }
+  }
+
+  #nextBatch(): readonly Request[] {
+    let sizeBytes = 0;
+    let count = 0;
+    for (const { payloads } of this.#proposals) {
+      sizeBytes += payloads.bytes.length;
+      if (count > 0 && sizeBytes > APPEND_BYTES_MAX) break;
+      count += 1;
+    }
+    return this.#proposals.splice(0, count);
+  }
+
+  async #appendBatch(reign: Reign, batch: readonly Request[]): Promise<void> {
+    const { log, world } = this.#options;
+    const entries = batch.flatMap(({ entryKind, payloads }) =>
+      unpack(payloads).map((payload) => ({ kind: ENTRY_KINDS[entryKind], payload })),
+    );
+    const begin = this.#end.index + 1;
+    const beganMs = world.clock.monotonicMs();
+    const draft = log.compose(this.#end, reign, entries, world.clock.wallMs());
+    const outcome = await this.#append(draft);
+    if (outcome.kind === "refused" || this.#reign !== reign) {
+      // Deposed meanwhile: whether it is in the log is read there, as by anybody else.
+      for (const { requestId } of batch) this.#post({ kind: "refused", requestId });
+      return;
+    }
+    if (outcome.kind === "lost") {
+      for (const { requestId } of batch) this.#post({ kind: "refused", requestId });
+      this.#giveUp(outcome.why);
+      return;
+    }
+    this.#appends.record(world.clock.monotonicMs() - beganMs);
+    this.#end = outcome.end;
+    let firstIndex = begin;
+    const term = reign.epoch;
+    for (const { requestId, payloads } of batch) {
+      this.#post({ kind: "accepted", requestId, firstIndex, term });
+      firstIndex += payloads.lengths.length;
+    }
+    this.#post({ kind: "committedOwn", firstIndex: begin, count: entries.length, term });
+    this.#options.checkpoints.tend(this.#end.index);
+  }
+
+  /** Until it is known what became of it, or this master is chosen no more. */
+  async #append(draft: Draft): Promise<Outcome> {
+    const { log } = this.#options;
+    let waitMs = RETRY_MS_MIN;
+    for (let mustLook = false; ; ) {
+      try {
+        const appended = (mustLook ? await log.find(draft) : null) ?? (await log.append(draft));
+        this.#troubleIsOver();
+        this.#writable();
+        if (appended.kind === "appended") return appended;
+        return { kind: "lost", why: `another master appended at ${draft.name}` };
+      } catch (error) {
+        if (!isAmbiguous(error) && !mustLook && isRockpoolError(error)) {
+          this.#readOnly(error);
+          return { kind: "refused" };
+        }
+        mustLook = true;
+        this.#tell(error);
+        if (!this.#isChosen || this.#isClosed)
+          return { kind: "lost", why: "this master was deposed while the store did not answer" };
+        await this.#sleep(waitMs);
+        waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
+      }
+    }
+  }
+
+  /** The store takes nothing, and says so: reads go on. */
+  #readOnly(error: RockpoolError): void {
+    this.#refusal = error;
+    if (this.#isRefused) return;
+    this.#isRefused = true;
+    this.#event({ kind: "readOnly", message: error.message, remedy: error.remedy });
+  }
+
+  #writable(): void {
+    if (!this.#isRefused) return;
+    this.#isRefused = false;
+    this.#event({ kind: "writableAgain" });
+  }
+
+  // — reads —
+
+  #read(context: number, term: number): void {
+    const { elector, areReadsStrict } = this.#options;
+    if (this.#reign?.epoch !== term) this.#post({ kind: "readsAborted", contexts: [context] });
+    else if (!areReadsStrict && elector.isChosenFor(0))
+      this.#post({ kind: "readReady", context, index: this.#end.index });
+    else {
+      this.#reads.push(context);
+      this.#rouse();
+    }
+  }
+
+  /** Nobody leads without having made the next object. */
+  async #answerReads(): Promise<void> {
+    if (this.#reads.length === 0) return;
+    const reign = this.#reign;
+    const contexts = this.#reads;
+    this.#reads = [];
+    let isLast: boolean | null = null;
+    try {
+      isLast = await this.#options.log.isLast(this.#end);
+    } catch (error) {
+      this.#tell(error);
+    }
+    if (isLast !== true || this.#reign !== reign) this.#post({ kind: "readsAborted", contexts });
+    else
+      for (const context of contexts)
+        this.#post({ kind: "readReady", context, index: this.#end.index });
+    if (isLast === false && this.#reign === reign) this.#giveUp("another master has appended");
+  }
+
+  #abortReads(): void {
+    if (this.#reads.length > 0) this.#post({ kind: "readsAborted", contexts: this.#reads });
+    this.#reads = [];
+  }
+
+  // — administration —
+
+  #transfer(requestId: number, to: MemberId): void {
+    const { elector } = this.#options;
+    const isKnown = elector.candidates().some(({ address }) => memberIdOf(address) === to);
+    const isBegun = isKnown && this.#reign !== null;
+    this.#post({ kind: "transferAnswer", requestId, isBegun });
+    if (isBegun) this.#giveUp("it hands over");
+  }
+
+  #refuseMembers(requestId: number): void {
+    const error = new RockpoolError(
+      "FAILED_PRECONDITION",
+      "Masters with a journal on a shared store have no list of members",
+      MEMBERS_TEXT,
+    );
+    this.#post({ kind: "done", requestId, outcome: plainError(error) });
+  }
+
+  async #checkpoint(requestId: number): Promise<void> {
+    try {
+      const outcome = await this.#options.checkpoints.make();
+      this.#post({ kind: "done", requestId, outcome });
+    } catch (error) {
+      this.#post({ kind: "done", requestId, outcome: plainError(error) });
+    }
+  }
+
+  // — what others see —
+
+  #leader(): MemberId | null {
+    const chosen = this.#options.elector.candidates().find(({ isChosen }) => isChosen);
+    return chosen === undefined ? null : memberIdOf(chosen.address);
+  }
+
+  #setRole(role: SoftState["role"], term: number): void {
+    const isLeader = role === "leader";
+    const leader = isLeader ? memberIdOf(this.#options.address) : this.#leader();
+    const own = memberIdOf(this.#options.address);
+    const shown = !isLeader && leader === own ? null : leader;
+    const before = this.#softState;
+    if (before.role === role && before.term === term && before.leader === shown) return;
+    this.#softState = { role, term, leader: shown };
+    this.#post({ kind: "softState", softState: this.#softState, leaderSilenceMs: null });
+    const leaderAddress = shown === own ? this.#options.address : (this.#chosenAddress() ?? null);
+    this.#event({ kind: "roleChanged", role, term, leaderAddress });
+    this.#post({ kind: "status", status: this.#status() });
+  }
+
+  #chosenAddress(): string | undefined {
+    return this.#options.elector.candidates().find(({ isChosen, isSelf }) => isChosen && !isSelf)
+      ?.address;
+  }
+
+  #onCandidates(): void {
+    if (this.#isClosed) return;
+    const { role, term } = this.#softState;
+    this.#setRole(role, term);
+    this.#post({ kind: "status", status: this.#status() });
+  }
+
+  #scheduleStatus(): void {
+    this.#statusTimer = this.#options.world.timers.after(STATUS_MS, () => {
+      if (this.#isClosed) return;
+      this.#post({ kind: "status", status: this.#status() });
+      this.#scheduleStatus();
+    });
+  }
+
+  #status(): Extract<FromThread, { kind: "status" }>["status"] {
+    const own = memberIdOf(this.#options.address);
+    const candidates = this.#options.elector.candidates();
+    const isListed = candidates.some(({ isSelf }) => isSelf);
+    const addresses = candidates.map(({ address }) => address);
+    if (!isListed) addresses.push(this.#options.address);
+    return {
+      self: own,
+      lastIndex: this.#end.index,
+      commitIndex: this.#end.index,
+      members: [...new Set(addresses)].map((address) => ({
+        id: memberIdOf(address),
+        address,
+        isSelf: address === this.#options.address,
+        standing: "voter" as const,
+        isAvailable: true,
+        matchIndex: null,
+      })),
+      flushes: this.#appends.read(),
+      lags: this.#lags.read(),
+    };
+  }
+
+  #random(sizeBytes: number): Uint8Array {
+    const bytes = new Uint8Array(sizeBytes);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at + 4 <= sizeBytes; at += 4)
+      view.setUint32(at, this.#options.world.random.uint32(), true);
+    return bytes;
+  }
+}

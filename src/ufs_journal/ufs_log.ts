@@ -1,0 +1,392 @@
+/**
+ * The log of masters that share a store: immutable objects, of which the *name* is the lock.
+ *
+ * ```
+ * <folder>/rockpool-journal                          which journal this is (identity.ts)
+ * <folder>/<group>/log/<first index>                 some entries; 16 hex digits, as all numbers in names
+ * <folder>/<group>/merged/<first>-<last>             objects of the log end to end
+ * <folder>/<group>/checkpoint/<index>                the state up to there (checkpoint_file.ts of the embedded journal)
+ * ```
+ * Promises, and what they rest on:
+ *
+ * - *Two leaders never both append.* An object is made by exclusive create at the index behind the last one. A new leader first makes a
+ *   **fence** there, so whoever led before collides with it in its next append, whenever that comes: it alone appended until then, so the fence's is
+ *   the first name that it does not know. Fences are never removed, so this holds for ever.
+ * - *A fence counts only at the end of the log.* Whoever was away may make one at an index that others have merged or trimmed. So the maker looks, after
+ *   the create: is there a checkpoint or a merged file that reaches as far? Such a one is there before anything is removed.
+ * - *One history.* An object names the epoch and the seal of the one before it. An epoch is one more than that of the object before the fence: no two fences that count have the same.
+ * - *Listings prove nothing.* They are hints for reading ahead and for cleaning; a name that is asked for decides.
+ * @module
+ */
+import { DecodeError } from "../common/bytes.ts";
+import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import type { LogIndex, Term } from "../common/ids.ts";
+import { ENTRY_KINDS } from "../journal/journal_protocol.ts";
+import { hex64 } from "../journal/member_ids.ts";
+import type { Crc32c } from "../journal/record.ts";
+import type { LogStore } from "../ufs/log_store.ts";
+import {
+  decodeLogObject,
+  encodeLogObject,
+  endOf,
+  follows,
+  isFence,
+  type LogEnd,
+  type LogEntry,
+  type LogObject,
+  sealOf,
+} from "./log_object.ts";
+
+/** Objects that are read at the same time by who has a lot to catch up with. */
+const READ_AHEAD = 16;
+const NUMBER = /^[0-9a-f]{16}$/;
+const RANGE = /^([0-9a-f]{16})-([0-9a-f]{16})$/;
+
+export type Range = { readonly first: LogIndex; readonly last: LogIndex };
+
+/** What is there besides single objects. */
+export type Horizon = {
+  /** In rising order. */
+  readonly checkpoints: readonly LogIndex[];
+  readonly merged: readonly Range[];
+};
+
+/** What follows an end of the log. */
+export type Found =
+  | { readonly kind: "objects"; readonly objects: readonly LogObject[] }
+  | { readonly kind: "end" }
+  /** What is next was trimmed: the state has to begin from the newest checkpoint. */
+  | { readonly kind: "behind" };
+
+export type Appended =
+  | { readonly kind: "appended"; readonly end: LogEnd }
+  /** Somebody else's object is there. */
+  | { readonly kind: "lost" };
+
+export type UfsLogOptions = {
+  readonly store: LogStore;
+  readonly groupId: bigint;
+  readonly crc32c: Crc32c;
+};
+
+export function numberName(value: number): string {
+  return hex64(BigInt(value));
+}
+
+export class UfsLog {
+  readonly #options: UfsLogOptions;
+  readonly #root: string;
+  /** First indices of fences that were seen: they stay, and need not be read again to know it. */
+  readonly #fences = new Set<LogIndex>();
+
+  constructor(options: UfsLogOptions) {
+    this.#options = options;
+    this.#root = hex64(options.groupId);
+  }
+
+  logName(firstIndex: LogIndex): string {
+    return `${this.#root}/log/${numberName(firstIndex)}`;
+  }
+
+  checkpointName(index: LogIndex): string {
+    return `${this.#root}/checkpoint/${numberName(index)}`;
+  }
+
+  mergedName({ first, last }: Range): string {
+    return `${this.#root}/merged/${numberName(first)}-${numberName(last)}`;
+  }
+
+  // — reading —
+
+  /**
+   * @param isThorough whether to look also for what was merged or trimmed; at least now and then, and before a fence
+   * @throws RockpoolError DATA_LOSS when what is next is damaged or missing; UNAVAILABLE
+   */
+  async after(end: LogEnd, isThorough: boolean): Promise<Found> {
+    const single = await this.#read(this.logName(end.index + 1));
+    if (single !== null) return this.#ahead(end, single);
+    if (!isThorough) return { kind: "end" };
+    const horizon = await this.horizon();
+    const next = end.index + 1;
+    const merged = horizon.merged.find(({ first, last }) => first <= next && next <= last);
+    if (merged !== undefined) return this.#fromMerged(end, merged);
+    const checkpoint = horizon.checkpoints.at(-1);
+    if (checkpoint !== undefined && checkpoint >= next) return { kind: "behind" };
+    // Made since it was asked for, or not there; a merged file begins behind what is missing when it is.
+    if (horizon.merged.some(({ first }) => first > next)) throw this.#missing(next);
+    return { kind: "end" };
+  }
+
+  /** Whether nothing is behind an end that no other master can have merged or trimmed: its own leader's. */
+  async isLast(end: LogEnd): Promise<boolean> {
+    return (await this.#read(this.logName(end.index + 1))) === null;
+  }
+
+  #read(name: string): Promise<Uint8Array | null> {
+    return this.#options.store.read(name);
+  }
+
+  #decode(name: string, bytes: Uint8Array): LogObject {
+    try {
+      const { object, sizeBytes } = decodeLogObject(bytes, this.#options.crc32c);
+      if (sizeBytes !== bytes.length) throw new DecodeError("Something follows it");
+      if (object.groupId !== this.#options.groupId)
+        throw new DecodeError("It is of another journal");
+      return object;
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      throw this.#damaged(name, error.message);
+    }
+  }
+
+  #damaged(name: string, why: string): RockpoolError {
+    return new RockpoolError(
+      "DATA_LOSS",
+      `${this.#options.store.uri}/${name} is damaged: ${why}`,
+      "Bring the object back from a copy of the store, or restore the newest backup into a freshly formatted journal",
+    );
+  }
+
+  #missing(index: LogIndex): RockpoolError {
+    return new RockpoolError(
+      "DATA_LOSS",
+      `Entry ${index} of the journal is missing in ${this.#options.store.uri}/${this.#root}`,
+      "Bring the object back from a copy of the store, or restore the newest backup into a freshly formatted journal",
+    );
+  }
+
+  /** The object that was read, and those behind it that a listing knows. */
+  async #ahead(end: LogEnd, single: Uint8Array): Promise<Found> {
+    const first = this.#decode(this.logName(end.index + 1), single);
+    if (!follows(first, end)) return this.#forked(end, first);
+    const objects = [first];
+    const names = await this.#options.store.list(`${this.#root}/log`, numberName(end.index + 1));
+    const wanted = names.filter((name) => NUMBER.test(name)).slice(0, READ_AHEAD);
+    const read = await Promise.all(wanted.map((name) => this.#read(`${this.#root}/log/${name}`)));
+    for (const [at, bytes] of read.entries()) {
+      const name = wanted[at] ?? "";
+      const last = endOf(objects.at(-1) ?? first);
+      if (bytes === null || name !== numberName(last.index + 1)) break;
+      const object = this.#decode(`${this.#root}/log/${name}`, bytes);
+      if (!follows(object, last)) break;
+      objects.push(object);
+    }
+    return { kind: "objects", objects };
+  }
+
+  /** An object that does not belong behind this end: the state is not of this history, or the object is one of a maker that was away. */
+  async #forked(end: LogEnd, object: LogObject): Promise<Found> {
+    const { checkpoints, merged } = await this.horizon();
+    const checkpoint = checkpoints.at(-1) ?? 0;
+    const next = end.index + 1;
+    if (checkpoint >= next) return { kind: "behind" };
+    const range = merged.find(({ first, last }) => first <= next && next <= last);
+    if (range !== undefined) return this.#fromMerged(end, range);
+    throw this.#damaged(
+      this.logName(next),
+      `it follows epoch ${object.previousEpoch}, and entry ${end.index} is of epoch ${end.epoch}`,
+    );
+  }
+
+  async #fromMerged(end: LogEnd, range: Range): Promise<Found> {
+    const name = this.mergedName(range);
+    const bytes = await this.#read(name);
+    // Trimmed meanwhile: the next look finds the checkpoint.
+    if (bytes === null) return { kind: "objects", objects: [] };
+    const objects: LogObject[] = [];
+    let last = end;
+    try {
+      for (let at = 0; at < bytes.length; ) {
+        const { object, sizeBytes } = decodeLogObject(bytes.subarray(at), this.#options.crc32c);
+        at += sizeBytes;
+        if (object.firstIndex <= end.index) continue;
+        if (!follows(object, last))
+          throw new DecodeError(`Entry ${object.firstIndex} is out of place`);
+        objects.push(object);
+        last = endOf(object);
+      }
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      throw this.#damaged(name, error.message);
+    }
+    return { kind: "objects", objects };
+  }
+
+  async horizon(): Promise<Horizon> {
+    const { store } = this.#options;
+    const [checkpoints, merged] = await Promise.all([
+      store.list(`${this.#root}/checkpoint`),
+      store.list(`${this.#root}/merged`),
+    ]);
+    return {
+      checkpoints: checkpoints
+        .filter((name) => NUMBER.test(name))
+        .map((name) => Number.parseInt(name, 16)),
+      merged: merged.flatMap((name) => {
+        const [, first, last] = RANGE.exec(name) ?? [];
+        if (first === undefined || last === undefined) return [];
+        return [{ first: Number.parseInt(first, 16), last: Number.parseInt(last, 16) }];
+      }),
+    };
+  }
+
+  /** First indices of the single objects in front of `before`, as far as the listing knows them. */
+  async singlesBefore(before: LogIndex): Promise<readonly LogIndex[]> {
+    const names = await this.#options.store.list(`${this.#root}/log`);
+    return names
+      .filter((name) => NUMBER.test(name))
+      .map((name) => Number.parseInt(name, 16))
+      .filter((index) => index < before);
+  }
+
+  // — writing —
+
+  /** What to append: encoded once, so that each try makes the same object. */
+  compose(end: LogEnd, reign: Reign, entries: readonly LogEntry[], madeMs: number): Draft {
+    const object = {
+      groupId: this.#options.groupId,
+      epoch: reign.epoch,
+      previousEpoch: end.epoch,
+      firstIndex: end.index + 1,
+      writer: reign.writer,
+      madeMs,
+      previousSeal: end.seal ?? 0,
+      entries,
+    };
+    const bytes = encodeLogObject(object, this.#options.crc32c);
+    const seal = sealOf(bytes);
+    const last = { index: end.index + entries.length, epoch: reign.epoch, seal };
+    return { name: this.logName(object.firstIndex), bytes, end: last };
+  }
+
+  /** The first of a reign; its epoch is one more than that of the object before. */
+  composeFence(end: LogEnd, writer: Uint8Array, madeMs: number): Draft {
+    const noop = { kind: ENTRY_KINDS.noop, payload: new Uint8Array() };
+    return this.compose(end, { writer, epoch: end.epoch + 1 }, [noop], madeMs);
+  }
+
+  /**
+   * One try.
+   * @throws RockpoolError UNAVAILABLE when it is not known whether it is there, or will be; any other: it is not
+   */
+  async append(draft: Draft): Promise<Appended> {
+    const made = await this.#options.store.create(draft.name, draft.bytes);
+    if (made === "created") return { kind: "appended", end: draft.end };
+    return (await this.find(draft)) ?? { kind: "lost" };
+  }
+
+  /** After an append of which nothing is known: null while there is nothing. */
+  async find(draft: Draft): Promise<Appended | null> {
+    const bytes = await this.#read(draft.name);
+    if (bytes === null) return null;
+    const isOurs = bytes.length === draft.bytes.length && sealOf(bytes) === draft.end.seal;
+    return isOurs ? { kind: "appended", end: draft.end } : { kind: "lost" };
+  }
+
+  /** Whether a fence that was just made is at the end of the log: see the head of this file. */
+  async isAtEnd(fence: Draft): Promise<boolean> {
+    const { checkpoints, merged } = await this.horizon();
+    const reach = Math.max(0, ...checkpoints, ...merged.map(({ last }) => last));
+    return reach < fence.end.index;
+  }
+
+  async withdraw(fence: Draft): Promise<void> {
+    await this.#options.store.remove(fence.name);
+  }
+
+  // — keeping it small —
+
+  /**
+   * Puts single objects end to end, and removes them: all but fences, which stay for ever.
+   * @param from where an object begins
+   * @param before what is at or behind it is left alone
+   * @returns how many were merged; 0 when there were not `countMin` of them
+   */
+  async merge(
+    from: LogIndex,
+    before: LogIndex,
+    { countMin, bytesMax }: { readonly countMin: number; readonly bytesMax: number },
+  ): Promise<{ readonly count: number; readonly next: LogIndex }> {
+    const parts: Uint8Array[] = [];
+    const names: string[] = [];
+    let sizeBytes = 0;
+    let next = from;
+    let last: LogEnd | null = null;
+    while (next < before && sizeBytes < bytesMax) {
+      const name = this.logName(next);
+      const bytes = await this.#read(name);
+      if (bytes === null) break;
+      const object = this.#decode(name, bytes);
+      if (last !== null && !follows(object, last)) break;
+      last = endOf(object);
+      parts.push(bytes);
+      if (!isFence(object)) names.push(name);
+      sizeBytes += bytes.length;
+      next += object.entries.length;
+    }
+    if (names.length < countMin) return { count: 0, next: from };
+    const range = { first: from, last: next - 1 };
+    // One that is there holds the same: nobody makes another object of these indices.
+    await this.#options.store.create(this.mergedName(range), concat(parts, sizeBytes));
+    await this.#removeAll(names);
+    return { count: names.length, next };
+  }
+
+  /** Removes what a checkpoint made superfluous: objects before it, and checkpoints older than it. Fences stay. */
+  async trim(checkpoint: LogIndex): Promise<number> {
+    const { checkpoints, merged } = await this.horizon();
+    const old = merged.filter(({ last }) => last <= checkpoint);
+    const singles = await this.singlesBefore(checkpoint + 1);
+    const names = old.map((range) => this.mergedName(range));
+    for (const index of checkpoints) if (index < checkpoint) names.push(this.checkpointName(index));
+    for (const [at, index] of singles.entries()) {
+      // The last one may reach behind the checkpoint.
+      if (at === singles.length - 1) break;
+      const name = this.logName(index);
+      if (!(await this.#isFenceAt(index, name))) names.push(name);
+    }
+    await this.#removeAll(names);
+    return names.length;
+  }
+
+  async #isFenceAt(index: LogIndex, name: string): Promise<boolean> {
+    if (this.#fences.has(index)) return true;
+    const bytes = await this.#read(name);
+    if (bytes === null || !isFence(this.#decode(name, bytes))) return false;
+    this.#fences.add(index);
+    return true;
+  }
+
+  async #removeAll(names: readonly string[]): Promise<void> {
+    for (let at = 0; at < names.length; at += READ_AHEAD)
+      await Promise.all(
+        names.slice(at, at + READ_AHEAD).map((name) => this.#options.store.remove(name)),
+      );
+  }
+}
+
+/** A time in which one master appends. */
+export type Reign = { readonly epoch: Term; readonly writer: Uint8Array };
+
+/** An object that is to be made. */
+export type Draft = {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** Of the log, once it is there. */
+  readonly end: LogEnd & { readonly seal: number };
+};
+
+/** Whether a store's failure leaves open what became of a create. */
+export function isAmbiguous(error: unknown): boolean {
+  return isRockpoolError(error, "UNAVAILABLE") || !isRockpoolError(error);
+}
+
+function concat(parts: readonly Uint8Array[], sizeBytes: number): Uint8Array {
+  const all = new Uint8Array(sizeBytes);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

@@ -1,0 +1,411 @@
+/**
+ * Stands for election among the masters, again and again, until it is closed. Nodes: masters.ts.
+ *
+ * - A candidate is chosen when no node has a lower number than its own. Numbers ascend, so it stays chosen until its node goes:
+ *   with its session, by {@link LeaderElection.resign}, or by somebody's hand.
+ * - Each candidate watches the whole list, not its predecessor alone as the usual recipe does: everybody shows who the candidates
+ *   are, and of a handful of masters no herd can come.
+ * - *A connection that is lost* costs nothing while the session lives. *A session that ended* costs the office; another session is
+ *   opened, with growing pauses, and the candidate stands behind all others.
+ * - The answer of `create` may be lost: the node is then looked for by its unique name before another one is made.
+ * - A leader's address is made known in one transaction with the proof that its candidate's node is still there, so that nobody who
+ *   was deposed without knowing it can pass for the leader.
+ * @module
+ */
+
+import { messageOf, RockpoolError } from "../common/errors.ts";
+import { invariant } from "../common/invariant.ts";
+import type { World } from "../world/ports.ts";
+import { Bell } from "./bell.ts";
+import { parseConnectString } from "./connect_string.ts";
+import {
+  type Contestant,
+  candidateName,
+  encodeAddress,
+  type MasterPaths,
+  readContestants,
+} from "./masters.ts";
+import { isZooKeeperError, type Step } from "./protocol.ts";
+import { ANY_VERSION, ZooKeeper } from "./zookeeper.ts";
+
+export type ElectionEvent =
+  | { readonly kind: "zookeeperConnected"; readonly server: string }
+  | { readonly kind: "zookeeperDisconnected"; readonly reason: string }
+  | { readonly kind: "zookeeperSessionEnded"; readonly reason: string }
+  | { readonly kind: "standing"; readonly node: string }
+  | { readonly kind: "chosen"; readonly node: string }
+  | { readonly kind: "deposed"; readonly reason: string }
+  | { readonly kind: "announced"; readonly path: string }
+  | { readonly kind: "electionFailing"; readonly reason: string };
+
+export type ElectionListener = {
+  readonly onChosen: () => void;
+  readonly onDeposed: (reason: string) => void;
+  readonly onCandidates: () => void;
+};
+
+export type Candidate = {
+  readonly address: string;
+  readonly isSelf: boolean;
+  readonly isChosen: boolean;
+};
+
+export type LeaderElectionOptions = MasterPaths & {
+  /** "host1:2181,host2:2181/chroot" */
+  readonly connect: string;
+  /** Of this master's RPC port, as clients and workers are to reach it: "host:port". */
+  readonly address: string;
+  readonly sessionTimeoutMs: number;
+  /** How long `start` waits for a server. */
+  readonly connectionTimeoutMs: number;
+  readonly world: World;
+  readonly onEvent?: (event: ElectionEvent) => void;
+};
+
+type Candidacy = {
+  readonly keeper: ZooKeeper;
+  /** Rings when there is something to look at. */
+  readonly bell: Bell;
+  /** Its name in the election path; null before it stands, and when it must stand anew. */
+  node: string | null;
+  isChosen: boolean;
+  /** Resolvers of calls of `resign`. */
+  resigning: (() => void)[];
+  readonly addresses: Map<string, string>;
+};
+
+const PAUSE_MIN_MS = 50;
+const PAUSE_MAX_MS = 5000;
+const ANNOUNCE_TRIES = 50;
+const ANNOUNCE_PAUSE_MS = 20;
+/**
+ * A server that dies may have answered a ping that the others never hear of; they know of each session at least twice a tick, and a
+ * tick is at most half of the shortest session. So much of the session is not counted on.
+ */
+const UNSURE_SHARE = 1 / 4;
+
+export class LeaderElection {
+  readonly #options: LeaderElectionOptions;
+  readonly #world: World;
+  /** Ends of the pauses that are being made. */
+  readonly #pauses = new Set<() => void>();
+  #listener: ElectionListener | null = null;
+  #candidacy: Candidacy | null = null;
+  #candidates: readonly Candidate[] = [];
+  #isClosed = false;
+  #why = "no server was reached yet";
+  #run: Promise<void> | null = null;
+  /** The first standing of all, for `start`. */
+  #onStanding: (error: RockpoolError | null) => void = () => {};
+
+  /** @throws RockpoolError INVALID_ARGUMENT for a bad connect string */
+  constructor(options: LeaderElectionOptions) {
+    parseConnectString(options.connect);
+    this.#options = options;
+    this.#world = options.world;
+  }
+
+  /**
+   * Resolves when it stands.
+   * @throws RockpoolError UNAVAILABLE when no server answers within the connection timeout; UNAUTHENTICATED, PERMISSION_DENIED
+   */
+  async start(listener: ElectionListener): Promise<void> {
+    invariant(this.#run === null, "an election is started once");
+    this.#listener = listener;
+    const { connect, connectionTimeoutMs } = this.#options;
+    const standing = new Promise<void>((resolve, reject) => {
+      this.#onStanding = (error) => (error === null ? resolve() : reject(error));
+    });
+    const timer = this.#world.timers.after(connectionTimeoutMs, () =>
+      this.#onStanding(
+        new RockpoolError(
+          "UNAVAILABLE",
+          `ZooKeeper (${connect}) does not answer within ${connectionTimeoutMs} ms: ${this.#why}`,
+          "Start ZooKeeper before the masters, and check alluxio.zookeeper.address",
+        ),
+      ),
+    );
+    this.#run = this.#stay();
+    try {
+      await standing;
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  isChosenFor(marginMs: number): boolean {
+    const candidacy = this.#candidacy;
+    if (candidacy === null || !candidacy.isChosen) return false;
+    const { keeper } = candidacy;
+    return keeper.isAliveFor(marginMs + keeper.sessionTimeoutMs * UNSURE_SHARE);
+  }
+
+  candidates(): readonly Candidate[] {
+    return this.#candidates;
+  }
+
+  /** @throws RockpoolError ABORTED when it is chosen no more; UNAVAILABLE when ZooKeeper does not answer */
+  async announce(): Promise<void> {
+    const candidacy = this.#candidacy;
+    const path = `${this.#options.leaderPath}/${this.#options.address}`;
+    for (let tried = 0; ; tried++) {
+      if (candidacy === null || candidacy !== this.#candidacy || !candidacy.isChosen)
+        throw new RockpoolError(
+          "ABORTED",
+          `${this.#options.address} is chosen no more, and cannot be announced as the leader`,
+        );
+      try {
+        await this.#makeKnown(candidacy, path);
+        this.#options.onEvent?.({ kind: "announced", path });
+        return;
+      } catch (error) {
+        const isWorthIt = isZooKeeperError(error, "CONNECTIONLOSS", "NONODE", "NODEEXISTS");
+        if (!isWorthIt || tried >= ANNOUNCE_TRIES) throw error;
+        await this.#pause(ANNOUNCE_PAUSE_MS);
+      }
+    }
+  }
+
+  resign(): Promise<void> {
+    const candidacy = this.#candidacy;
+    if (candidacy === null || this.#isClosed) return Promise.resolve();
+    this.#depose(candidacy, "it resigned");
+    return new Promise((resolve) => {
+      candidacy.resigning.push(resolve);
+      candidacy.bell.ring();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const candidacy = this.#candidacy;
+    if (candidacy !== null) {
+      this.#depose(candidacy, "it was closed");
+      // Ends the session, and with it its nodes.
+      await candidacy.keeper.close();
+      candidacy.bell.ring();
+    }
+    for (const end of [...this.#pauses]) end();
+    await this.#run;
+  }
+
+  /** One session after the other. */
+  async #stay(): Promise<void> {
+    for (let pauseMs = PAUSE_MIN_MS; !this.#isClosed; ) {
+      const openedMs = this.#world.clock.monotonicMs();
+      const candidacy = this.#open();
+      await this.#campaign(candidacy);
+      await this.#leave(candidacy);
+      const lastedMs = this.#world.clock.monotonicMs() - openedMs;
+      pauseMs = lastedMs > PAUSE_MAX_MS ? PAUSE_MIN_MS : Math.min(2 * pauseMs, PAUSE_MAX_MS);
+      if (!this.#isClosed) await this.#pause(pauseMs);
+    }
+  }
+
+  #open(): Candidacy {
+    const { connect, sessionTimeoutMs, world, onEvent } = this.#options;
+    const bell = new Bell();
+    const keeper = new ZooKeeper({
+      connect,
+      sessionTimeoutMs,
+      world,
+      onState: (state, reason) => {
+        if (state === "connected") onEvent?.({ kind: "zookeeperConnected", server: reason });
+        else if (state === "connecting") onEvent?.({ kind: "zookeeperDisconnected", reason });
+        else if (state !== "closed") {
+          onEvent?.({ kind: "zookeeperSessionEnded", reason });
+          this.#depose(candidacy, `its ZooKeeper session ended: ${reason}`);
+        }
+        bell.ring();
+      },
+    });
+    const candidacy: Candidacy = {
+      keeper,
+      bell,
+      node: null,
+      isChosen: false,
+      resigning: [],
+      addresses: new Map(),
+    };
+    this.#candidacy = candidacy;
+    return candidacy;
+  }
+
+  /** Until the session is over. */
+  async #campaign(candidacy: Candidacy): Promise<void> {
+    const { keeper, bell } = candidacy;
+    let pauseMs = PAUSE_MIN_MS;
+    while (!this.#isClosed && isLiving(keeper)) {
+      try {
+        bell.reset();
+        if (candidacy.resigning.length > 0) await this.#withdraw(candidacy);
+        if (candidacy.node === null) await this.#stand(candidacy);
+        await this.#look(candidacy);
+        pauseMs = PAUSE_MIN_MS;
+        if (candidacy.node !== null) await bell.rung();
+      } catch (error) {
+        if (!(error instanceof RockpoolError)) throw error;
+        this.#why = messageOf(error);
+        if (!isLiving(keeper)) break;
+        this.#options.onEvent?.({ kind: "electionFailing", reason: error.message });
+        if (isZooKeeperError(error, "NOAUTH", "INVALIDACL")) this.#onStanding(error);
+        await this.#pause(pauseMs);
+        pauseMs = Math.min(2 * pauseMs, PAUSE_MAX_MS);
+      }
+    }
+    if (keeper.state === "authFailed")
+      this.#onStanding(new RockpoolError("UNAUTHENTICATED", this.#why));
+  }
+
+  async #leave(candidacy: Candidacy): Promise<void> {
+    this.#depose(candidacy, "its ZooKeeper session ended");
+    await candidacy.keeper.close();
+    this.#candidacy = null;
+    for (const resolve of candidacy.resigning.splice(0)) resolve();
+  }
+
+  async #stand(candidacy: Candidacy): Promise<void> {
+    const { keeper } = candidacy;
+    const { electionPath, leaderPath, address } = this.#options;
+    await keeper.ensurePath(electionPath);
+    await keeper.ensurePath(leaderPath);
+    const prefix = candidateName(uuidOf(this.#world));
+    const node = await this.#create(keeper, prefix, encodeAddress(address));
+    candidacy.node = node;
+    this.#options.onEvent?.({ kind: "standing", node: `${electionPath}/${node}` });
+    this.#onStanding(null);
+  }
+
+  /** @returns the node's name, also when the answer to its creation was lost */
+  async #create(keeper: ZooKeeper, prefix: string, data: Uint8Array): Promise<string> {
+    const { electionPath } = this.#options;
+    for (let isRepeated = false; ; isRepeated = true)
+      try {
+        if (isRepeated) {
+          // The server that we are at now may be behind the one that carried it out.
+          await keeper.sync(electionPath);
+          const { names } = await keeper.getChildren(electionPath);
+          const mine = names.find((name) => name.startsWith(prefix));
+          if (mine !== undefined) return mine;
+        }
+        const mode = { isEphemeral: true, isSequential: true };
+        const path = await keeper.create(`${electionPath}/${prefix}`, data, mode);
+        return path.slice(electionPath.length + 1);
+      } catch (error) {
+        if (!isZooKeeperError(error, "CONNECTIONLOSS") || this.#isClosed) throw error;
+        this.#why = error.message;
+      }
+  }
+
+  /** Takes its nodes away, the leader's first: nobody is to be sent to it. */
+  async #withdraw(candidacy: Candidacy): Promise<void> {
+    const { keeper, node } = candidacy;
+    const { electionPath, leaderPath, address } = this.#options;
+    const known = `${leaderPath}/${address}`;
+    const stat = await keeper.exists(known);
+    if (stat?.ephemeralOwner === keeper.sessionId) await removed(keeper, known);
+    if (node !== null) await removed(keeper, `${electionPath}/${node}`);
+    candidacy.node = null;
+    await this.#stand(candidacy);
+    for (const resolve of candidacy.resigning.splice(0)) resolve();
+  }
+
+  async #look(candidacy: Candidacy): Promise<void> {
+    const { keeper, bell, addresses } = candidacy;
+    const { electionPath } = this.#options;
+    const contestants = await readContestants(keeper, electionPath, addresses, bell.ring);
+    if (!isLiving(keeper)) return;
+    addresses.clear();
+    for (const { name, address } of contestants) addresses.set(name, address);
+    this.#tell(contestants, candidacy.node);
+    if (candidacy.resigning.length > 0) return;
+    const at = contestants.findIndex(({ name }) => name === candidacy.node);
+    if (at === -1) {
+      this.#depose(candidacy, "somebody removed its node from ZooKeeper");
+      candidacy.node = null;
+    } else if (at === 0 && !candidacy.isChosen) this.#choose(candidacy);
+  }
+
+  #choose(candidacy: Candidacy): void {
+    candidacy.isChosen = true;
+    const node = `${this.#options.electionPath}/${candidacy.node}`;
+    this.#options.onEvent?.({ kind: "chosen", node });
+    this.#call((listener) => listener.onChosen());
+  }
+
+  #depose(candidacy: Candidacy, reason: string): void {
+    if (!candidacy.isChosen) return;
+    candidacy.isChosen = false;
+    this.#options.onEvent?.({ kind: "deposed", reason });
+    this.#call((listener) => listener.onDeposed(reason));
+  }
+
+  #tell(contestants: readonly Contestant[], own: string | null): void {
+    const candidates = contestants.map(({ name, address }, at) => ({
+      address,
+      isSelf: name === own,
+      isChosen: at === 0,
+    }));
+    const text = JSON.stringify(candidates);
+    if (text === JSON.stringify(this.#candidates)) return;
+    this.#candidates = candidates;
+    this.#call((listener) => listener.onCandidates());
+  }
+
+  /** In order, and never from within a question such as `isChosenFor`, which may be what finds out that the session is over. */
+  #call(tell: (listener: ElectionListener) => void): void {
+    const listener = this.#listener;
+    if (listener !== null) queueMicrotask(() => tell(listener));
+  }
+
+  async #makeKnown({ keeper, node }: Candidacy, path: string): Promise<void> {
+    const { electionPath, leaderPath, address } = this.#options;
+    const stat = await keeper.exists(path);
+    const { names } = await keeper.getChildren(leaderPath);
+    if (stat?.ephemeralOwner === keeper.sessionId && names.length === 1) return;
+    const steps: Step[] = [
+      { kind: "check", path: `${electionPath}/${node}`, version: ANY_VERSION },
+      ...names.map(
+        (name): Step => ({ kind: "delete", path: `${leaderPath}/${name}`, version: ANY_VERSION }),
+      ),
+      { kind: "create", path, data: encodeAddress(address), isEphemeral: true },
+    ];
+    await keeper.multi(steps);
+  }
+
+  /** Ends with `close`. */
+  #pause(aboutMs: number): Promise<void> {
+    const ms = aboutMs * (0.5 + this.#world.random.uint32() / 2 ** 32);
+    return new Promise((resolve) => {
+      const end = () => {
+        timer.cancel();
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = this.#world.timers.after(ms, end);
+      this.#pauses.add(end);
+    });
+  }
+}
+
+function isLiving(keeper: ZooKeeper): boolean {
+  return keeper.state === "connected" || keeper.state === "connecting";
+}
+
+async function removed(keeper: ZooKeeper, path: string): Promise<void> {
+  try {
+    await keeper.delete(path);
+  } catch (error) {
+    if (!isZooKeeperError(error, "NONODE")) throw error;
+  }
+}
+
+function uuidOf({ random }: World): string {
+  const hex = Array.from({ length: 4 }, () => random.uint32().toString(16).padStart(8, "0")).join(
+    "",
+  );
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
