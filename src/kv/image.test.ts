@@ -575,15 +575,16 @@ test("lmdb: a row that claims to be a tree of its own is damage", async () => {
   const at = fresh("store");
   const file = await bigStore(at);
   const content = readFileSync(file);
-  const [leafFlag, treeFlag] = [2, 4];
+  const [headBytes, leafFlag, treeFlag] = [24, 2, 4];
   for (let page = 2; page < content.length / 4096; page++)
     if (content.readUInt16LE(page * 4096 + 18) === leafFlag) {
-      const firstNode = page * 4096 + content.readUInt16LE(page * 4096 + 24);
+      const head = page * 4096;
+      const firstNode = head + headBytes + content.readUInt16LE(head + headBytes);
       content.writeUInt16LE(treeFlag, firstNode + 4);
     }
   writeFileSync(file, content);
   const damaged = openLmdb(at);
-  assert.throws(() => rowsOf(damaged.store), { status: "DATA_LOSS" });
+  assert.throws(() => rowsOf(damaged.store), { status: "DATA_LOSS", message: /MDB_BAD_TXN/ });
   await damaged.store.close();
   const next = openLmdb(at);
   assert.match(next.discardReason ?? "", /damage was found in it/);
