@@ -127,6 +127,47 @@ async function buildClient() {
   await build({ ...nodeTarget, entryPoints, outfile: "dist/client.js" });
 }
 
+/**
+ * The edge client: a package of its own in workers-runtime/. What differs between runtimes stays in files of its own, chosen by
+ * the conditions in its package.json, and the kernel beside them.
+ */
+export async function buildEdgeClient() {
+  const folder = "workers-runtime/dist";
+  const common = {
+    bundle: true,
+    minify: true,
+    keepNames: false,
+    format: "esm",
+    target: "es2022",
+    logLevel: "warning",
+    outdir: folder,
+  };
+  await build({
+    ...common,
+    platform: "neutral",
+    entryPoints: { index: "workers-runtime/src/index.ts", worker: "workers-runtime/src/worker.ts" },
+    external: ["#wasm", "#socket", "@rockpool/edge"],
+  });
+  // Each a few lines; `with { type: "file" }` must stay as it is.
+  await build({
+    ...common,
+    platform: "neutral",
+    target: "esnext",
+    entryPoints: {
+      ...Object.fromEntries(
+        ["node", "workerd", "edge_light", "bun", "web"].map((name) => [
+          `wasm-${name}`,
+          `workers-runtime/src/wasm/${name}.ts`,
+        ]),
+      ),
+      "socket-web": "workers-runtime/src/socket/web.ts",
+      "socket-node": "workers-runtime/src/socket/node.ts",
+    },
+    external: ["*.wasm", "*.wasm?module", "ws", "node:*"],
+  });
+  copyFileSync("dist/kernels/edge.wasm", `${folder}/edge.wasm`);
+}
+
 /** Their types, for the package alone: everyday builds do not stop at a type error. */
 function buildClientTypes() {
   execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.client.json"], { stdio: "inherit" });
@@ -140,6 +181,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     await buildWebUi();
     await buildCommandLine();
     await buildClient();
+    await buildEdgeClient();
     if (process.argv[2] === "package") buildClientTypes();
     writeFileSync("dist/built", "");
   }

@@ -14,16 +14,16 @@ import { journalMembership, requireOneTier, rootUnderStore } from "./conf/cluste
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
+import { hasSharedJournal } from "./conf/shared_journal.ts";
 import { TIER_KEYS, WorkerKeys } from "./conf/worker_keys.ts";
 import { formatJournal } from "./journal/journal_format.ts";
 import { crc32c } from "./kernels/fallback.ts";
+import { METASTORE_FILE } from "./metastore_files.ts";
+import { formatSharedJournal } from "./shared_journal.ts";
 import { NOTES_LOCK, TEMPORARIES_FOLDER } from "./ufs/temporary_files.ts";
 import { lockFolderAt } from "./world/folder_lock.ts";
 import { makeFolder } from "./world/folders.ts";
-
-/** Files of the metadata store; nothing else in its folder is touched. */
-const METASTORE_FILE =
-  /^((store(\.version-\d+|\.suspect)?|incoming)\.mdb(-lock)?|store\.lock|opened\.(json(\.new)?|trial))$/;
+import { nodeWorld } from "./world/node_world.ts";
 
 /** Whether a host name means this machine, as far as that can be said without asking a name server. */
 export function isLocalHost(host: string): boolean {
@@ -45,8 +45,18 @@ export async function formatMaster(
   configuration: Configuration,
   nowMs: number,
 ): Promise<readonly string[]> {
-  const folder = configuration.get(MasterKeys.journalFolder);
   rootUnderStore(configuration);
+  const folder = hasSharedJournal(configuration)
+    ? await formatSharedJournal(configuration, nodeWorld())
+    : await formatEmbedded(configuration, nowMs);
+  const metastore = configuration.get(MasterKeys.metastoreDir);
+  for (const name of existsSync(metastore) ? readdirSync(metastore) : [])
+    if (METASTORE_FILE.test(name)) rmSync(join(metastore, name), { force: true });
+  return [folder, metastore];
+}
+
+async function formatEmbedded(configuration: Configuration, nowMs: number): Promise<string> {
+  const folder = configuration.get(MasterKeys.journalFolder);
   const { members, self } = journalMembership(configuration, isLocalHost);
   makeJournalFolder(configuration);
   await formatJournal(folder, {
@@ -55,10 +65,7 @@ export async function formatMaster(
     crc32c,
     nowMs,
   });
-  const metastore = configuration.get(MasterKeys.metastoreDir);
-  for (const name of existsSync(metastore) ? readdirSync(metastore) : [])
-    if (METASTORE_FILE.test(name)) rmSync(join(metastore, name), { force: true });
-  return [folder, metastore];
+  return folder;
 }
 
 /**

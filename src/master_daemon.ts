@@ -13,6 +13,7 @@ import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
+import { hasSharedJournal } from "./conf/shared_journal.ts";
 import { UserKeys } from "./conf/user_keys.ts";
 import {
   type Daemon,
@@ -26,7 +27,12 @@ import { isLocalHost } from "./format.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import { readIdentityFile } from "./journal/journal_folder.ts";
 import { isFormatted } from "./journal/journal_format.ts";
-import { exitCodeOf, type JournalEvent, type JournalTimings } from "./journal/journal_protocol.ts";
+import {
+  type ConnectThread,
+  exitCodeOf,
+  type JournalEvent,
+  type JournalTimings,
+} from "./journal/journal_protocol.ts";
 import { RaftJournal } from "./journal/raft_journal.ts";
 import { workerThread } from "./journal/thread_port.ts";
 import { crc32c } from "./kernels/fallback.ts";
@@ -53,6 +59,16 @@ import { JournalTimes, MasterWatch } from "./master_watch.ts";
 import { startMasterWeb } from "./master_web.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServer } from "./rpc/service.ts";
+import {
+  bindMetastore,
+  connectShared,
+  openShared,
+  ownRpcAddress,
+  type SharedJournal,
+} from "./shared_journal.ts";
+import { AloneElector } from "./ufs_journal/alone_elector.ts";
+import type { Elector } from "./ufs_journal/elector.ts";
+import { isUsed } from "./ufs_journal/identity.ts";
 import { UnderStores, underStoreOptions } from "./under_stores.ts";
 import type { WebServer } from "./web/server.ts";
 import { makeFolder } from "./world/folders.ts";
@@ -131,28 +147,57 @@ const JOURNAL_LEVELS = {
   quorumLost: "warn",
   notTakenIn: "warn",
   addressListsDiffer: "warn",
+  deposed: "warn",
+  logMerged: "debug",
+  storeTrouble: "warn",
+  sharedJournalDamaged: "error",
   fatal: "fatal",
 } as const;
 
+/** How this master takes part in its journal: its own address there, those of all, and what stands behind it. */
+type JournalPlace = {
+  readonly address: string;
+  readonly addresses: readonly string[];
+  readonly connect: ConnectThread;
+};
+
+/** Of a journal that the masters replicate among themselves. */
+function embeddedPlace({ configuration, scriptFolder }: DaemonContext): JournalPlace {
+  const { members, self } = journalMembership(configuration, isLocalHost);
+  const kernelFlavour = configuration.get(CommonKeys.rockpoolCore);
+  return {
+    address: formatHostPort(self),
+    addresses: members.map(formatHostPort),
+    connect: workerThread(new URL("journal_thread.js", scriptFolder), { kernelFlavour }),
+  };
+}
+
+function createElector({ world }: DaemonContext, address: string): Elector {
+  return new AloneElector(address, world.timers);
+}
+
+/** Of one that they share: whoever runs takes part. */
+function sharedPlace(context: DaemonContext, shared: SharedJournal): JournalPlace {
+  const address = ownRpcAddress(context.configuration);
+  const elector = createElector(context, address);
+  return { address, addresses: [address], connect: connectShared(context, shared, elector) };
+}
+
 function openJournal(
   context: DaemonContext,
+  { address, addresses, connect }: JournalPlace,
   state: MasterState,
   condition: JournalCondition,
   journalTimes: JournalTimes,
 ): RaftJournal<ApplyResult> {
-  const { configuration, telemetry, world, scriptFolder } = context;
-  const { members, self } = journalMembership(configuration, isLocalHost);
+  const { configuration, telemetry, world } = context;
   const log = telemetry.listen<JournalEvent>("journal", JOURNAL_LEVELS);
-  const kernelFlavour = configuration.get(CommonKeys.rockpoolCore);
   return new RaftJournal<ApplyResult>({
     folder: configuration.get(MasterKeys.journalFolder),
-    address: formatHostPort(self),
-    addresses: members.map(formatHostPort),
+    ...{ address, addresses, connect, world },
     bindHost: configuration.get(MasterKeys.journalBindHost),
     bindPort: configuration.get(MasterKeys.journalPort),
     stateMachine: state.stateMachine,
-    world,
-    connect: workerThread(new URL("journal_thread.js", scriptFolder), { kernelFlavour }),
     timings: journalTimings(configuration),
     checkpointEntries: configuration.get(MasterKeys.checkpointPeriodEntries),
     onEvent: (event) => {
@@ -194,6 +239,7 @@ function createPersists(
 
 function createParts(
   context: DaemonContext,
+  place: JournalPlace,
   store: KeyValueStore,
   stores: UnderStores,
   groups: OsGroupMapping,
@@ -210,7 +256,7 @@ function createParts(
   });
   const condition = new JournalCondition(() => world.clock.wallMs());
   const journalTimes = new JournalTimes();
-  const journal = openJournal(context, state, condition, journalTimes);
+  const journal = openJournal(context, place, state, condition, journalTimes);
   const mounted = () => [
     rootUfsUri,
     ...(state.view.isInitialized() ? state.view.mounts().rows.map((row) => row.ufsUri) : []),
@@ -265,7 +311,8 @@ function createParts(
   });
   const admin = new MasterJournal({
     context,
-    address: formatHostPort(journalMembership(configuration, isLocalHost).self),
+    address: place.address,
+    isShared: hasSharedJournal(configuration),
     journal,
     condition,
     restoreProgress: () => restore.progressText(),
@@ -339,11 +386,12 @@ function isNeverUsed(configuration: Configuration): boolean {
 }
 
 function requireFreePorts(configuration: Configuration): Promise<void> {
-  const bound = [
+  const own = [
     ["RPC", MasterKeys.bindHost, MasterKeys.rpcPort],
     ["web", MasterKeys.webBindHost, MasterKeys.webPort],
-    ["journal", MasterKeys.journalBindHost, MasterKeys.journalPort],
   ] as const;
+  const journal = ["journal", MasterKeys.journalBindHost, MasterKeys.journalPort] as const;
+  const bound = hasSharedJournal(configuration) ? own : [...own, journal];
   return requireOwnPorts(
     bound.map(([use, host, port]) => ({
       use,
@@ -386,11 +434,16 @@ class MasterDaemon implements Daemon {
   async start() {
     const { configuration, telemetry, world } = this.#context;
     rootUnderStore(configuration);
-    requireFormatted(configuration);
     const stores = new UnderStores(underStoreOptions(configuration));
-    if (isNeverUsed(configuration)) await requireSoundBackup(this.#context, stores);
+    const { place, isFresh, groupId } = await this.#journalPlace();
+    if (isFresh) await requireSoundBackup(this.#context, stores);
     await requireFreePorts(configuration);
-    const { store, discardReason, proven } = openLmdb(makeMetastoreFolder(configuration), {
+    const metastore = makeMetastoreFolder(configuration);
+    if (bindMetastore(metastore, groupId))
+      telemetry.logger.log("warn", "main", "metadata of another journal was removed", {
+        folder: metastore,
+      });
+    const { store, discardReason, proven } = openLmdb(metastore, {
       schemaVersion: STORE_SCHEMA_VERSION,
       onLockTakenOver: (pid) =>
         telemetry.logger.log("info", "main", "metastoreLockTakenOver", { pid }),
@@ -409,7 +462,7 @@ class MasterDaemon implements Daemon {
     const groups = groupMapping(configuration, world.clock);
     // Without an answer of the system the root gets a group of the user's name: no reason not to start.
     const [rootGroup = user] = await groups.groupsOf(user).catch((): readonly string[] => []);
-    const parts = createParts(this.#context, store, stores, groups, rootGroup);
+    const parts = createParts(this.#context, place, store, stores, groups, rootGroup);
     this.#parts = parts;
     followLeadership(parts, this.#context);
     const page = new MasterStatusPage(this.#context, parts);
@@ -440,6 +493,26 @@ class MasterDaemon implements Daemon {
     this.#proof = world.timers.after(METADATA_PROVEN_MS, proven);
     const { lastIndex, appliedIndex } = parts.journal.status();
     return { rpcPort, webPort: web.port, lastIndex, appliedIndex };
+  }
+
+  /** @throws RockpoolError when the journal was never formatted */
+  async #journalPlace(): Promise<{
+    readonly place: JournalPlace;
+    /** Nothing was ever written to it. */
+    readonly isFresh: boolean;
+    /** Of a shared one. */
+    readonly groupId: bigint | null;
+  }> {
+    const { configuration } = this.#context;
+    if (!hasSharedJournal(configuration)) {
+      requireFormatted(configuration);
+      const isFresh = isNeverUsed(configuration);
+      return { place: embeddedPlace(this.#context), isFresh, groupId: null };
+    }
+    const shared = await openShared(configuration);
+    const isFresh = !(await isUsed(shared.store, shared.identity));
+    const { groupId } = shared.identity;
+    return { place: sharedPlace(this.#context, shared), isFresh, groupId };
   }
 
   /** In the background: names may take their time. */

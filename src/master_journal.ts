@@ -113,6 +113,8 @@ export type MasterJournalOptions = {
   /** This master's own, host:port of its journal. */
   readonly address: string;
   readonly journal: JournalSystem<unknown>;
+  /** It lies on a store that the masters share: no disk of this machine, and no members to add or remove. */
+  readonly isShared: boolean;
   readonly condition: JournalCondition;
   /** Null while nothing is restored. */
   readonly restoreProgress: () => string | null;
@@ -144,6 +146,7 @@ export class MasterJournal implements JournalPort {
 
   /** Looks at the disk now and then, and says when there is little room. */
   watch(): void {
+    if (this.#options.isShared) return;
     const { live, world, telemetry } = this.#options.context;
     const look = async (): Promise<void> => {
       if (await this.#look()) {
@@ -172,6 +175,7 @@ export class MasterJournal implements JournalPort {
 
   /** @returns false when the disk did not answer: then what was seen last stays, and the log says why */
   async #look(): Promise<boolean> {
+    if (this.#options.isShared) return true;
     const folder = this.#folder;
     try {
       [this.#room, this.#checkpoint] = await Promise.all([
@@ -200,7 +204,7 @@ export class MasterJournal implements JournalPort {
     const { journal, condition, restoreProgress } = this.#options;
     await this.#look();
     const status = journal.status();
-    const checkpoint = this.#checkpoint;
+    const checkpoint = this.checkpointSeen;
     return {
       address: this.#options.address,
       role: status.role,
@@ -238,7 +242,8 @@ export class MasterJournal implements JournalPort {
     if (heir !== undefined) await journal.transferLeadership(heir.id);
   }
 
-  addMember(address: string, timeoutMs: number): Promise<void> {
+  async addMember(address: string, timeoutMs: number): Promise<void> {
+    this.#requireMembers();
     return this.#options.journal.addMember(address, timeoutMs);
   }
 
@@ -247,6 +252,7 @@ export class MasterJournal implements JournalPort {
    * leaves behind would have to find out and elect.
    */
   async removeMember(address: string): Promise<void> {
+    this.#requireMembers();
     const { journal } = this.#options;
     const { members } = journal.status();
     const [heir] = members
@@ -259,6 +265,15 @@ export class MasterJournal implements JournalPort {
       "UNAVAILABLE",
       `${address} handed leadership to ${heir.address}, which can remove it`,
       "Send the request again: clients do so by themselves",
+    );
+  }
+
+  #requireMembers(): void {
+    if (!this.#options.isShared) return;
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      "Masters that share a journal have no quorum: whoever runs with the same ZooKeeper takes part",
+      "Start or stop the master itself",
     );
   }
 

@@ -5,12 +5,14 @@
 import { type Inconsistency, inconsistencies } from "./conf/consistency.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
+import { EDGE_PATH } from "./edge/gateway.ts";
+import { createMasterEdge } from "./edge_gateway.ts";
 import type { MasterParts } from "./master_daemon.ts";
 import type { MasterStatusPage } from "./master_status.ts";
 import type { MasterWatch } from "./master_watch.ts";
 import { commonSource, LazyClient } from "./process_web.ts";
 import { masterHandler } from "./web/master_api.ts";
-import { startWebServer, type WebServer } from "./web/server.ts";
+import { pathOf, startWebServer, type WebServer } from "./web/server.ts";
 import { WebFiles } from "./web_files.ts";
 
 /** Alluxio's report on how the configurations fit, from what the processes told this master. */
@@ -51,11 +53,12 @@ export async function startMasterWeb(
   const { namespace, admin } = parts;
   const client = new LazyClient(configuration);
   const hosts = () => page.status().members.map(({ web }) => web.slice(0, web.lastIndexOf(":")));
-  const common = commonSource(context, [
+  const names = [
     machineName(configuration),
     configuration.get(MasterKeys.hostname) ?? machineName(configuration),
-    ...hosts(),
-  ]);
+  ];
+  const common = commonSource(context, [...names, ...hosts()]);
+  const edge = createMasterEdge(context, parts, page, () => [...names, ...hosts()]);
   const server = await startWebServer({
     bindHost: configuration.get(MasterKeys.webBindHost),
     port: configuration.get(MasterKeys.webPort),
@@ -67,10 +70,16 @@ export async function startMasterWeb(
       configCheck: () => configCheckOf(parts),
     }),
     onError: (path, error) => telemetry.logger.log("error", "web", "page failed", { path, error }),
+    onUpgrade: (request, socket, head) => {
+      if (edge !== null && pathOf(request.url ?? "") === EDGE_PATH)
+        edge.gateway.upgrade(request, socket, head);
+      else socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    },
   });
   return {
     port: server.port,
     async close() {
+      await edge?.close();
       await server.close();
       await client.close();
     },

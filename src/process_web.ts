@@ -21,10 +21,13 @@ export const CALL_TIMEOUT_MS = 10_000;
 /** A client of the own cluster, loaded and made when it is first needed: most processes never do. */
 export class LazyClient {
   readonly #configuration: Configuration;
+  readonly #user: string;
   #client: Promise<FileSystem> | null = null;
 
-  constructor(configuration: Configuration) {
+  /** @param user in whose name; the process's own when left out */
+  constructor(configuration: Configuration, user = processUser(configuration)) {
     this.#configuration = configuration;
+    this.#user = user;
   }
 
   get(): Promise<FileSystem> {
@@ -41,7 +44,7 @@ export class LazyClient {
     const client = await import("./client/file_system.ts");
     return client.FileSystem.connect({
       masters: masterRpcAddresses(configuration).map(formatHostPort),
-      user: processUser(configuration),
+      user: this.#user,
       authentication: configuration.get(CommonKeys.authenticationType),
       callTimeoutMs: CALL_TIMEOUT_MS,
       blockSizeBytes: configuration.get(UserKeys.blockSize),

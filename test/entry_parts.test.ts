@@ -104,8 +104,8 @@ test("UnderStores finds the innermost mounted root, one store each, and refuses 
   assert.equal(find("/data/innermost"), stores.at("/data"));
   assert.throws(() => find("/elsewhere"), /lies in no under store that is mounted/);
   assert.throws(
-    () => stores.at("s3://bucket/x"),
-    (error) => isRockpoolError(error, "INVALID_ARGUMENT") && /s3:\/\/bucket/.test(error.message),
+    () => stores.at("gs://bucket/x"),
+    (error) => isRockpoolError(error, "INVALID_ARGUMENT") && /gs:\/\/bucket/.test(error.message),
   );
 });
 

@@ -386,6 +386,11 @@ export class FileSystem {
     return new OpenedFile(this.#context, status, readType);
   }
 
+  /** A file whose status the caller has from the masters, and may read. */
+  openKnown(status: FileStatus, readType: ReadType = BUILT_IN.readType): OpenedFile {
+    return new OpenedFile(this.#context, status, readType);
+  }
+
   /** A file's bytes as a stream. */
   async createReadStream(
     path: string,

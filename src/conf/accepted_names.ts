@@ -304,7 +304,7 @@ alluxio.master.journal.gc.period.ms alluxio.master.journal.gc.threshold.ms allux
 alluxio.master.journal.tailer.sleep.time.ms alluxio.master.journal.tailer.shutdown.quiet.wait.time.ms
 alluxio.master.ttl.checker.interval.ms alluxio.worker.session.timeout.ms alluxio.worker.fuse.mount.point
 alluxio.network.host.resolution.timeout.ms alluxio.security.group.mapping.cache.timeout.ms
-alluxio.underfs.s3a.inherit_acl aws.accessKeyId aws.secretKey
+alluxio.underfs.s3a.inherit_acl
 `;
 
 function expand(): Map<string, string | null> {

@@ -63,10 +63,11 @@ export function rootUnderStore(configuration: Configuration): string {
   const uri = configuration.get(MasterKeys.rootUfs);
   if (/^(\/|file:\/(?!\/)|file:\/\/(localhost)?\/)/i.test(uri)) return uri;
   if (/^(web)?hdfs:\/\/[^/]*\//i.test(uri)) return uri;
+  if (/^s3a?:\/\/[^/]+(\/|$)/i.test(uri)) return uri;
   throw new RockpoolError(
     "INVALID_ARGUMENT",
     `${MasterKeys.rootUfs.key}=${uri} (${configuration.origin(MasterKeys.rootUfs)}) cannot be used: this version of Rockpool ` +
-      "knows local directories, as an absolute path or file:///path, and hdfs://host:port/path",
+      "knows local directories, as an absolute path or file:///path, hdfs://host:port/path and s3://bucket/path",
     `Set ${MasterKeys.rootUfs.key} to one of these; a local directory must be seen by all masters and workers under the same path`,
   );
 }

@@ -268,7 +268,7 @@ test("what is bad only because of another key is not said again", () => {
   assert.match(circle, /refers to itself/);
 });
 
-test("rootUnderStore() takes local directories and HDFS alone, and says so", () => {
+test("rootUnderStore() takes local directories, HDFS and S3 alone, and says so", () => {
   const root = (uri: string) =>
     rootUnderStore(site({ "alluxio.master.mount.table.root.ufs": uri }));
   for (const uri of [
@@ -279,9 +279,11 @@ test("rootUnderStore() takes local directories and HDFS alone, and says so", () 
     "FILE:///x",
     "file://localhost/x",
     "hdfs://h:1/x",
+    "s3://b/x",
+    "s3a://b",
   ])
     assert.equal(root(uri), uri);
-  for (const uri of ["s3://b/x", "hdfs://h:1", "x/y", "file://host/x", "file:x", ""])
+  for (const uri of ["s3:///x", "gs://b/x", "hdfs://h:1", "x/y", "file://host/x", "file:x", ""])
     assert.throws(
       () => root(uri),
       /alluxio\.master\.mount\.table\.root\.ufs=.* cannot be used: .* as an absolute path or file:\/\/\/path/,

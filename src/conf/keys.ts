@@ -4,8 +4,10 @@
  */
 import { ACCEPTED_NAMES, isAcceptedName } from "./accepted_names.ts";
 import { CommonKeys } from "./common_keys.ts";
+import { EdgeKeys } from "./edge_keys.ts";
 import type { KeySpec } from "./key_spec.ts";
 import { MasterKeys } from "./master_keys.ts";
+import { UfsKeys } from "./ufs_keys.ts";
 import { UserKeys } from "./user_keys.ts";
 import { TIER_KEYS, WorkerKeys } from "./worker_keys.ts";
 
@@ -15,6 +17,8 @@ export const ALL_KEYS: readonly KeySpec<unknown>[] = [
   ...Object.values(WorkerKeys),
   ...TIER_KEYS.flatMap((tier) => Object.values(tier)),
   ...Object.values(UserKeys),
+  ...Object.values(UfsKeys),
+  ...Object.values(EdgeKeys),
 ];
 
 const BY_NAME = new Map<string, KeySpec<unknown>>();

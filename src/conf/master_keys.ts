@@ -72,6 +72,15 @@ export const MasterKeys = {
     scope: "MASTER",
     doc: "Where the journal lies",
   }),
+  journalTailerSleep: keySpec("alluxio.master.journal.tailer.sleep.time", DURATION, "250ms", {
+    scope: "MASTER",
+    doc: "How often a standby looks for news in a journal on a shared store",
+    aliases: ["alluxio.master.journal.tailer.sleep.time.ms"],
+  }),
+  strictReads: keySpec("rockpool.master.journal.strict.reads", BOOLEAN, "false", {
+    scope: "MASTER",
+    doc: "With a journal on a shared store: every read asks the store whether another master leads, so that no clock is trusted",
+  }),
   journalAddresses: unsetKeySpec(`${JOURNAL}.addresses`, ADDRESSES, {
     scope: "ALL",
     doc: "The journal port of each master; unset: this master alone",

@@ -60,12 +60,12 @@ test("every key of the tables is documented, and every name of Alluxio's has a r
 test("keys that are said to be honoured are read outside of the tables", async () => {
   const { readdirSync } = await import("node:fs");
   const tables =
-    /conf\/(common|master|worker|user)_keys\.ts|conf\/(consistency|dynamic_keys)\.ts|\.test\.ts$/;
+    /conf\/(common|edge|master|ufs|worker|user)_keys\.ts|conf\/(consistency|dynamic_keys)\.ts|\.test\.ts$/;
   const code = readdirSync("src", { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".ts") && !tables.test(path) && !path.includes("gen/"))
     .map((path) => readFileSync(`src/${path}`, "utf8"))
     .join("\n");
-  const inTables = ["common", "master", "worker", "user"]
+  const inTables = ["common", "edge", "master", "ufs", "worker", "user"]
     .map((name) => readFileSync(`src/conf/${name}_keys.ts`, "utf8"))
     .join("\n");
   // "  rpcPort: keySpec("alluxio.…"" or with the key on the next line, or made of ${JOURNAL}.
@@ -83,7 +83,7 @@ test("keys that are said to be honoured are read outside of the tables", async (
 test("properties without effect are named with the reason, secrets without their value", () => {
   const configuration = site({
     "alluxio.proxy.web.port": "39999",
-    "s3a.secretKey": "hush",
+    "fs.gcs.secretAccessKey": "hush",
     "alluxio.user.client.cache.enabled": "true",
     "alluxio.master.mount.table.root.option.x": "1",
     "alluxio.master.rpc.port": "19998",
@@ -92,21 +92,20 @@ test("properties without effect are named with the reason, secrets without their
   assert.deepEqual(namesWithoutEffect(configuration), [
     "alluxio.master.mount.table.root.option.x",
     "alluxio.proxy.web.port",
-    "s3a.secretKey",
+    "fs.gcs.secretAccessKey",
   ]);
   const lines = withoutEffectLines(configuration);
   assert.equal(
     lines[1],
     "alluxio.proxy.web.port=39999 has no effect here: there is no proxy (REST, S3) yet",
   );
-  assert.match(lines[2] ?? "", /^s3a\.secretKey=\*{6} /);
+  assert.match(lines[2] ?? "", /^fs\.gcs\.secretAccessKey=\*{6} /);
 });
 
 test("values that would be dangerous to ignore refuse the start, each with its line and what to do", () => {
   const cases: readonly [Record<string, string>, RegExp][] = [
     [{ "alluxio.network.tls.enabled": "true" }, /^alluxio\.network\.tls\.enabled=true \(site:1\)/],
     [{ "alluxio.zookeeper.enabled": "true" }, /ZooKeeper/],
-    [{ "alluxio.master.journal.type": "UFS" }, /only the embedded journal/],
     [{ "alluxio.master.journal.folder": "hdfs://nn:9000/j" }, /a folder of a local disk/],
   ];
   for (const [properties, expected] of cases) {
@@ -121,7 +120,12 @@ test("values that would be dangerous to ignore refuse the start, each with its l
     string,
     string
   >;
-  assert.equal(refusals(site(all), "master").length, 4);
+  assert.equal(refusals(site({ ...all, "alluxio.zookeeper.enabled": "false" }), "master").length, 2);
+  const shared = {
+    "alluxio.master.journal.type": "UFS",
+    "alluxio.master.journal.folder": "hdfs://nn:9000/j",
+  };
+  assert.deepEqual(refusals(site(shared), "master"), []);
   // What only masters read stops nobody else.
   assert.equal(refusals(site(all), "client").length, 2);
   requireSafe(site({ "alluxio.zookeeper.address": "z:2181" }), "master");

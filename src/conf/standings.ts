@@ -11,6 +11,8 @@ import { isHandedToClients } from "./dynamic_keys.ts";
 import type { KeySpec } from "./key_spec.ts";
 import { isKnownName, isSecretName, keyOf } from "./keys.ts";
 import { MasterKeys } from "./master_keys.ts";
+import { hasSharedJournal } from "./shared_journal.ts";
+import { isStoreOption } from "./ufs_keys.ts";
 import { UserKeys } from "./user_keys.ts";
 import { reasonWithoutEffect } from "./without_effect.ts";
 import { WorkerKeys } from "./worker_keys.ts";
@@ -67,7 +69,8 @@ export function standingOf(name: string): Standing {
   if (key === CommonKeys.impersonationUsername.key)
     return withoutEffect(reasonWithoutEffect(key) ?? NOT_READ);
   if (keyOf(name) !== undefined) return { kind: "honoured" };
-  if (HONOURED_TEXTS.some((pattern) => pattern.test(key))) return { kind: "honoured" };
+  if (HONOURED_TEXTS.some((pattern) => pattern.test(key)) || isStoreOption(key))
+    return { kind: "honoured" };
   if (isHandedToClients(key)) return { kind: "handed" };
   return withoutEffect(reasonWithoutEffect(key) ?? NOT_READ);
 }
@@ -96,9 +99,11 @@ export const REFUSED_VALUES: ReadonlyMap<string, string> = new Map([
   [CommonKeys.authenticationType.key, "`CUSTOM`, `KERBEROS`: their classes are Java's"],
   [CommonKeys.groupMapping.key, "other classes: they are Java's"],
   [MasterKeys.zookeeperEnabled.key, "`true`: the masters choose their leader themselves"],
-  [MasterKeys.journalType.key, "`UFS`: only the embedded journal is there"],
-  [MasterKeys.journalFolder.key, "a URI: the journal lies on a local disk"],
-  [MasterKeys.rootUfs.key, "other than a local directory: no other store is there yet"],
+  [MasterKeys.journalFolder.key, "a URI, with the embedded journal: it lies on a local disk"],
+  [
+    MasterKeys.rootUfs.key,
+    "other than a local directory, HDFS and S3: no other store is there yet",
+  ],
   [WorkerKeys.tierLevels.key, "more than 1: there is one tier yet"],
 ]);
 
@@ -137,17 +142,12 @@ const REFUSALS: readonly Refusal[] = [
 
 const MASTER_REFUSALS: readonly Refusal[] = [
   {
-    spec: MasterKeys.journalType,
-    isRefused: (configuration) => configuration.get(MasterKeys.journalType) !== "EMBEDDED",
-    why: "this version of Rockpool has only the embedded journal",
-    remedy: `${IN_PLACE}, and name the masters in ${MasterKeys.journalAddresses.key}`,
-  },
-  {
     spec: MasterKeys.journalFolder,
     isRefused: (configuration) =>
+      !hasSharedJournal(configuration) &&
       /^[a-z][a-z0-9+.-]*:/i.test(configuration.get(MasterKeys.journalFolder)),
     why: "the embedded journal lies in a folder of a local disk",
-    remedy: `Set ${MasterKeys.journalFolder.key} to the path of one`,
+    remedy: `Set ${MasterKeys.journalFolder.key} to the path of one, or ${MasterKeys.journalType.key}=UFS for a journal on a store that the masters share`,
   },
 ];
 

@@ -81,9 +81,9 @@ const RULES: readonly Rule[] = [
       "alluxio.master.journal.flush.batch.time* alluxio.master.journal.flush.timeout* alluxio.master.journal.retry.interval",
   },
   {
-    why: "only the embedded journal is there",
+    why: "the journal on a shared store does without",
     names:
-      "alluxio.master.journal.tailer.* alluxio.master.journal.ufs.option* alluxio.master.ufs.journal.max.catchup.time alluxio.master.journal.request.* alluxio.master.journal.catchup.protect.enabled",
+      "alluxio.master.journal.tailer.shutdown* alluxio.master.journal.ufs.option* alluxio.master.ufs.journal.max.catchup.time alluxio.master.journal.request.* alluxio.master.journal.catchup.protect.enabled",
   },
   {
     why: "damage is never skipped, and damaged files are always kept",
@@ -104,7 +104,7 @@ const RULES: readonly Rule[] = [
     names: "alluxio.zookeeper.* alluxio.master.zookeeper.*",
   },
   {
-    why: "the under store of the root is a local directory, which has no options",
+    why: "of the root's options those are read that this table honours of s3a.*, alluxio.underfs.s3.* and alluxio.underfs.hdfs.*",
     names: "alluxio.master.mount.table.root.option*",
   },
   {
@@ -236,7 +236,21 @@ const RULES: readonly Rule[] = [
     names: "alluxio.job.* alluxio.zookeeper.job.*",
   },
   {
-    why: "of under stores there are local directories and HDFS; a root in another one is refused",
+    why: "S3 keeps neither owners nor modes: its files are the process's user's, with alluxio.underfs.s3.default.mode",
+    names:
+      "alluxio.underfs.s3.inherit.acl alluxio.underfs.s3.owner.id.to.username.mapping alluxio.underfs.s3a.inherit_acl",
+  },
+  {
+    why: "parts of uploads, their number and their time have fixed bounds; directories end in a slash",
+    names:
+      "alluxio.underfs.s3.streaming.* alluxio.underfs.s3.upload.* alluxio.underfs.s3.admin.* alluxio.underfs.s3.intermediate.* alluxio.underfs.s3.request.timeout alluxio.underfs.s3.connection.ttl alluxio.underfs.s3.directory.suffix",
+  },
+  {
+    why: "lists are of version 2, signatures of version 4, and there is no proxy on the way to S3",
+    names: "alluxio.underfs.s3.list.* alluxio.underfs.s3.signer.* alluxio.underfs.s3.proxy.*",
+  },
+  {
+    why: "of under stores there are local directories, HDFS and S3; a root in another one is refused",
     names:
       "alluxio.underfs.* s3a.* aws.* fs.gcs.* fs.oss.* fs.cos.* fs.obs.* fs.kodo.* fs.swift.* fs.azure.*",
   },

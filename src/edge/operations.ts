@@ -9,7 +9,7 @@ import { badRequest, type EdgeCall, UPLOAD_WINDOW_BYTES } from "./edge_call.ts";
 import { PAYLOAD_BYTES_MAX } from "./frame.ts";
 import type { EdgeFile, EdgeFiles, EdgeLimits } from "./ports.ts";
 import type { Watches } from "./watches.ts";
-import type { EdgeEvent, EdgeListing, EdgeRequest, Range } from "./words.ts";
+import type { EdgeEvent, EdgeListing, EdgeRequest, EdgeStatus, Range } from "./words.ts";
 
 /** Of readMany: what is longer is no small range. */
 export const SMALL_RANGE_BYTES_MAX = 64 * 1024;
@@ -99,12 +99,7 @@ async function read(
 ): Promise<void> {
   const file = await files.open(user, request.path);
   const { status } = file;
-  if (request.etag !== undefined && request.etag !== status.etag)
-    throw new RockpoolError(
-      "ABORTED",
-      `${request.path} was replaced while it was read`,
-      "Read it from the beginning",
-    );
+  requireSame(status, request.etag);
   const start = Math.min(request.offset ?? 0, status.lengthBytes);
   const end = Math.min(start + (request.length ?? status.lengthBytes), status.lengthBytes);
   await call.reply({ status, offset: start, length: end - start }, false);
@@ -115,6 +110,11 @@ async function read(
       at += chunk.bytes.length;
     }
   call.end();
+}
+
+function requireSame({ path, etag }: EdgeStatus, wanted: string | undefined): void {
+  if (wanted !== undefined && wanted !== etag)
+    throw new RockpoolError("ABORTED", `${path} was replaced`, "Read it from the beginning");
 }
 
 type Item = { readonly index: number; readonly code: number; readonly bytes: Uint8Array };
@@ -176,6 +176,7 @@ async function readItem(
 ): Promise<Item> {
   try {
     const file = await open(range.path);
+    requireSame(file.status, range.etag);
     const start = Math.min(range.offset, file.status.lengthBytes);
     const length = Math.min(range.length, file.status.lengthBytes - start);
     const bytes = new Uint8Array(length);

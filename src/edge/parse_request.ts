@@ -55,7 +55,12 @@ function rangeOf(value: unknown): Range {
     path: text(fields, "path"),
     offset: count(fields, "offset"),
     length: count(fields, "length"),
+    ...etagOf(fields),
   };
+}
+
+function etagOf(fields: Fields): { readonly etag?: string } {
+  return fields["etag"] === undefined ? {} : { etag: text(fields, "etag") };
 }
 
 function operationOf(fields: Fields): { readonly operation?: string } {
@@ -104,7 +109,7 @@ export function parseRequest(payload: Uint8Array): EdgeRequest {
         ...{ op, path },
         offset: fields["offset"] === undefined ? 0 : count(fields, "offset"),
         ...(fields["length"] === undefined ? {} : { length: count(fields, "length") }),
-        ...(fields["etag"] === undefined ? {} : { etag: text(fields, "etag") }),
+        ...etagOf(fields),
       };
     case "write":
       return { op, path, length: count(fields, "length"), overwrite: flag(fields, "overwrite") };

@@ -64,6 +64,8 @@ export type Range = {
   readonly path: string;
   readonly offset: number;
   readonly length: number;
+  /** Of the file that the bytes must be of. */
+  readonly etag?: string;
 };
 
 export type EdgeRequest =

@@ -15,7 +15,7 @@ import { DEDUPE_ENTRIES_MAX } from "../common/limits.ts";
 import type { CommittedEntry, StateMachine, StatePosition } from "../journal/journal_system.ts";
 import type { KeyValueReader, KeyValueStore } from "../kv/kv.ts";
 import { type ApplyResult, applyEntry } from "./apply.ts";
-import { decodeEntry } from "./command.ts";
+import { type Command, decodeEntry } from "./command.ts";
 import { type Inode, POSITION_KEY, positionRow, STORE_SCHEMA_VERSION } from "./inode.ts";
 import { NamespaceEditor, NamespaceView } from "./inode_tree.ts";
 
@@ -38,6 +38,8 @@ export type MasterState = {
   readonly view: NamespaceView;
   /** Called after each commit with the intents that it made; one listener. */
   onIntents(listener: (intentIds: readonly number[]) => void): void;
+  /** Called after each commit with the commands that it carried out, and that did something; one listener. */
+  onCommands(listener: (commands: readonly Command[]) => void): void;
 };
 
 /** Forgets in order of arrival; plain, since a miss costs only a decode. */
@@ -107,12 +109,14 @@ export function createMasterState({
   const cache = new InodeCache(inodeCacheEntriesMax);
   const view = new NamespaceView(store, cache);
   let tellIntents: (intentIds: readonly number[]) => void = () => {};
+  let tellCommands: ((commands: readonly Command[]) => void) | null = null;
   let position = positionOf(store);
 
   const apply = (entries: readonly CommittedEntry[], through: StatePosition): ApplyResult[] => {
     invariant(through.index >= position.index, "the applied index never goes back");
     const reached = { ...through, membership: through.membership ?? position.membership };
     const results: ApplyResult[] = [];
+    const done: Command[] = [];
     const outcome = store.transact((transaction) => {
       const editor = new NamespaceEditor(transaction);
       // Several commands may share an entry.
@@ -123,7 +127,10 @@ export function createMasterState({
           "entries are applied once, in log order",
         );
         last = index;
-        results.push(applyEntry(editor, decodeEntry(payload), { dedupeEntriesMax }));
+        const entry = decodeEntry(payload);
+        const result = applyEntry(editor, entry, { dedupeEntriesMax });
+        results.push(result);
+        if (tellCommands !== null && result.isOk) done.push(entry.command);
       }
       const row = { schemaVersion: STORE_SCHEMA_VERSION, ...reached };
       transaction.put(POSITION_KEY, positionRow.encode(row));
@@ -133,6 +140,7 @@ export function createMasterState({
     for (const [id, inode] of outcome.inodes) cache.changed(id, inode);
     if (outcome.removedBlocks.length > 0) onBlocksRemoved(outcome.removedBlocks);
     if (outcome.newIntents.length > 0) tellIntents(outcome.newIntents);
+    if (done.length > 0) tellCommands?.(done);
     return results;
   };
 
@@ -158,6 +166,9 @@ export function createMasterState({
     view,
     onIntents(listener) {
       tellIntents = listener;
+    },
+    onCommands(listener) {
+      tellCommands = listener;
     },
   };
 }

@@ -5,14 +5,13 @@
  *   shows what an interrupted writer left, cut short, as if it were whole.
  * - A rename whose answer was lost is looked up by the number that HDFS gives each file, so that it is neither told as failed when it
  *   was done nor done twice.
- * - A reader keeps one stream and goes on in it while reads follow each other; a stream that breaks is opened again where
- *   it broke. A stream that ends before the file's length is no end of the file.
  * @module
  */
 import { randomBytes } from "node:crypto";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { SequentialReader } from "./sequential_reader.ts";
 import {
   TEMPORARY_PREFIX,
   type UfsCreateOptions,
@@ -24,6 +23,7 @@ import {
 import {
   answerTo,
   objectOf,
+  openHdfsStream,
   parsed,
   textOf,
   UnknownOutcome,
@@ -32,7 +32,6 @@ import {
 } from "./webhdfs_client.ts";
 
 const NAME_BYTES_MAX = 255;
-const READ_ATTEMPTS_MAX = 4;
 const RENAME_ATTEMPTS_MAX = 4;
 
 type HdfsStatus = UfsStatus & { readonly fileId: number };
@@ -175,7 +174,20 @@ export class HdfsUnderFileSystem implements UnderFileSystem {
         `${path} is not a file in the under store`,
         "It may have been removed there",
       );
-    return new HdfsReader(this.#client, clean, status.lengthBytes);
+    return new SequentialReader({
+      lengthBytes: status.lengthBytes,
+      open: (first, end) => openHdfsStream(this.#client, clean, { first, end }),
+      errorOf: (error) => this.#unread(clean, error),
+    });
+  }
+
+  #unread(path: string, error: unknown): RockpoolError {
+    if (error instanceof RockpoolError) return error;
+    return new RockpoolError(
+      "UNAVAILABLE",
+      `Cannot read ${path} in ${this.#client.uri}: ${messageOf(error)}`,
+      "It is tried again; check the data nodes",
+    );
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -413,116 +425,5 @@ class HdfsWriter implements UfsWriter {
     this.#isOpen = false;
     this.#file.body.destroy();
     await this.#file.discard();
-  }
-}
-
-type Stream = {
-  readonly response: IncomingMessage;
-  /** Of the next byte. */
-  positionBytes: number;
-  rest: Uint8Array;
-};
-
-class HdfsReader implements UfsReader {
-  readonly #client: WebHdfsClient;
-  readonly #path: string;
-  readonly #lengthBytes: number;
-  #stream: Stream | null = null;
-
-  constructor(client: WebHdfsClient, path: string, lengthBytes: number) {
-    this.#client = client;
-    this.#path = path;
-    this.#lengthBytes = lengthBytes;
-  }
-
-  async read(into: Uint8Array, positionBytes: number): Promise<number> {
-    const wanted = Math.max(0, Math.min(into.length, this.#lengthBytes - positionBytes));
-    let at = 0;
-    for (let attempt = 0; at < wanted; )
-      try {
-        const stream = await this.#streamAt(positionBytes + at);
-        const count = await take(stream, into.subarray(at, wanted));
-        if (count === 0)
-          throw new Error(`it ended at byte ${positionBytes + at} of ${this.#lengthBytes}`);
-        at += count;
-        attempt = 0;
-      } catch (error) {
-        this.#drop();
-        attempt += 1;
-        const isFinal = isRockpoolError(error) && error.status !== "UNAVAILABLE";
-        if (isFinal || attempt >= READ_ATTEMPTS_MAX) throw this.#failed(error);
-      }
-    return at;
-  }
-
-  #failed(error: unknown): RockpoolError {
-    if (error instanceof RockpoolError) return error;
-    return new RockpoolError(
-      "UNAVAILABLE",
-      `Cannot read ${this.#path} in ${this.#client.uri}: ${messageOf(error)}`,
-      "It is tried again; check the data nodes",
-    );
-  }
-
-  async #streamAt(positionBytes: number): Promise<Stream> {
-    if (this.#stream?.positionBytes === positionBytes) return this.#stream;
-    this.#drop();
-    const location = await this.#client.location("GET", this.#path, "OPEN", {
-      offset: positionBytes,
-    });
-    const asked = this.#client.toDataNode(location, "GET", {});
-    asked.end();
-    const response = await answerTo(asked);
-    if (response.statusCode !== 200)
-      throw this.#client.errorOf(
-        `read ${this.#path}`,
-        response.statusCode ?? 0,
-        parsed(await textOf(response)),
-      );
-    response.on("error", () => {}); // whoever reads next finds it broken
-    this.#stream = { response, positionBytes, rest: new Uint8Array() };
-    return this.#stream;
-  }
-
-  #drop(): void {
-    this.#stream?.response.destroy();
-    this.#stream = null;
-  }
-
-  async close(): Promise<void> {
-    this.#drop();
-  }
-}
-
-/** Some of the next bytes; 0 at the end. @throws Error when the stream breaks */
-async function take(stream: Stream, into: Uint8Array): Promise<number> {
-  if (stream.rest.length === 0) stream.rest = await nextChunk(stream.response);
-  const count = Math.min(into.length, stream.rest.length);
-  into.set(stream.rest.subarray(0, count));
-  stream.rest = stream.rest.subarray(count);
-  stream.positionBytes += count;
-  return count;
-}
-
-/** Empty at the end. */
-async function nextChunk(response: IncomingMessage): Promise<Uint8Array> {
-  for (;;) {
-    const chunk: Buffer | null = response.read();
-    if (chunk !== null) return chunk;
-    if (response.readableEnded) return new Uint8Array();
-    if (response.destroyed) throw response.errored ?? new Error("the connection was closed");
-    await new Promise<void>((resolve, reject) => {
-      const done = () => {
-        for (const name of ["readable", "end", "close"] as const) response.off(name, done);
-        response.off("error", failed);
-        resolve();
-      };
-      const failed = (error: Error) => {
-        done();
-        reject(error);
-      };
-      for (const name of ["readable", "end", "close"] as const) response.once(name, done);
-      response.once("error", failed);
-    });
   }
 }

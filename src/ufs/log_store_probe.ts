@@ -9,13 +9,18 @@ import type { LogStore } from "./log_store.ts";
 const ROUNDS = 5;
 const RACERS = 4;
 
-/** @throws RockpoolError FAILED_PRECONDITION when it does not, with what was seen */
-export async function probeLogStore(store: Omit<LogStore, "probe">): Promise<void> {
-  const folder = `probe-${randomBytes(8).toString("hex")}`;
+/**
+ * @param folder where nothing else is; its objects are removed
+ * @throws RockpoolError FAILED_PRECONDITION when it does not, with what was seen
+ */
+export async function probeLogStore(
+  store: Omit<LogStore, "probe">,
+  folder = probeFolder(),
+): Promise<void> {
   const names: string[] = [];
   try {
     for (let round = 0; round < ROUNDS; round++) {
-      const name = `${folder}/${round}`;
+      const name = `${folder}/${mark}-${round}`;
       names.push(name);
       const bytesOf = (racer: number) => new TextEncoder().encode(`${round} ${racer}`);
       const outcomes = await Promise.all(
@@ -35,11 +40,15 @@ export async function probeLogStore(store: Omit<LogStore, "probe">): Promise<voi
       if ((await store.create(name, bytesOf(RACERS))) !== "exists")
         throw refused(store, "an object that existed could be created again");
     }
-    const listed = await store.list(folder);
+    const listed = (await store.list(folder)).filter((name) => name.startsWith(mark));
     if (listed.length !== ROUNDS) throw refused(store, "a listing lacks objects that are there");
   } finally {
     for (const name of names) await store.remove(name).catch(() => {}); // the probe's failure counts
   }
+}
+
+export function probeFolder(): string {
+  return `probe-${randomBytes(8).toString("hex")}`;
 }
 
 function refused({ uri }: { readonly uri: string }, what: string): RockpoolError {

@@ -10,6 +10,7 @@ import { Readable } from "node:stream";
 import type { S3ClientConfig } from "@aws-sdk/client-s3";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import { S3Error, s3Error } from "./s3_errors.ts";
+import type { s3 } from "./s3_sdk.ts";
 
 export type S3Options = {
   readonly bucket: string;
@@ -47,7 +48,7 @@ export type S3Page = {
 
 export type S3Part = { readonly number: number; readonly etag: string };
 
-type Sdk = typeof import("./s3_sdk.ts");
+type Sdk = typeof s3;
 type Client = InstanceType<Sdk["S3Client"]>;
 type Loaded = { readonly sdk: Sdk; readonly client: Client; readonly once: Client };
 
@@ -380,7 +381,9 @@ export class S3Bucket {
 }
 
 async function load(options: S3Options): Promise<Loaded> {
-  const sdk = await import("./s3_sdk.ts");
+  // The version is pinned: that later ones will need a newer Node is no news for whoever runs this.
+  process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
+  const { s3: sdk } = await import("./s3_sdk.ts");
   const { endpoint = null, region = null, credentials = null } = options;
   const maxSockets = options.socketsMax ?? SOCKETS_MAX;
   const config: S3ClientConfig = {

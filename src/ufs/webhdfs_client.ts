@@ -214,6 +214,20 @@ export class WebHdfsClient {
   }
 }
 
+/** The bytes of a file, from a data node. @throws Error when the connection fails; RockpoolError when it refuses */
+export async function openHdfsStream(
+  client: WebHdfsClient,
+  path: string,
+  { first, end }: { readonly first: number; readonly end: number },
+): Promise<IncomingMessage> {
+  const range = { offset: first, length: end - first };
+  const asked = client.toDataNode(await client.location("GET", path, "OPEN", range), "GET", {});
+  asked.end();
+  const response = await answerTo(asked);
+  if (response.statusCode === 200) return response;
+  throw client.errorOf(`read ${path}`, response.statusCode ?? 0, parsed(await textOf(response)));
+}
+
 /** @throws Error when the connection fails or is silent */
 export function answerTo(asked: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {

@@ -336,10 +336,12 @@ export class UfsCore {
     }
   }
 
-  /** Nothing is proposed: time to keep the log small. */
+  /** Nothing is proposed: time to keep the log small, and to see whether another one leads, whom nothing else would tell of. */
   async #idle(): Promise<void> {
     await this.#sleep(this.#options.tailMs);
+    if (this.#reign === null || this.#isClosed || this.#proposals.length > 0) return;
     this.#options.checkpoints.tend(this.#end.index);
+    if (!(await this.#options.log.isLast(this.#end))) this.#giveUp("another master has appended");
   }
 
   /** @returns null when this master is chosen no more */

@@ -30,10 +30,28 @@ function partsOf(authority: string): { readonly name: string; readonly host: str
   }
 }
 
-function originHost(origin: string): string | null {
+export function originHost(origin: string): string | null {
   return /^https?:\/\//.test(origin)
     ? (partsOf(origin.replace(/^https?:\/\//, ""))?.host ?? null)
     : null;
+}
+
+/** What `Host` says, when it is a name of this process; else why not. */
+export function hostOf(
+  header: string | undefined,
+  guard: Pick<ActionGuard, "allowedHosts">,
+): { readonly host: string } | { readonly refusal: string; readonly status: 400 | 403 } {
+  const here = partsOf(header ?? "");
+  if (here === null) return { refusal: "The request has no host", status: 400 };
+  const isKnown =
+    isIP(here.name) !== 0 ||
+    here.name === "localhost" ||
+    guard.allowedHosts().some((name) => name.toLowerCase() === here.name);
+  if (isKnown) return { host: here.host };
+  return {
+    refusal: `Nobody told this process that it is ${here.name}: add the name to rockpool.web.allowed.hosts`,
+    status: 403,
+  };
 }
 
 /** @returns why it may not, as a reply; null when it may */
@@ -45,17 +63,8 @@ export function refusalOf(request: WebRequest, guard: ActionGuard): WebReply | n
   const contentType = (headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
   if (!CONTENT_TYPES.includes(contentType))
     return plainText(415, `Send a content-type of ${CONTENT_TYPES.join(" or ")}`);
-  const here = partsOf(headers.host ?? "");
-  if (here === null) return plainText(400, "The request has no host");
-  const isKnown =
-    isIP(here.name) !== 0 ||
-    here.name === "localhost" ||
-    guard.allowedHosts().some((name) => name.toLowerCase() === here.name);
-  if (!isKnown)
-    return plainText(
-      403,
-      `Nobody told this process that it is ${here.name}: add the name to rockpool.web.allowed.hosts`,
-    );
+  const here = hostOf(headers.host, guard);
+  if ("refusal" in here) return plainText(here.status, here.refusal);
   const site = headers["sec-fetch-site"];
   const { origin } = headers;
   const isForeign =

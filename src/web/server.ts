@@ -13,7 +13,7 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { messageOf, RockpoolError } from "../common/errors.ts";
 
@@ -50,6 +50,8 @@ export type WebServerOptions = {
   readonly handle: WebHandler;
   /** A page failed: our bug or a part in trouble. The client sees only "500". */
   readonly onError: (path: string, error: unknown) => void;
+  /** Takes over what asks to become a WebSocket; when left out it is answered as any request. */
+  readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 };
 
 export interface WebServer {
@@ -247,6 +249,7 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
   );
   server.maxConnections = CONNECTIONS_MAX;
   server.setTimeout(SILENCE_MAX_MS);
+  if (options.onUpgrade !== undefined) server.on("upgrade", options.onUpgrade);
   server.on("clientError", (_, socket) => {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
     else socket.destroy();

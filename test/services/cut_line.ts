@@ -9,6 +9,7 @@ export class CutLine {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isCut = false;
+  #answersLeft = Number.POSITIVE_INFINITY;
 
   private constructor(port: number) {
     this.#server = createServer((near) => {
@@ -27,7 +28,7 @@ export class CutLine {
           this.#sockets.delete(from);
           to.destroy();
         });
-        from.pipe(to);
+        from.on("data", (chunk) => this.#carry(chunk, from === far, to));
       }
     });
   }
@@ -46,6 +47,20 @@ export class CutLine {
 
   cut(): void {
     this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** So many more answers come; in the place of the next one the connection breaks, once. */
+  cutAfter(answers: number): void {
+    this.#answersLeft = answers;
+  }
+
+  #carry(chunk: Uint8Array, isAnswer: boolean, to: Socket): void {
+    if (!isAnswer || this.#answersLeft-- > 0) {
+      to.write(chunk);
+      return;
+    }
+    this.#answersLeft = Number.POSITIVE_INFINITY;
     for (const socket of this.#sockets) socket.destroy();
   }
 

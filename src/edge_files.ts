@@ -1,0 +1,236 @@
+/**
+ * The files of the cluster for the edge gateway: metadata from the master itself with the rights of the connection's user, bytes
+ * from the workers by our own client.
+ * @module
+ */
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { FileStatus } from "./client/file_status.ts";
+import type { FileSystem } from "./client/file_system.ts";
+import { RockpoolError } from "./common/errors.ts";
+import { parsePath } from "./common/path.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import type { EdgeBody, EdgeChunk, EdgeFile, EdgeFiles as EdgeFilesPort } from "./edge/ports.ts";
+import type { EdgeListing, EdgePlaces, EdgeStatus } from "./edge/words.ts";
+import type { Call, FileInfo, OperationId } from "./master/api.ts";
+import type { MasterParts } from "./master_daemon.ts";
+import { LazyClient } from "./process_web.ts";
+
+/** Users in whose name edge clients write, at a time. */
+const WRITERS_MAX = 64;
+const READ_BIT = 4;
+
+/** Blocks never change under an id, and a file that is written again has another id. */
+function etagOf({ id, lengthBytes, modifiedMs }: FileInfo): string {
+  return `"${id.toString(36)}-${lengthBytes.toString(36)}-${modifiedMs.toString(36)}"`;
+}
+
+export function edgeStatus(info: FileInfo): EdgeStatus {
+  return {
+    id: info.id.toString(),
+    path: info.path,
+    name: info.name,
+    isDirectory: info.isDirectory,
+    isCompleted: info.isCompleted,
+    lengthBytes: info.lengthBytes,
+    blockSizeBytes: info.blockSizeBytes,
+    createdMs: info.createdMs,
+    modifiedMs: info.modifiedMs,
+    owner: info.owner,
+    group: info.group,
+    mode: info.mode,
+    persistence: info.persistence,
+    cachedPercent: info.inAlluxioPercentage,
+    etag: etagOf(info),
+  };
+}
+
+/** What the masters say of a file, as they would say it to the client library. */
+function statusForClient(info: FileInfo): FileStatus {
+  let offsetBytes = 0;
+  const blocks = info.blocks.map(({ blockId, lengthBytes, locations }) => {
+    const block = {
+      id: blockId,
+      offsetBytes,
+      lengthBytes,
+      locations: locations.map(({ workerId, workerAddress, tierAlias, mediumType }) => ({
+        ...{ workerId, tierAlias, mediumType },
+        address: workerAddress,
+      })),
+    };
+    offsetBytes += info.blockSizeBytes;
+    return block;
+  });
+  return {
+    ...info,
+    blocks,
+    isPersisted: info.persistence === "PERSISTED",
+    isCacheable: true,
+    hasExtendedAcl: false,
+    pinnedMedia: [],
+    xattr: new Map(Object.entries(info.xattr)),
+  };
+}
+
+function operationId(hex: string | null): OperationId | null {
+  if (hex === null) return null;
+  return { high: BigInt(`0x${hex.slice(0, 16)}`), low: BigInt(`0x${hex.slice(16)}`) };
+}
+
+export type EdgeFilesDeps = {
+  readonly configuration: Configuration;
+  readonly parts: Pick<MasterParts, "namespace" | "principals">;
+  /** Where the blocks of a file can be fetched from workers; null when that is not offered. */
+  readonly places: ((info: FileInfo) => EdgePlaces["blocks"]) | null;
+};
+
+export class EdgeFiles implements EdgeFilesPort {
+  readonly #deps: EdgeFilesDeps;
+  /** Reads the bytes of files that a user was found to be allowed to read. */
+  readonly #reader: LazyClient;
+  readonly #writers = new Map<string, LazyClient>();
+
+  constructor(deps: EdgeFilesDeps) {
+    this.#deps = deps;
+    this.#reader = new LazyClient(deps.configuration);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#reader, ...this.#writers.values()].map((client) => client.close()));
+  }
+
+  async status(user: string, path: string): Promise<EdgeStatus> {
+    return edgeStatus(await this.#info(user, path, 0));
+  }
+
+  async requireReadable(user: string, path: string): Promise<void> {
+    await this.#info(user, path, READ_BIT);
+  }
+
+  async list(user: string, path: string, after: string, limit: number): Promise<EdgeListing> {
+    const { namespace } = this.#deps.parts;
+    const page = await namespace.fileSystem.listStatusPartial(
+      await this.#call(user, null),
+      parsePath(path),
+      {
+        isRecursive: false,
+        loadMetadata: "once",
+        offset: after === "" ? { kind: "start" } : { kind: "afterName", name: after },
+        batchSize: limit,
+        prefix: "",
+      },
+    );
+    const entries = page.fileInfos.map(edgeStatus);
+    return { entries, next: page.isTruncated ? (entries.at(-1)?.name ?? null) : null };
+  }
+
+  async open(user: string, path: string): Promise<EdgeFile> {
+    const info = await this.#info(user, path, READ_BIT);
+    if (info.isDirectory)
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `Cannot read ${path}: it is a directory`,
+        "Name a file",
+      );
+    if (!info.isCompleted)
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `Cannot read ${path}: it is being written`,
+        "Wait until its writer has closed it",
+      );
+    const client = await this.#reader.get();
+    return new OpenEdgeFile(info, client, this.#deps.places);
+  }
+
+  async create(
+    user: string,
+    path: string,
+    body: EdgeBody,
+    options: { readonly isOverwrite: boolean; readonly signal: AbortSignal },
+  ): Promise<EdgeStatus> {
+    const client = await this.#writer(user).get();
+    const out = await client.createFile(path, { ...options, isRecursive: true });
+    await pipeline(Readable.from(body.chunks, { objectMode: false }), out, {
+      signal: options.signal,
+    });
+    return this.status(user, path);
+  }
+
+  async remove(
+    user: string,
+    path: string,
+    options: { readonly isRecursive: boolean; readonly operation: string | null },
+  ): Promise<void> {
+    const { fileSystem } = this.#deps.parts.namespace;
+    const { isRecursive, operation } = options;
+    const call = await this.#call(user, operation);
+    await fileSystem.remove(call, parsePath(path), { isRecursive, isAlluxioOnly: false });
+  }
+
+  async rename(
+    user: string,
+    path: string,
+    to: string,
+    options: { readonly isOverwrite: boolean; readonly operation: string | null },
+  ): Promise<void> {
+    const { fileSystem } = this.#deps.parts.namespace;
+    const { isOverwrite, operation } = options;
+    const call = await this.#call(user, operation);
+    await fileSystem.rename(call, parsePath(path), parsePath(to), { isOverwrite });
+  }
+
+  async #call(user: string, operation: string | null): Promise<Call> {
+    const principal = await this.#deps.parts.principals.principalOf(user);
+    return { principal, operationId: operationId(operation) };
+  }
+
+  async #info(user: string, path: string, accessBits: number): Promise<FileInfo> {
+    const { fileSystem } = this.#deps.parts.namespace;
+    const call = await this.#call(user, null);
+    return fileSystem.getStatus(call, parsePath(path), { loadMetadata: "once", accessBits });
+  }
+
+  #writer(user: string): LazyClient {
+    const known = this.#writers.get(user);
+    if (known !== undefined) return known;
+    if (this.#writers.size >= WRITERS_MAX)
+      throw new RockpoolError(
+        "RESOURCE_EXHAUSTED",
+        `Edge clients of ${WRITERS_MAX} users have written by way of this master`,
+        "Let fewer users write by way of the edge",
+      );
+    const made = new LazyClient(this.#deps.configuration, user);
+    this.#writers.set(user, made);
+    return made;
+  }
+}
+
+class OpenEdgeFile implements EdgeFile {
+  readonly status: EdgeStatus;
+  readonly #info: FileInfo;
+  readonly #client: FileSystem;
+  readonly #places: EdgeFilesDeps["places"];
+
+  constructor(info: FileInfo, client: FileSystem, places: EdgeFilesDeps["places"]) {
+    this.status = edgeStatus(info);
+    this.#info = info;
+    this.#client = client;
+    this.#places = places;
+  }
+
+  async *chunks(
+    startBytes: number,
+    lengthBytes: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<EdgeChunk, void, undefined> {
+    const file = this.#client.openKnown(statusForClient(this.#info));
+    for await (const bytes of file.chunks({ startBytes, lengthBytes, signal }))
+      yield { bytes, sums: null };
+  }
+
+  places(): EdgePlaces {
+    const { status } = this;
+    const whole = { offset: 0, length: status.lengthBytes, urls: [] };
+    return { status, blocks: this.#places === null ? [whole] : this.#places(this.#info) };
+  }
+}

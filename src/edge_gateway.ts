@@ -1,0 +1,203 @@
+/**
+ * The edge gateway of a master, joined: configuration → who may connect, journal → who leads, applied commands → watches.
+ * @module
+ */
+import { readFileSync, statSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { messageOf, RockpoolError } from "./common/errors.ts";
+import type { Path } from "./common/path.ts";
+import { CommonKeys } from "./conf/common_keys.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import { EdgeKeys } from "./conf/edge_keys.ts";
+import type { DaemonContext } from "./daemon.ts";
+import { EdgeGateway } from "./edge/gateway.ts";
+import { EDGE_LIMITS, type EdgeChange, type EdgeGatewayEvent } from "./edge/ports.ts";
+import { parseTokens, type TokenRules, type TokenTable } from "./edge/tokens.ts";
+import { EdgeFiles } from "./edge_files.ts";
+import { openKernels } from "./kernels/load.ts";
+import type { Command } from "./master/command.ts";
+import type { NamespaceView } from "./master/inode_tree.ts";
+import type { MasterParts } from "./master_daemon.ts";
+import type { MasterStatusPage } from "./master_status.ts";
+import { hostOf, originHost } from "./web/guard.ts";
+
+/** A kernel's own memory and room for copying in; the gateway keeps nothing in it. */
+const ARENA_BYTES = 64 * 1024;
+const SECRET_BYTES_MIN = 32;
+
+/** A file that is read again when it changed. */
+class WatchedFile<T> {
+  readonly #path: string;
+  readonly #parse: (bytes: Buffer) => T;
+  #stamp = "";
+  #value: T | null = null;
+
+  constructor(path: string, parse: (bytes: Buffer) => T) {
+    this.#path = path;
+    this.#parse = parse;
+  }
+
+  /** @throws RockpoolError FAILED_PRECONDITION when it cannot be read; what parsing throws */
+  get(): T {
+    try {
+      const { mtimeMs, size, ino } = statSync(this.#path);
+      const stamp = `${mtimeMs} ${size} ${ino}`;
+      if (this.#value === null || stamp !== this.#stamp) {
+        this.#value = this.#parse(readFileSync(this.#path));
+        this.#stamp = stamp;
+      }
+      return this.#value;
+    } catch (error) {
+      if (error instanceof RockpoolError) throw error;
+      throw new RockpoolError(
+        "FAILED_PRECONDITION",
+        `Cannot read ${this.#path}: ${messageOf(error)}`,
+        "Make the file readable for the user that runs this process",
+      );
+    }
+  }
+}
+
+/** The cluster's secret, when there is one. */
+export function edgeSecret(configuration: Configuration): (() => Uint8Array) | null {
+  const path = configuration.get(EdgeKeys.edgeSecretPath);
+  if (path === null) return null;
+  const file = new WatchedFile<Uint8Array>(path, (bytes) => {
+    const secret = Buffer.from(bytes.toString("latin1").trim(), "latin1");
+    if (secret.length >= SECRET_BYTES_MIN) return secret;
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `The secret in ${path} has ${secret.length} bytes, fewer than ${SECRET_BYTES_MIN}`,
+      "Make one with: head -c 48 /dev/urandom | base64",
+    );
+  });
+  return () => file.get();
+}
+
+function tokenRules(configuration: Configuration): () => TokenRules {
+  const path = configuration.get(EdgeKeys.edgeTokensPath);
+  const secret = edgeSecret(configuration);
+  const file =
+    path === null
+      ? null
+      : new WatchedFile<TokenTable>(path, (bytes) => parseTokens(bytes.toString("utf8"), path));
+  return () => ({
+    tokens: file?.get() ?? new Map(),
+    secret: secret?.() ?? null,
+    anonymousUser: configuration.get(EdgeKeys.edgeAnonymousUser),
+  });
+}
+
+/** Browsers name the page that connects; everything else names nobody. */
+export function edgeRefusal(
+  headers: IncomingMessage["headers"],
+  origins: readonly string[],
+  hosts: readonly string[],
+): string | null {
+  const here = hostOf(headers.host, { allowedHosts: () => hosts });
+  if ("refusal" in here) return here.refusal;
+  const { origin } = headers;
+  if (origin === undefined || origins.includes("*") || origins.includes(origin)) return null;
+  if (originHost(origin) === here.host) return null;
+  return `Pages of ${origin} may not connect: add it to ${EdgeKeys.edgeAllowedOrigins.key}`;
+}
+
+/** What those who watch are told of a command that was carried out. */
+function changesOf(command: Command, view: NamespaceView): readonly EdgeChange[] {
+  const change = (kind: EdgeChange["kind"], path: Path, mayMakeParents = false): EdgeChange => ({
+    ...{ kind, path, mayMakeParents },
+  });
+  switch (command.kind) {
+    case "createDirectory":
+    case "createFile":
+      return [change("created", command.path, command.isRecursive)];
+    case "completeFile":
+      return [change("completed", command.path)];
+    case "remove":
+      return [change("deleted", command.path)];
+    case "rename":
+      return [{ ...change("renamed", command.path), to: command.dstPath }];
+    case "setAttribute":
+      return command.ids
+        .map((id) => view.pathOf(id))
+        .filter((path) => path !== null)
+        .map((path) => change("changed", path));
+    case "loadedFromUfs": {
+      const path = view.pathOf(command.directoryId);
+      if (path === null) return [];
+      const below = path === "/" ? "" : path;
+      // As Path: names of children of a directory make paths.
+      return command.facts.map(({ name }) => change("changed", `${below}/${name}` as Path));
+    }
+    default:
+      return [];
+  }
+}
+
+export type MasterEdge = {
+  readonly gateway: EdgeGateway;
+  close(): Promise<void>;
+};
+
+/** @param hosts names under which this master is reached */
+export function createMasterEdge(
+  context: DaemonContext,
+  parts: MasterParts,
+  page: MasterStatusPage,
+  hosts: () => readonly string[],
+): MasterEdge | null {
+  const { configuration, telemetry, world } = context;
+  if (!configuration.get(EdgeKeys.edgeEnabled)) return null;
+  const files = new EdgeFiles({ configuration, parts, places: null });
+  const origins = configuration.get(EdgeKeys.edgeAllowedOrigins);
+  const gateway = new EdgeGateway({
+    files,
+    leadership: {
+      serves: () => parts.isServing(),
+      term: () => parts.journal.status().term,
+      leader: () => page.status().leader?.web ?? null,
+      masters: () => page.status().members.map(({ web }) => web),
+    },
+    limits: {
+      ...EDGE_LIMITS,
+      connectionsMax: configuration.get(EdgeKeys.edgeConnectionsMax),
+      writeBytesMax: configuration.get(EdgeKeys.edgeWriteMax),
+    },
+    kernels: openKernels({
+      flavour: configuration.get(CommonKeys.rockpoolCore),
+      arenaBytes: ARENA_BYTES,
+    }),
+    clock: world.clock,
+    timers: world.timers,
+    tokenRules: tokenRules(configuration),
+    refusalOf: (headers) =>
+      edgeRefusal(headers, origins, [...hosts(), ...configuration.get(CommonKeys.webAllowedHosts)]),
+    onEvent: telemetry.listen<EdgeGatewayEvent>("edge", {
+      edgeConnected: "debug",
+      edgeDisconnected: "debug",
+      edgeRefused: "warn",
+      edgeFailed: "error",
+    }),
+  });
+  parts.state.onCommands((commands) => {
+    if (gateway.watches.count === 0) return;
+    for (const command of commands)
+      for (const change of changesOf(command, parts.state.view)) gateway.watches.publish(change);
+  });
+  parts.journal.onLeadership(({ kind }) => {
+    if (kind === "lost") gateway.leadershipLost();
+  });
+  const { counters } = gateway;
+  const serve = (name: string, help: string, kind: "gauge" | "counter", read: () => number) =>
+    telemetry.metrics.serve({ name, help, kind, read });
+  serve("Master.EdgeConnections", "Edge clients connected", "gauge", () => gateway.connectionCount);
+  serve("Master.EdgeRequests", "Requests of edge clients", "counter", () => counters.requests);
+  serve("Master.EdgeBytesSent", "Bytes sent to edge clients", "counter", () => counters.bytesSent);
+  return {
+    gateway,
+    async close() {
+      gateway.close();
+      await files.close();
+    },
+  };
+}

@@ -1,0 +1,178 @@
+/**
+ * One WebSocket to a master, and the requests on it.
+ *
+ * Every frame is verified; one that is damaged ends the session, since it cannot be told whose it was. So does silence: while
+ * requests wait, a master that answers neither them nor a ping is left.
+ * @module
+ */
+import {
+  type Crc,
+  decodeFrame,
+  encodeFrame,
+  FRAME,
+  type Frame,
+  PROTOCOL_VERSION,
+} from "../../src/edge/frame.ts";
+import type { EdgeFailure, Hello, Moved, Welcome } from "../../src/edge/words.ts";
+import { EdgeError, unavailable } from "./edge_error.ts";
+
+export type SessionOptions = {
+  readonly hello: Omit<Hello, "version">;
+  /** Asked for each frame: a faster one may come later. */
+  readonly crc: () => Crc;
+  /** Silence that ends a session. */
+  readonly stallMs: number;
+};
+
+type Call = { readonly frames: Frame[]; wake?: () => void };
+
+/** Runs on every frame: of a request, or what a browser's WebSocket can be made to do. */
+export type Socket = Pick<
+  WebSocket,
+  "binaryType" | "close" | "onclose" | "onerror" | "onmessage" | "onopen"
+> & { send(bytes: Uint8Array<ArrayBuffer>): void };
+
+export const NOTHING = new Uint8Array(0);
+const text = new TextDecoder();
+const bytesOf = (document: unknown) => new TextEncoder().encode(JSON.stringify(document));
+
+/** As T: masters send what src/edge/words.ts says, and its checksum was right. */
+export function documentOf<T>({ payload }: Frame): T {
+  return JSON.parse(text.decode(payload)) as T;
+}
+
+export class Session {
+  readonly welcomed: Promise<Welcome>;
+  /** Where to go instead, as a master said that does not lead. */
+  moved: Moved | undefined;
+  failure: EdgeError | undefined;
+  readonly #socket: Socket;
+  readonly #options: SessionOptions;
+  readonly #calls = new Map<number, Call>();
+  #lastId = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #isSilent = false;
+  #hasPinged = false;
+  #settle: [(welcome: Welcome) => void, (error: EdgeError) => void] | undefined;
+
+  constructor(socket: Socket, options: SessionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.welcomed = new Promise((...settle) => {
+      this.#settle = settle;
+    });
+    this.welcomed.catch(() => {}); // whoever waits for it is told
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () =>
+      this.send(FRAME.hello, 0, 0, bytesOf({ version: PROTOCOL_VERSION, ...options.hello }));
+    socket.onmessage = ({ data }) => this.#receive(new Uint8Array(data));
+    socket.onclose = ({ reason }) => this.fail(unavailable(`Connection closed ${reason}`));
+    socket.onerror = () => this.fail(unavailable("Connection failed"));
+    this.#listen();
+  }
+
+  send(type: number, id: number, argument = 0, payload: Uint8Array = NOTHING, isLast = false): void {
+    if (this.failure !== undefined) return;
+    this.#socket.send(encodeFrame({ type, id, argument, isLast }, payload, this.#options.crc()));
+  }
+
+  /** Ends the session, and with this error all that wait on it. */
+  fail(error: EdgeError): void {
+    if (this.failure !== undefined) return;
+    this.failure = error;
+    clearInterval(this.#timer);
+    this.#settle?.[1](error);
+    for (const call of this.#calls.values()) call.wake?.();
+    this.#socket.close();
+  }
+
+  /**
+   * Sends a request and gives what comes back, up to its last frame. Credit for data goes back as frames are taken.
+   * @param begun is told the id once the request is sent
+   * @throws EdgeError as the master says, or of this session
+   */
+  async *frames(
+    request: unknown,
+    windowBytes: number,
+    signal?: AbortSignal,
+    begun?: (id: number) => void,
+  ): AsyncGenerator<Frame, void, undefined> {
+    const id = ++this.#lastId;
+    const call: Call = { frames: [] };
+    const wake = () => call.wake?.();
+    let isOver = false;
+    let taken = 0;
+    this.#calls.set(id, call);
+    this.#listen();
+    signal?.addEventListener("abort", wake);
+    try {
+      this.send(FRAME.request, id, windowBytes, bytesOf(request));
+      begun?.(id);
+      while (!isOver) {
+        signal?.throwIfAborted();
+        const frame = call.frames.shift();
+        if (frame === undefined) {
+          if (this.failure !== undefined) throw this.failure;
+          await new Promise<void>((resolve) => {
+            call.wake = resolve;
+          });
+          continue;
+        }
+        isOver = frame.isLast;
+        if (frame.type === FRAME.error) throw failureOf(frame);
+        yield frame;
+        if (frame.type === FRAME.data) taken += frame.payload.length;
+        if (!isOver && taken * 2 >= windowBytes && taken > 0) {
+          this.send(FRAME.credit, id, taken);
+          taken = 0;
+        }
+      }
+    } finally {
+      this.#calls.delete(id);
+      signal?.removeEventListener("abort", wake);
+      if (!isOver) this.send(FRAME.cancel, id);
+    }
+  }
+
+  #receive(bytes: Uint8Array): void {
+    const frame = decodeFrame(bytes, this.#options.crc());
+    if (typeof frame === "string") return this.fail(unavailable(`A frame is ${frame}`));
+    this.#isSilent = false;
+    const { type, id } = frame;
+    const call = this.#calls.get(id);
+    if (call !== undefined) {
+      call.frames.push(frame);
+      call.wake?.();
+    } else if (type === FRAME.welcome) {
+      this.#settle?.[0](documentOf(frame));
+    } else if (type === FRAME.moved) {
+      this.moved = documentOf(frame);
+      this.fail(unavailable("This master does not lead"));
+    } else if (type === FRAME.error && id === 0) this.fail(failureOf(frame));
+  }
+
+  /** While anything is waited for. */
+  #listen(): void {
+    if (this.#timer !== undefined) return;
+    this.#isSilent = this.#hasPinged = false;
+    let isNew = true;
+    this.#timer = setInterval(() => {
+      if (!isNew && this.#calls.size === 0) {
+        clearInterval(this.#timer);
+        this.#timer = undefined;
+      } else if (!this.#isSilent) this.#hasPinged = false;
+      else if (this.#hasPinged || isNew) this.fail(unavailable("The master is silent"));
+      else {
+        this.#hasPinged = true;
+        this.send(FRAME.ping, 0);
+      }
+      this.#isSilent = true;
+      isNew = false;
+    }, this.#options.stallMs / 2);
+  }
+}
+
+function failureOf(frame: Frame): EdgeError {
+  const { status, message, remedy } = documentOf<EdgeFailure>(frame);
+  return new EdgeError(status, message, remedy);
+}

@@ -1,0 +1,13 @@
+/** What bundlers and runtimes make of the kernel's file. */
+declare module "*.wasm" {
+  /** A module in workerd, the name of a file in Bun. */
+  const asset: WebAssembly.Module & string;
+  export default asset;
+}
+declare module "*.wasm?module" {
+  const module: WebAssembly.Module;
+  export default module;
+}
+declare module "ws" {
+  export const WebSocket: new (url: string, protocol: string, options: object) => unknown;
+}
