@@ -84,12 +84,14 @@ async function buildDaemons() {
 
 /**
  * The command line: one file with its packages inside, as a script, because that starts fastest. It must never
- * come to contain lmdb, which loads native code.
+ * come to contain lmdb, which loads native code. What speaks to S3 is large and seldom needed: it stays outside, and is
+ * only looked for when it is.
  */
 async function buildCommandLine() {
   const { metafile } = await build({
     ...nodeTarget,
     packages: "bundle",
+    external: ["@aws-sdk/client-s3"],
     format: "cjs",
     minify: true,
     keepNames: true,

@@ -5,6 +5,7 @@
 import { CommonKeys } from "./conf/common_keys.ts";
 import { parseHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
+import { hasSharedJournal } from "./conf/shared_journal.ts";
 import {
   type DaemonContext,
   endOnBug,
@@ -50,7 +51,9 @@ function masterFacts(
     webPort: configuration.get(MasterKeys.webPort),
     startedMs: page.startedMs,
     clusterId: parts.state.view.state().clusterId,
-    raftAddresses: status.members.map(({ journal }) => journal),
+    raftAddresses: hasSharedJournal(configuration)
+      ? []
+      : status.members.map(({ journal }) => journal),
     zookeeperAddresses: [],
   };
 }

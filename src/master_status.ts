@@ -6,6 +6,7 @@ import { journalMembership, masterRpcAddresses, masterWebAddresses } from "./con
 import { CommonKeys } from "./conf/common_keys.ts";
 import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
+import { hasSharedJournal } from "./conf/shared_journal.ts";
 import { WorkerKeys } from "./conf/worker_keys.ts";
 import type { DaemonContext } from "./daemon.ts";
 import { isLocalHost } from "./format.ts";
@@ -94,29 +95,11 @@ export class MasterStatusPage {
     ];
   }
 
-  /**
-   * The RPC and web addresses come in the order of the configured journal addresses. A member that was added since is
-   * taken to have the same ports as this master.
-   */
   #member(member: JournalMember, journal: JournalStatus): MemberStatus {
-    const { configuration } = this.#context;
-    const at = journalMembership(configuration, isLocalHost)
-      .members.map(formatHostPort)
-      .indexOf(member.address);
     const { address, isSelf, isLeader, isAvailable, matchIndex, standing } = member;
-    const host = address.slice(0, address.lastIndexOf(":"));
-    const rpc = masterRpcAddresses(configuration)[at];
-    const web = masterWebAddresses(configuration)[at];
     const lagOnLeader = matchIndex === null ? null : Math.max(0, journal.lastIndex - matchIndex);
     return {
-      rpc:
-        rpc === undefined
-          ? `${host}:${configuration.get(MasterKeys.rpcPort)}`
-          : formatHostPort(rpc),
-      web:
-        web === undefined
-          ? `${host}:${configuration.get(MasterKeys.webPort)}`
-          : formatHostPort(web),
+      ...this.#portsOf(address),
       journal: address,
       isSelf,
       isLeader,
@@ -124,6 +107,30 @@ export class MasterStatusPage {
       isAvailable,
       matchIndex: isSelf ? journal.lastIndex : matchIndex,
       lagEntries: isSelf ? journal.lastIndex - journal.appliedIndex : lagOnLeader,
+    };
+  }
+
+  /**
+   * The RPC and web addresses come in the order of the configured journal addresses. A member that was added since is
+   * taken to have the same ports as this master.
+   */
+  #portsOf(address: string): Pick<MemberStatus, "rpc" | "web"> {
+    const { configuration } = this.#context;
+    const host = address.slice(0, address.lastIndexOf(":"));
+    const webHere = `${host}:${configuration.get(MasterKeys.webPort)}`;
+    // Who shares a journal is known by the address for clients.
+    if (hasSharedJournal(configuration)) return { rpc: address, web: webHere };
+    const at = journalMembership(configuration, isLocalHost)
+      .members.map(formatHostPort)
+      .indexOf(address);
+    const rpc = masterRpcAddresses(configuration)[at];
+    const web = masterWebAddresses(configuration)[at];
+    return {
+      rpc:
+        rpc === undefined
+          ? `${host}:${configuration.get(MasterKeys.rpcPort)}`
+          : formatHostPort(rpc),
+      web: web === undefined ? webHere : formatHostPort(web),
     };
   }
 

@@ -86,35 +86,46 @@ export function parseUri(input: string): AlluxioUri {
 /** Reads a property of the client's configuration; undefined when it is not set. */
 export type PropertyReader = (key: string) => string | undefined;
 
+/** Who says where the masters are: a list, or ZooKeeper. */
+export type MasterPlace =
+  | { readonly kind: "addresses"; readonly addresses: readonly string[] }
+  /** "host1:2181,host2:2181", and a node behind it if it is so. */
+  | { readonly kind: "zookeeper"; readonly connect: string };
+
+/** Key and text that mean the same place. */
+export function placeText(place: MasterPlace): string {
+  return place.kind === "addresses" ? place.addresses.join(",") : `zk@${place.connect}`;
+}
+
 /**
- * The addresses of the masters that an authority stands for.
+ * Where the masters are that an authority stands for.
  * @param configured what `alluxio:///` means
- * @throws RockpoolError INVALID_ARGUMENT for a name or address that cannot be resolved; UNIMPLEMENTED for ZooKeeper
+ * @throws RockpoolError INVALID_ARGUMENT for a name or address that cannot be resolved
  */
 export function resolveMasters(
   authority: Authority,
-  configured: readonly string[],
+  configured: MasterPlace,
   property: PropertyReader,
-): readonly string[] {
+): MasterPlace {
   switch (authority.kind) {
     case "masters":
-      return authority.addresses;
+      return { kind: "addresses", addresses: authority.addresses };
     case "none":
-      if (configured.length > 0) return configured;
+      if (configured.kind === "zookeeper" || configured.addresses.length > 0) return configured;
       throw new RockpoolError(
         "INVALID_ARGUMENT",
         "No master address is configured",
         "Set alluxio.master.rpc.addresses, or name the masters in the URI: alluxio://host:19998/path",
       );
     case "logical":
-      return resolveName(authority.name, property);
+      return { kind: "addresses", addresses: resolveName(authority.name, MASTERS, property) };
     case "zookeeper":
+      return { kind: "zookeeper", connect: authority.addresses.join(",") };
     case "zookeeperLogical":
-      throw new RockpoolError(
-        "UNIMPLEMENTED",
-        `Cannot ask ZooKeeper (${shownZookeeper(authority)}) for the leading master`,
-        "Name the masters in the URI, as in alluxio://host1:19998,host2:19998/path",
-      );
+      return {
+        kind: "zookeeper",
+        connect: resolveName(authority.name, ZOOKEEPERS, property).join(","),
+      };
     case "unknown":
       throw new RockpoolError(
         "INVALID_ARGUMENT",
@@ -127,41 +138,54 @@ export function resolveMasters(
 /** What somebody may have meant who wrote an authority that is none. */
 function hintFor(text: string, property: PropertyReader): string {
   const forms =
-    "Use host:port, host1:port1,host2:port2, ebj@name, or none for the configured masters";
+    "Use host:port, host1:port1,host2:port2, ebj@name, zk@host:port, zk@name, or none for the configured masters";
   const names = /^(?:ebj@|zk@)?([A-Za-z0-9_.-]+)$/.exec(text);
   if (names === null) return forms;
   const name = names[1] ?? "";
   if (property(`alluxio.master.nameservices.${name}`) !== undefined)
     return `${name} is a logical name: write alluxio://ebj@${name}/`;
+  if (property(`${ZOOKEEPERS.names}.${name}`) !== undefined)
+    return `${name} is a logical name of ZooKeeper's: write alluxio://zk@${name}/`;
   return `Write the port, as in ${name}:19998, or alluxio://ebj@${name}/ for a logical name of alluxio.master.nameservices.${name}`;
 }
 
-function shownZookeeper(
-  authority: Extract<Authority, { readonly kind: "zookeeper" | "zookeeperLogical" }>,
-): string {
-  return authority.kind === "zookeeper" ? authority.addresses.join(",") : authority.name;
-}
+/** What a logical name stands for, and the keys that spell it out. */
+type Naming = { readonly what: string; readonly names: string; readonly address: string };
+const MASTERS: Naming = {
+  what: "Master",
+  names: "alluxio.master.nameservices",
+  address: "alluxio.master.rpc.address",
+};
+const ZOOKEEPERS: Naming = {
+  what: "ZooKeeper server",
+  names: "alluxio.master.zookeeper.nameservices",
+  address: "alluxio.master.zookeeper.address",
+};
 
-function resolveName(name: string, property: PropertyReader): readonly string[] {
-  const idsKey = `alluxio.master.nameservices.${name}`;
+function resolveName(
+  name: string,
+  { what, names, address: addressKey }: Naming,
+  property: PropertyReader,
+): readonly string[] {
+  const idsKey = `${names}.${name}`;
   const ids = (property(idsKey) ?? "").split(/[,;]/).map((id) => id.trim());
   const named = [...new Set(ids.filter((id) => id !== ""))];
   if (named.length === 0)
     throw new RockpoolError(
       "INVALID_ARGUMENT",
       `Logical name "${name}" is not configured: ${idsKey} is not set`,
-      `Set ${idsKey} to the ids of its masters, e.g. master1,master2,master3`,
+      `Set ${idsKey} to the ids of its ${what === "Master" ? "masters" : "servers"}, e.g. ${what === "Master" ? "master1,master2,master3" : "zk1,zk2,zk3"}`,
     );
   return named.map((id) => {
-    const key = `alluxio.master.rpc.address.${name}.${id}`;
+    const key = `${addressKey}.${name}.${id}`;
     const text = property(key);
     const address = parseHostPort(text ?? "");
     if (address !== null) return address;
     throw new RockpoolError(
       "INVALID_ARGUMENT",
       text === undefined || text.trim() === ""
-        ? `Master "${id}" of the logical name "${name}" has no address: ${key} is not set`
-        : `Master "${id}" of the logical name "${name}" has no address: ${key}=${text} is none`,
+        ? `${what} "${id}" of the logical name "${name}" has no address: ${key} is not set`
+        : `${what} "${id}" of the logical name "${name}" has no address: ${key}=${text} is none`,
       `Set ${key} to host:port`,
     );
   });

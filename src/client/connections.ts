@@ -5,7 +5,7 @@
 
 import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type BidiCall, type Credentials, openChannel, type RpcChannel } from "../rpc/channel.ts";
-import { MasterChannel } from "../rpc/master_channel.ts";
+import { MasterChannel, type MasterInquiry } from "../rpc/master_channel.ts";
 import type { MethodShape } from "../rpc/service.ts";
 import { addressKey, connectHost } from "./block_policy.ts";
 import type { Signal } from "./master_client.ts";
@@ -53,9 +53,10 @@ class MasterConnection implements MasterPort {
   }
 }
 
-/** @param options `addresses` are "host:port", checked before */
+/** @param options `addresses` are "host:port", checked before; none are needed when there is somebody to ask */
 export function connectMasters(options: {
   readonly addresses: readonly string[];
+  readonly inquire?: MasterInquiry | undefined;
   readonly auth: Credentials;
   readonly callTimeoutMs: number;
 }): MasterPort {
@@ -67,6 +68,7 @@ export function connectMasters(options: {
   return new MasterConnection(
     new MasterChannel({
       addresses,
+      inquire: options.inquire,
       auth: options.auth,
       retry: { baseMs: 20, maxMs: RETRY_PAUSE_MAX_MS, budgetMs: options.callTimeoutMs },
     }),

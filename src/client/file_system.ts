@@ -20,7 +20,13 @@ import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type Path, parsePath } from "../common/path.ts";
 import type { Credentials } from "../rpc/channel.ts";
 import { nodeWorld } from "../world/node_world.ts";
-import { type PropertyReader, parseAuthority, parseUri, resolveMasters } from "./authority.ts";
+import {
+  type MasterPlace,
+  type PropertyReader,
+  parseAuthority,
+  parseUri,
+  resolveMasters,
+} from "./authority.ts";
 import { ClusterAdmin } from "./cluster_admin.ts";
 import { ClusterDefaults, type DefaultsAtPath } from "./cluster_defaults.ts";
 import { connectMasters, connectWorkers } from "./connections.ts";
@@ -66,7 +72,7 @@ export type { ReadRange } from "./opened_file.ts";
 export type CallOptions = { readonly signal?: AbortSignal };
 
 export type ConnectOptions = {
-  /** Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998". */
+  /** Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998", "zk@z1:2181,z2:2181". */
   readonly masters: string | readonly string[];
   /** Who calls; the operating system's user when left out. */
   readonly user?: string;
@@ -86,8 +92,12 @@ export type ConnectOptions = {
   /** This host's name as workers know it, to prefer a local one. */
   readonly hostName?: string;
   readonly patience?: Partial<Patience>;
-  /** Looks up what a logical name (`ebj@name`) stands for. */
+  /** Looks up what a logical name (`ebj@name`, `zk@name`) stands for. */
   readonly property?: PropertyReader;
+  /** Asks ZooKeeper where the masters are, the leader first; needed for `zk@…` alone. */
+  readonly zookeeper?: (
+    connect: string,
+  ) => Promise<readonly { readonly host: string; readonly port: number }[]>;
 };
 
 export type CreateDirectoryOptions = CallOptions & {
@@ -145,11 +155,25 @@ const BUILT_IN = {
 } as const satisfies Required<DefaultsAtPath>;
 type Defaults = Readonly<Required<DefaultsAtPath>>;
 
-function addressesOf(options: ConnectOptions): readonly string[] {
+function placeOf(options: ConnectOptions): MasterPlace {
   const { masters, property = () => undefined } = options;
   const text = typeof masters === "string" ? masters : masters.join(",");
   const authority = text.includes("://") ? parseUri(text).authority : parseAuthority(text);
-  return resolveMasters(authority, [], property);
+  return resolveMasters(authority, { kind: "addresses", addresses: [] }, property);
+}
+
+/** What the connection to the masters begins with. */
+function mastersOf(options: ConnectOptions) {
+  const place = placeOf(options);
+  if (place.kind === "addresses") return { addresses: place.addresses };
+  const { zookeeper } = options;
+  if (zookeeper === undefined)
+    throw new RockpoolError(
+      "INVALID_ARGUMENT",
+      `This program cannot ask ZooKeeper (${place.connect}) where the masters are`,
+      "Give connect() the option zookeeper, or name the masters: host1:19998,host2:19998",
+    );
+  return { addresses: [], inquire: () => zookeeper(place.connect) };
 }
 
 /** Resolves once a stream that was destroyed has cleaned up. */
@@ -205,7 +229,7 @@ export class FileSystem {
       const auth: Credentials =
         options.authentication === "NOSASL" ? { kind: "none" } : { kind: "simple", user };
       const masterPort = connectMasters({
-        addresses: addressesOf(options),
+        ...mastersOf(options),
         auth,
         callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
       });

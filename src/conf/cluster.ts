@@ -8,6 +8,7 @@ import { RockpoolError } from "../common/errors.ts";
 import type { Configuration } from "./configuration.ts";
 import { formatHostPort, type HostPort } from "./key_spec.ts";
 import { MasterKeys } from "./master_keys.ts";
+import { hasSharedJournal } from "./shared_journal.ts";
 import { WorkerKeys } from "./worker_keys.ts";
 
 /** The RPC addresses of all masters, for workers and clients. */
@@ -35,7 +36,7 @@ export function journalMembership(
   const port = configuration.get(MasterKeys.journalPort);
   const hostname = configuration.get(MasterKeys.hostname);
   const members = configuration.get(MasterKeys.journalAddresses);
-  if (members === null) {
+  if (members === null || hasSharedJournal(configuration)) {
     const self = { host: hostname ?? "localhost", port };
     return { members: [self], self };
   }

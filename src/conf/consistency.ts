@@ -12,6 +12,7 @@ import { type KeySpec, parseHostPort, type Scope } from "./key_spec.ts";
 import { defaultTextOf, keyOf } from "./keys.ts";
 import { MasterKeys } from "./master_keys.ts";
 import { UserKeys } from "./user_keys.ts";
+import { ZooKeeperKeys } from "./zookeeper_keys.ts";
 
 export type ReportedProperty = {
   /** Null: unset. Secrets are masked. */
@@ -58,6 +59,11 @@ const SAME_ON_MASTERS: ReadonlySet<string> = new Set(
 const SAME_EVERYWHERE: ReadonlySet<string> = new Set([
   CommonKeys.authenticationType.key,
   CommonKeys.version.key,
+  // They would choose leaders of their own.
+  MasterKeys.zookeeperEnabled.key,
+  ZooKeeperKeys.address.key,
+  ZooKeeperKeys.electionPath.key,
+  ZooKeeperKeys.leaderPath.key,
 ]);
 /** About one process, its host, its folders, its ports: they may differ. */
 const OWN =

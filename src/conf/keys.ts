@@ -10,6 +10,7 @@ import { MasterKeys } from "./master_keys.ts";
 import { UfsKeys } from "./ufs_keys.ts";
 import { UserKeys } from "./user_keys.ts";
 import { TIER_KEYS, WorkerKeys } from "./worker_keys.ts";
+import { ZooKeeperKeys } from "./zookeeper_keys.ts";
 
 export const ALL_KEYS: readonly KeySpec<unknown>[] = [
   ...Object.values(CommonKeys),
@@ -19,6 +20,7 @@ export const ALL_KEYS: readonly KeySpec<unknown>[] = [
   ...Object.values(UserKeys),
   ...Object.values(UfsKeys),
   ...Object.values(EdgeKeys),
+  ...Object.values(ZooKeeperKeys),
 ];
 
 const BY_NAME = new Map<string, KeySpec<unknown>>();

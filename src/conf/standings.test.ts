@@ -60,12 +60,12 @@ test("every key of the tables is documented, and every name of Alluxio's has a r
 test("keys that are said to be honoured are read outside of the tables", async () => {
   const { readdirSync } = await import("node:fs");
   const tables =
-    /conf\/(common|edge|master|ufs|worker|user)_keys\.ts|conf\/(consistency|dynamic_keys)\.ts|\.test\.ts$/;
+    /conf\/(common|edge|master|ufs|worker|user|zookeeper)_keys\.ts|conf\/(consistency|dynamic_keys)\.ts|\.test\.ts$/;
   const code = readdirSync("src", { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".ts") && !tables.test(path) && !path.includes("gen/"))
     .map((path) => readFileSync(`src/${path}`, "utf8"))
     .join("\n");
-  const inTables = ["common", "edge", "master", "ufs", "worker", "user"]
+  const inTables = ["common", "edge", "master", "ufs", "worker", "user", "zookeeper"]
     .map((name) => readFileSync(`src/conf/${name}_keys.ts`, "utf8"))
     .join("\n");
   // "  rpcPort: keySpec("alluxio.…"" or with the key on the next line, or made of ${JOURNAL}.
@@ -105,7 +105,7 @@ test("properties without effect are named with the reason, secrets without their
 test("values that would be dangerous to ignore refuse the start, each with its line and what to do", () => {
   const cases: readonly [Record<string, string>, RegExp][] = [
     [{ "alluxio.network.tls.enabled": "true" }, /^alluxio\.network\.tls\.enabled=true \(site:1\)/],
-    [{ "alluxio.zookeeper.enabled": "true" }, /ZooKeeper/],
+    [{ "alluxio.zookeeper.enabled": "true" }, /alluxio\.zookeeper\.address is not set/],
     [{ "alluxio.master.journal.folder": "hdfs://nn:9000/j" }, /a folder of a local disk/],
   ];
   for (const [properties, expected] of cases) {
@@ -120,7 +120,10 @@ test("values that would be dangerous to ignore refuse the start, each with its l
     string,
     string
   >;
-  assert.equal(refusals(site({ ...all, "alluxio.zookeeper.enabled": "false" }), "master").length, 2);
+  assert.equal(
+    refusals(site({ ...all, "alluxio.zookeeper.enabled": "false" }), "master").length,
+    2,
+  );
   const shared = {
     "alluxio.master.journal.type": "UFS",
     "alluxio.master.journal.folder": "hdfs://nn:9000/j",
@@ -128,7 +131,6 @@ test("values that would be dangerous to ignore refuse the start, each with its l
   assert.deepEqual(refusals(site(shared), "master"), []);
   // What only masters read stops nobody else.
   assert.equal(refusals(site(all), "client").length, 2);
-  requireSafe(site({ "alluxio.zookeeper.address": "z:2181" }), "master");
   for (const type of ["KERBEROS", "CUSTOM"])
     assert.throws(() => site({ "alluxio.security.authentication.type": type }), /SIMPLE, NOSASL/);
 });

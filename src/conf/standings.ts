@@ -16,6 +16,7 @@ import { isStoreOption } from "./ufs_keys.ts";
 import { UserKeys } from "./user_keys.ts";
 import { reasonWithoutEffect } from "./without_effect.ts";
 import { WorkerKeys } from "./worker_keys.ts";
+import { ZooKeeperKeys } from "./zookeeper_keys.ts";
 
 export type Standing =
   /** A process here, or our own client, does as it says. */
@@ -56,8 +57,8 @@ const HONOURED_TEXTS: readonly RegExp[] = [
   /^alluxio\.worker\.container\.hostname$/,
   /^alluxio\.worker\.master\.connect\.retry\.timeout$/,
   /^alluxio\.master\.security\.impersonation\..+\.(users|groups)$/,
-  /^alluxio\.master\.nameservices\.[^.]+$/,
-  /^alluxio\.master\.rpc\.address\.[^.]+\.[^.]+$/,
+  /^alluxio\.master\.(zookeeper\.)?nameservices\.[^.]+$/,
+  /^alluxio\.master\.(rpc|zookeeper)\.address\.[^.]+\.[^.]+$/,
 ];
 const NOT_READ = "nothing here reads it";
 
@@ -98,7 +99,11 @@ export const REFUSED_VALUES: ReadonlyMap<string, string> = new Map([
   [CommonKeys.tlsEnabled.key, "`true`: there is no TLS, and everything would go unencrypted"],
   [CommonKeys.authenticationType.key, "`CUSTOM`, `KERBEROS`: their classes are Java's"],
   [CommonKeys.groupMapping.key, "other classes: they are Java's"],
-  [MasterKeys.zookeeperEnabled.key, "`true`: the masters choose their leader themselves"],
+  [
+    MasterKeys.zookeeperEnabled.key,
+    "`true` without `alluxio.zookeeper.address`, and with the embedded journal",
+  ],
+  [ZooKeeperKeys.address.key, "without `alluxio.zookeeper.enabled=true`"],
   [MasterKeys.journalFolder.key, "a URI, with the embedded journal: it lies on a local disk"],
   [
     MasterKeys.rootUfs.key,
@@ -123,8 +128,6 @@ type Refusal = {
   readonly remedy: string;
 };
 
-const IN_PLACE = "Take it out of the configuration";
-
 const REFUSALS: readonly Refusal[] = [
   {
     spec: CommonKeys.tlsEnabled,
@@ -134,13 +137,28 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     spec: MasterKeys.zookeeperEnabled,
-    isRefused: (configuration) => configuration.get(MasterKeys.zookeeperEnabled),
-    why: "this version of Rockpool does not ask ZooKeeper: its masters choose their leader themselves",
-    remedy: `${IN_PLACE}, and name the masters in ${MasterKeys.journalAddresses.key}`,
+    isRefused: (configuration) =>
+      configuration.get(MasterKeys.zookeeperEnabled) && !configuration.isSet(ZooKeeperKeys.address),
+    why: `${ZooKeeperKeys.address.key} is not set, so that nobody knows where ZooKeeper is`,
+    remedy: `Set ${ZooKeeperKeys.address.key} to host:port of ZooKeeper's servers, or take out ${MasterKeys.zookeeperEnabled.key}`,
+  },
+  {
+    spec: ZooKeeperKeys.address,
+    isRefused: (configuration) =>
+      configuration.isSet(ZooKeeperKeys.address) && !configuration.get(MasterKeys.zookeeperEnabled),
+    why: `${MasterKeys.zookeeperEnabled.key} is not true, so that nobody would ask ZooKeeper`,
+    remedy: `Set ${MasterKeys.zookeeperEnabled.key}=true, or take out ${ZooKeeperKeys.address.key}`,
   },
 ];
 
 const MASTER_REFUSALS: readonly Refusal[] = [
+  {
+    spec: MasterKeys.journalType,
+    isRefused: (configuration) =>
+      configuration.get(MasterKeys.zookeeperEnabled) && !hasSharedJournal(configuration),
+    why: `with ${MasterKeys.zookeeperEnabled.key}=true the journal lies on a store that the masters share; those of the embedded one choose their leader themselves`,
+    remedy: `Set ${MasterKeys.journalType.key}=UFS, or take out ${MasterKeys.zookeeperEnabled.key} and ${ZooKeeperKeys.address.key}`,
+  },
   {
     spec: MasterKeys.journalFolder,
     isRefused: (configuration) =>

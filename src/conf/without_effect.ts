@@ -100,8 +100,12 @@ const RULES: readonly Rule[] = [
       "alluxio.master.backup.* alluxio.master.daily.backup.state.lock.* alluxio.master.shell.backup.state.lock.*",
   },
   {
-    why: "it only counts with alluxio.zookeeper.enabled=true, which is refused",
-    names: "alluxio.zookeeper.* alluxio.master.zookeeper.*",
+    why: "a leader whose connection to ZooKeeper breaks stays in office while its session lives",
+    names: "alluxio.zookeeper.leader.connection.error.policy",
+  },
+  {
+    why: "ZooKeeper is asked without a login: nothing here speaks SASL",
+    names: "alluxio.zookeeper.auth.enabled",
   },
   {
     why: "of the root's options those are read that this table honours of s3a.*, alluxio.underfs.s3.* and alluxio.underfs.hdfs.*",

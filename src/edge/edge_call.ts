@@ -94,12 +94,12 @@ export class EdgeCall {
       await this.#room();
       const payload = chunk.bytes.subarray(at, at + lengthBytes);
       const argument = (offsetBytes + at) % 2 ** 32;
-      const header = { type: FRAME.data, id: this.id, argument };
-      const frame = emptyFrame(header, lengthBytes);
+      const frame = Buffer.allocUnsafeSlow(HEADER_BYTES + lengthBytes);
+      frame.set(emptyFrame({ type: FRAME.data, id: this.id, argument }, 0));
       frame.set(payload, HEADER_BYTES);
       const sealed = crc(frame.subarray(0, SEALED_HEADER_BYTES));
       const whole = sum === null ? crc(payload, sealed) : joiner.join(sealed, sum, lengthBytes);
-      new DataView(frame.buffer).setUint32(SEALED_HEADER_BYTES, whole, true);
+      frame.writeUInt32LE(whole, SEALED_HEADER_BYTES);
       if (sum !== null) counters.bytesWithStoredChecksums += lengthBytes;
       this.#give(frame);
       at += lengthBytes;

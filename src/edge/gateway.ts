@@ -143,9 +143,14 @@ export class EdgeGateway {
     };
     socket.on("error", () => socket.destroy()); // the client is gone: its session hears of the close
     const reason = refusalOf(request.headers);
-    if (reason !== null) return refuse("403 Forbidden", reason);
-    if (this.#isClosed || this.#sessions.size >= limits.connectionsMax)
-      return refuse("503 Service Unavailable", "This master has too many edge connections");
+    if (reason !== null) {
+      refuse("403 Forbidden", reason);
+      return;
+    }
+    if (this.#isClosed || this.#sessions.size >= limits.connectionsMax) {
+      refuse("503 Service Unavailable", "This master has too many edge connections");
+      return;
+    }
     request.socket.setTimeout(0);
     request.socket.setNoDelay(true);
     this.#server.handleUpgrade(request, socket, head, (webSocket) =>

@@ -45,7 +45,8 @@ function count(fields: Fields, name: string): number {
 
 function flag(fields: Fields, name: string): boolean {
   const value = fields[name] ?? false;
-  if (typeof value !== "boolean") throw badRequest(`has a "${name}" that is neither true nor false`);
+  if (typeof value !== "boolean")
+    throw badRequest(`has a "${name}" that is neither true nor false`);
   return value;
 }
 

@@ -130,7 +130,10 @@ export class EdgeSession {
   #hello(frame: Frame): void {
     const { leadership, admit, limits, onEvent } = this.#deps;
     const { peer } = this.#wire;
-    if (frame.type !== FRAME.hello) return this.end(CLOSE.protocol, "the first frame is no HELLO");
+    if (frame.type !== FRAME.hello) {
+      this.end(CLOSE.protocol, "the first frame is no HELLO");
+      return;
+    }
     try {
       const hello = parseHello(frame.payload);
       if (hello.version !== PROTOCOL_VERSION)
@@ -144,7 +147,8 @@ export class EdgeSession {
       const frameBytes = Math.max(FRAME_BYTES_MIN, Math.min(wanted, PAYLOAD_BYTES_MAX));
       if (!leadership.serves()) {
         this.#deps.release(identity);
-        return this.moved();
+        this.moved();
+        return;
       }
       this.#open = { identity, frameBytes };
       onEvent({ kind: "edgeConnected", peer, user: identity.user });
@@ -173,29 +177,35 @@ export class EdgeSession {
     const call = this.#calls.get(id);
     switch (frame.type) {
       case FRAME.request:
-        return this.#request(frame, open);
+        this.#request(frame, open);
+        return;
       case FRAME.data:
         // Of a request that has failed more may be on its way.
         if (call !== undefined && !call.arrived(payload, frame.isLast))
           this.end(CLOSE.protocol, "data without credit");
         return;
       case FRAME.credit:
-        return call?.credit.add(argument);
+        call?.credit.add(argument);
+        return;
       case FRAME.cancel:
-        return call?.abort();
+        call?.abort();
+        return;
       case FRAME.ping:
-        return this.#sendBytes(FRAME.pong, id, payload.slice(0, 64));
+        this.#sendBytes(FRAME.pong, id, payload.slice(0, 64));
+        return;
       case FRAME.pong:
         return;
       default:
-        return this.end(CLOSE.protocol, `clients send no frame of type ${frame.type}`);
+        this.end(CLOSE.protocol, `clients send no frame of type ${frame.type}`);
     }
   }
 
   #request({ id, argument, payload }: Frame, open: Open): void {
     const { counters, limits } = this.#deps;
-    if (id === 0 || this.#calls.has(id))
-      return this.end(CLOSE.protocol, `request ${id} is under way`);
+    if (id === 0 || this.#calls.has(id)) {
+      this.end(CLOSE.protocol, `request ${id} is under way`);
+      return;
+    }
     counters.requests++;
     const creditBytes = Math.max(argument, WINDOW_BYTES_MIN);
     const frameBytes = Math.min(open.frameBytes, Math.floor(creditBytes / 2));
@@ -243,8 +253,8 @@ export class EdgeSession {
       await serveRequest(request, call, { files, watches, limits, ...open.identity });
     } catch (error) {
       if (this.#isOver || call.signal.aborted) return;
-      if (isRockpoolError(error, "UNAVAILABLE") && !leadership.serves()) return this.moved();
-      call.fail(this.#failure(error));
+      if (isRockpoolError(error, "UNAVAILABLE") && !leadership.serves()) this.moved();
+      else call.fail(this.#failure(error));
     } finally {
       if (holdsRead) reads.give();
       if (isWatch) this.#watchCount--;

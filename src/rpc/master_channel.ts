@@ -20,9 +20,19 @@ import { PrimaryFinder } from "./primary_finder.ts";
 import { DEFAULT_RETRY_POLICY, Retries, type RetryPolicy } from "./retry.ts";
 import { ENCODED, type MethodShape } from "./service.ts";
 
+type Address = { readonly host: string; readonly port: number };
+
+/**
+ * Finds out where the masters are, the leader first if it is known.
+ * @throws RockpoolError UNAVAILABLE when nobody can say
+ */
+export type MasterInquiry = () => Promise<readonly Address[]>;
+
 export type MasterChannelOptions = {
-  /** Every master; at least one. */
-  readonly addresses: readonly { readonly host: string; readonly port: number }[];
+  /** Every master; at least one, unless they are to be inquired for. */
+  readonly addresses: readonly Address[];
+  /** Asked before the first call, and again as long as nobody leads: masters may join. */
+  readonly inquire?: MasterInquiry | undefined;
   readonly auth: Credentials;
   readonly retry?: RetryPolicy;
   readonly keepalive?: NonNullable<ChannelOptions["keepalive"]>;
@@ -39,9 +49,17 @@ export type MasterCallOptions = CallOptions & {
 /** A master that hangs is given up by pings after three seconds, not by the call. */
 const KEEPALIVE = { timeMs: 2000, timeoutMs: 1000 };
 const PROBE_TIMEOUT_MS = 2000;
+/** Whoever joins is heard of within this, while a leader is looked for. */
+const INQUIRE_EVERY_MS = 1000;
 
 export class MasterChannel {
-  readonly #channels: readonly RpcChannel[];
+  readonly #channels: RpcChannel[];
+  readonly #open: (address: Address) => RpcChannel;
+  readonly #inquire: MasterInquiry | null;
+  /** "host port" of each channel. */
+  readonly #places: string[];
+  #inquiry: Promise<void> | null = null;
+  #inquiredMs = Number.NEGATIVE_INFINITY;
   readonly #finder: PrimaryFinder;
   readonly #retry: RetryPolicy;
   #answeredLast: number | null = null;
@@ -52,9 +70,10 @@ export class MasterChannel {
     // Every call that waits for its next try listens.
     setMaxListeners(0, this.#closed.signal);
     const { auth, keepalive = KEEPALIVE } = options;
-    this.#channels = options.addresses.map((address) =>
-      openChannel({ ...address, auth, keepalive }),
-    );
+    this.#open = (address) => openChannel({ ...address, auth, keepalive });
+    this.#channels = options.addresses.map(this.#open);
+    this.#places = options.addresses.map(placeOf);
+    this.#inquire = options.inquire ?? null;
     this.#finder = new PrimaryFinder({
       addresses: this.#channels.map((channel) => channel.address),
       probe: (index, signal) => this.#probe(index, signal),
@@ -100,7 +119,7 @@ export class MasterChannel {
     const bytes = shape.request.encode(request);
     const retries = new Retries(this.#retry, Date.now());
     for (;;) {
-      const index = await this.#finder.find(retries.remainingMs(Date.now()), options.signal);
+      const index = await this.#find(retries.remainingMs(Date.now()), options.signal);
       try {
         const answer = await this.#channelAt(index).unary(encoded, bytes, options);
         this.#answeredLast = index;
@@ -121,7 +140,7 @@ export class MasterChannel {
     const bytes = shape.request.encode(request);
     const retries = new Retries(this.#retry, Date.now());
     for (;;) {
-      const index = await this.#finder.find(retries.remainingMs(Date.now()), options.signal);
+      const index = await this.#find(retries.remainingMs(Date.now()), options.signal);
       let hasBegun = false;
       try {
         for await (const message of this.#channelAt(index).serverStream(encoded, bytes, options)) {
@@ -142,6 +161,69 @@ export class MasterChannel {
     this.#closed.abort();
     this.#finder.close();
     for (const channel of this.#channels) channel.close();
+  }
+
+  async #find(budgetMs: number, signal: AbortSignal | undefined): Promise<number> {
+    if (this.#inquire === null || this.#finder.leader !== null)
+      return this.#finder.find(budgetMs, signal);
+    // Known ones are asked at once: to hear of others may take its time.
+    if (this.#channels.length === 0) await this.#firstInquiry(budgetMs, signal);
+    const found = new AbortController();
+    void this.#inquireUntil(found.signal);
+    try {
+      return await this.#finder.find(budgetMs, signal);
+    } finally {
+      found.abort();
+    }
+  }
+
+  async #firstInquiry(budgetMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const patience = new AbortController();
+    const late = pause(budgetMs, signal, patience.signal).then(() => {
+      if (patience.signal.aborted) return;
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        `Nobody said within ${budgetMs} ms where the masters are`,
+      );
+    });
+    try {
+      await Promise.race([this.#askForMasters(), late]);
+    } finally {
+      patience.abort();
+    }
+  }
+
+  async #inquireUntil(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#closed.signal.aborted) {
+      // That nobody says more leaves the masters that are known: those are asked all the while.
+      if (performance.now() - this.#inquiredMs >= INQUIRE_EVERY_MS)
+        await this.#askForMasters().catch(() => undefined);
+      await pause(INQUIRE_EVERY_MS, undefined, signal);
+    }
+  }
+
+  /** One inquiry for all who wait. */
+  #askForMasters(): Promise<void> {
+    this.#inquiry ??= this.#learn().finally(() => {
+      this.#inquiry = null;
+      this.#inquiredMs = performance.now();
+    });
+    return this.#inquiry;
+  }
+
+  async #learn(): Promise<void> {
+    const addresses = (await this.#inquire?.()) ?? [];
+    if (this.#closed.signal.aborted) return;
+    for (const [at, address] of addresses.entries()) {
+      const place = placeOf(address);
+      if (!this.#places.includes(place)) {
+        this.#places.push(place);
+        const channel = this.#open(address);
+        this.#channels.push(channel);
+        this.#finder.add(channel.address);
+      }
+      if (at === 0) this.#finder.expect(this.#places.indexOf(place));
+    }
   }
 
   #channelAt(index: number): RpcChannel {
@@ -177,6 +259,10 @@ export class MasterChannel {
       { signal, deadlineMs: PROBE_TIMEOUT_MS, isAuthenticated: false },
     );
   }
+}
+
+function placeOf({ host, port }: Address): string {
+  return `${host} ${port}`;
 }
 
 /** A signal that fires with the caller's, or, once the request is on its way, some time after it. */

@@ -11,7 +11,7 @@ import { messageOf, RockpoolError } from "../common/errors.ts";
 import { pause } from "./pause.ts";
 
 export type PrimaryFinderOptions = {
-  /** "host:port" of every master. */
+  /** "host:port" of every master that is known at first. */
   readonly addresses: readonly string[];
   /** Resolves when the master at that index leads, rejects when it does not or cannot be asked. */
   readonly probe: (index: number, signal: AbortSignal) => Promise<void>;
@@ -33,6 +33,7 @@ const PROBE_JITTER = 0.3;
 
 type Search = {
   readonly found: Promise<number>;
+  readonly resolve: (index: number) => void;
   readonly fail: (error: RockpoolError) => void;
   readonly stop: AbortController;
   /** Fires when the one that led last has refused. */
@@ -43,6 +44,7 @@ type Search = {
 
 export class PrimaryFinder {
   readonly #options: PrimaryFinderOptions;
+  readonly #addresses: string[];
   #leader: number | null = null;
   #lastLeader = 0;
   #search: Search | null = null;
@@ -50,6 +52,18 @@ export class PrimaryFinder {
 
   constructor(options: PrimaryFinderOptions) {
     this.#options = options;
+    this.#addresses = [...options.addresses];
+  }
+
+  /** One more master, which a search that runs asks, too. */
+  add(address: string): void {
+    const index = this.#addresses.push(address) - 1;
+    if (this.#search !== null) this.#askToo(index, this.#search);
+  }
+
+  /** The master at `index` is said to lead: it gets the head start. */
+  expect(index: number): void {
+    this.#lastLeader = index;
   }
 
   /** Index of the leader as far as it is known. */
@@ -77,7 +91,7 @@ export class PrimaryFinder {
   async find(budgetMs: number, signal?: AbortSignal): Promise<number> {
     if (this.#isClosed) throw closedError();
     if (this.#leader !== null) return this.#leader;
-    if (this.#options.addresses.length === 1) return 0;
+    if (this.#addresses.length === 1) return 0;
     this.#search ??= this.#begin();
     const search = this.#search;
     search.callerCount++;
@@ -90,7 +104,7 @@ export class PrimaryFinder {
       if (winner !== null) return winner;
       throw new RockpoolError(
         "UNAVAILABLE",
-        `None of the masters ${this.#options.addresses.join(", ")} leads: ${messageOf(search.lastError)}`,
+        `None of the masters ${this.#addresses.join(", ")} leads: ${messageOf(search.lastError)}`,
         "Check that a majority of the masters runs and reaches each other",
       );
     } finally {
@@ -111,15 +125,18 @@ export class PrimaryFinder {
     found.catch(() => undefined); // whoever waits for it hears of it
     const headStartOver = new AbortController();
     const lastError = "nobody answered";
-    const search: Search = { found, fail, stop, headStartOver, callerCount: 0, lastError };
-    for (const index of this.#options.addresses.keys())
-      void this.#ask(index, search, (winner) => {
-        this.#leader = winner;
-        this.#lastLeader = winner;
-        resolve(winner);
-        this.#end(search);
-      });
+    const search: Search = { found, resolve, fail, stop, headStartOver, callerCount: 0, lastError };
+    for (const index of this.#addresses.keys()) this.#askToo(index, search);
     return search;
+  }
+
+  #askToo(index: number, search: Search): void {
+    void this.#ask(index, search, (winner) => {
+      this.#leader = winner;
+      this.#lastLeader = winner;
+      search.resolve(winner);
+      this.#end(search);
+    });
   }
 
   #end(search: Search): void {

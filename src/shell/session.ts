@@ -7,7 +7,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { parseUri, resolveMasters } from "../client/authority.ts";
+import { type MasterPlace, parseUri, placeText, resolveMasters } from "../client/authority.ts";
 import { type DefaultsAtPath, typedDefaults } from "../client/cluster_defaults.ts";
 import type { FileSystem } from "../client/file_system.ts";
 import type { JournalAdminClient } from "../client/journal_admin.ts";
@@ -16,11 +16,12 @@ import { masterRpcAddresses } from "../conf/cluster.ts";
 import { CommonKeys } from "../conf/common_keys.ts";
 import type { Configuration } from "../conf/configuration.ts";
 import type { ProcessKind } from "../conf/environment.ts";
-import { formatHostPort } from "../conf/key_spec.ts";
+import { formatHostPort, type HostPort } from "../conf/key_spec.ts";
 import { type Loaded, loadConfiguration } from "../conf/load.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { requireSafe } from "../conf/standings.ts";
 import { UserKeys } from "../conf/user_keys.ts";
+import { ZooKeeperKeys } from "../conf/zookeeper_keys.ts";
 import type { Console } from "./console.ts";
 
 /** Client configuration of local clusters: `data/conf` beside the `data/local.json` that a finished one has. */
@@ -37,6 +38,17 @@ const NOTICE_AFTER_MS = 2000;
 /** Who changes the journal wants to know soon that nobody leads. */
 const ADMIN_PATIENCE_MS = 10_000;
 
+/** Asks ZooKeeper where the masters are, the leader first. @throws RockpoolError UNAVAILABLE */
+export type AskZooKeeper = (
+  configuration: Configuration,
+  connect: string,
+) => Promise<readonly HostPort[]>;
+
+const cannotAsk: AskZooKeeper = (_, connect) =>
+  Promise.reject(
+    new RockpoolError("UNIMPLEMENTED", `This program cannot ask ZooKeeper (${connect})`),
+  );
+
 /** What is set here, and so stronger than what the masters say. */
 function ownDefaults(configuration: Configuration): DefaultsAtPath {
   const set = configuration
@@ -48,6 +60,7 @@ function ownDefaults(configuration: Configuration): DefaultsAtPath {
 export class Session {
   readonly console: Console;
   readonly #definitions: readonly string[];
+  readonly #askZooKeeper: AskZooKeeper;
   readonly #clients = new Map<string, Promise<FileSystem>>();
   #loaded: Loaded | null = null;
   #admin: Promise<JournalAdminClient> | null = null;
@@ -56,8 +69,13 @@ export class Session {
   #patienceMs: number | null = null;
 
   /** @param definitions "key=value" of the command line */
-  constructor(console: Console, definitions: readonly string[]) {
+  constructor(
+    console: Console,
+    definitions: readonly string[],
+    askZooKeeper: AskZooKeeper = cannotAsk,
+  ) {
     this.console = console;
+    this.#askZooKeeper = askZooKeeper;
     this.#definitions = definitions;
   }
 
@@ -96,9 +114,29 @@ export class Session {
     return this.loaded().configuration;
   }
 
+  /** What `alluxio:///` stands for. */
+  #place(): MasterPlace {
+    const { configuration } = this;
+    const connect = configuration.get(ZooKeeperKeys.address);
+    if (configuration.get(MasterKeys.zookeeperEnabled) && connect !== null)
+      return { kind: "zookeeper", connect };
+    return {
+      kind: "addresses",
+      addresses: masterRpcAddresses(configuration).map(formatHostPort),
+    };
+  }
+
+  /** RPC addresses of all masters. @throws RockpoolError UNAVAILABLE when ZooKeeper is to say, and does not */
+  async masterAddresses(): Promise<readonly HostPort[]> {
+    requireSafe(this.configuration, "client");
+    const place = this.#place();
+    if (place.kind === "addresses") return masterRpcAddresses(this.configuration);
+    return this.#askZooKeeper(this.configuration, place.connect);
+  }
+
   /** Addresses that `alluxio:///` stands for. */
-  masters(): readonly string[] {
-    return masterRpcAddresses(this.configuration).map(formatHostPort);
+  async masters(): Promise<readonly string[]> {
+    return (await this.masterAddresses()).map(formatHostPort);
   }
 
   /** For commands whose answer is of no use later: calls of clients made from now on wait no longer than this. */
@@ -129,10 +167,10 @@ export class Session {
         `Path "${argument}" must be absolute`,
         "Begin the path with a slash",
       );
-    const masters = resolveMasters(authority, this.masters(), (key) => {
+    const place = resolveMasters(authority, this.#place(), (key) => {
       return this.configuration.text(key) ?? undefined;
     });
-    return { files: await this.#client(masters), path };
+    return { files: await this.#client(place), path };
   }
 
   /** The client for the configured masters. */
@@ -140,9 +178,9 @@ export class Session {
     return (await this.open("/")).files;
   }
 
-  async #client(masters: readonly string[]): Promise<FileSystem> {
+  async #client(place: MasterPlace): Promise<FileSystem> {
     requireSafe(this.configuration, "client");
-    const key = masters.join(",");
+    const key = placeText(place);
     const known = this.#clients.get(key);
     if (known !== undefined) return known;
     const { FileSystem } = await import("../client/file_system.ts");
@@ -150,7 +188,8 @@ export class Session {
     const callTimeoutMs = this.#patienceMs ?? configuration.get(UserKeys.rpcRetryMaxDuration);
     const user = configuration.get(CommonKeys.loginUsername);
     const client = FileSystem.connect({
-      masters,
+      masters: key,
+      zookeeper: (connect) => this.#askZooKeeper(configuration, connect),
       ...(user === null || user === "" ? {} : { user }),
       authentication: configuration.get(CommonKeys.authenticationType),
       callTimeoutMs,
@@ -159,7 +198,8 @@ export class Session {
       property: (name) => configuration.text(name) ?? undefined,
     });
     this.#clients.set(key, client);
-    this.#tellWhenNobodyLeads(await client, masters, Date.now() + callTimeoutMs);
+    if (place.kind === "addresses")
+      this.#tellWhenNobodyLeads(await client, place.addresses, Date.now() + callTimeoutMs);
     return client;
   }
 
@@ -202,7 +242,7 @@ export class Session {
     const { credentialsOf, JournalAdminClient } = await import("../client/journal_admin.ts");
     const { configuration } = this;
     return new JournalAdminClient({
-      masters: masterRpcAddresses(configuration),
+      masters: await this.masterAddresses(),
       auth: credentialsOf(
         configuration.get(CommonKeys.authenticationType),
         configuration.get(CommonKeys.loginUsername),

@@ -16,13 +16,14 @@ import {
   open,
   readdir,
   readFile,
+  rmdir,
   stat,
   unlink,
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { messageOf, RockpoolError, type StatusName } from "../common/errors.ts";
 import type { LogStore } from "./log_store.ts";
-import { probeLogStore } from "./log_store_probe.ts";
+import { probeFolder, probeLogStore } from "./log_store_probe.ts";
 
 const UNFINISHED = ".new-";
 /** Left by a crash: nobody writes for so long. */
@@ -153,7 +154,12 @@ export class LocalLogStore implements LogStore {
     } catch (error) {
       throw this.#failure("", error, false);
     }
-    await probeLogStore(this);
+    const folder = probeFolder();
+    try {
+      await probeLogStore(this, folder);
+    } finally {
+      await rmdir(this.#path(folder)).catch(() => {}); // it was never made
+    }
   }
 
   /** Removes what crashes have left in a folder. */

@@ -59,7 +59,7 @@ const REMEDY_OF_CODE: Readonly<Record<string, string>> = {
 };
 const REMEDIES: Readonly<Partial<Record<StatusName, string>>> = {
   PERMISSION_DENIED:
-    "Give the holder of the keys the rights to list, read, write and delete in the bucket",
+    "Check s3a.accessKeyId and s3a.secretKey, and that their holder may list, read, write and delete in the bucket",
   UNAVAILABLE: "It is tried again; check the store and alluxio.underfs.s3.endpoint",
   INVALID_ARGUMENT: REGION,
   RESOURCE_EXHAUSTED: "Free space in the store, or raise its quota",

@@ -212,10 +212,16 @@ export class S3UnderFileSystem implements UnderFileSystem {
       const keys = objects.map(({ key }) => key);
       const copyNext = async () => {
         for (let key = keys.shift(); key !== undefined; key = keys.shift())
-          await this.#bucket.copy(key, to + key.slice(from.length));
+          await this.#copyOne(key, to + key.slice(from.length));
       };
       await Promise.all(Array.from({ length: COPIES_AT_ONCE }, copyNext));
     }
+  }
+
+  /** Directories' objects are made anew: some stores do not copy them. */
+  #copyOne(from: string, to: string): Promise<void> {
+    if (from.endsWith("/")) return this.#bucket.put(to, new Uint8Array());
+    return this.#bucket.copy(from, to);
   }
 
   async #removeBelow(prefix: string): Promise<void> {

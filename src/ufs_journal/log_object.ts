@@ -11,7 +11,9 @@
  * 84 u32 seal: CRC-32C of bytes 0..84
  * 88 body: for each entry u8 kind, u32 length, payload
  * ```
- * Kinds are those of journal_protocol.ts. An object whose only entry is a no-op is a *fence*: the first of a reign.
+ * Kinds are those of journal_protocol.ts. The first entry is of kind "config": its payload is the index of itself (u64), which the state
+ * keeps with its position. So a state that stops in the middle of an object knows where that one begins. An object without any other entry
+ * is a *fence*: the first of a reign.
  * Objects end to end are a merged file. Nothing here is ever renumbered; test/fixtures/ufs-log-v1.bin must decode for ever.
  * @module
  */
@@ -24,6 +26,7 @@ export const WRITER_BYTES = 16;
 const HEADER_BYTES = 88;
 const SEAL_AT = 84;
 const ENTRY_HEADER_BYTES = 5;
+const PLACE_BYTES = 8;
 const FORMAT_VERSION = 1;
 const MAGIC = new TextEncoder().encode("RPUFSLOG");
 const KIND_MAX = Math.max(...Object.values(ENTRY_KINDS));
@@ -57,7 +60,21 @@ export function endOf({ firstIndex, entries, epoch, seal }: LogObject): LogEnd {
 }
 
 export function isFence({ entries }: Pick<LogObject, "entries">): boolean {
-  return entries.length === 1 && entries[0]?.kind === ENTRY_KINDS.noop;
+  return entries.length === 1;
+}
+
+/** The first entry of an object. */
+export function placeEntry(firstIndex: LogIndex): LogEntry {
+  const payload = new Uint8Array(PLACE_BYTES);
+  setSafe(viewOf(payload), 0, firstIndex);
+  return { kind: ENTRY_KINDS.config, payload };
+}
+
+/** Where the object begins that a state's position is in. @throws DecodeError when that is no such payload */
+export function placeOf(payload: Uint8Array): LogIndex {
+  if (payload.length !== PLACE_BYTES)
+    throw new DecodeError("It names no object of a shared journal");
+  return getSafe(viewOf(payload), 0);
 }
 
 /** Whether an object goes right behind that end. */
@@ -122,6 +139,9 @@ export function decodeLogObject(
   if (view.getUint32(76, true) !== crc32c(body))
     throw new DecodeError("The CRC-32C of its entries does not match");
   const entries = decodeEntries(body, view.getUint32(12, true));
+  const [place] = entries;
+  if (place?.kind !== ENTRY_KINDS.config || placeOf(place.payload) !== getSafe(view, 40))
+    throw new DecodeError("Its first entry does not say where it is");
   const object = {
     groupId: view.getBigUint64(16, true),
     epoch: getSafe(view, 24),

@@ -14,7 +14,7 @@
  * @module
  */
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
-import type { LogIndex, MemberId } from "../common/ids.ts";
+import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { unreachable } from "../common/invariant.ts";
 import {
   ENTRY_KINDS,
@@ -25,13 +25,21 @@ import {
   type ToThread,
   unpack,
 } from "../journal/journal_protocol.ts";
+import type { StatePosition } from "../journal/journal_system.ts";
 import { memberIdOf } from "../journal/member_ids.ts";
 import type { SoftState } from "../raft/messages.ts";
 import { Timer as Stopwatch } from "../telemetry/timer.ts";
 import type { Timer, World } from "../world/ports.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { Elector } from "./elector.ts";
-import { endOf, type LogEnd, type LogObject, WRITER_BYTES } from "./log_object.ts";
+import {
+  endOf,
+  type LogEnd,
+  type LogEntry,
+  type LogObject,
+  placeEntry,
+  WRITER_BYTES,
+} from "./log_object.ts";
 import { type Draft, isAmbiguous, type Reign, type UfsLog } from "./ufs_log.ts";
 
 /** What one object holds at most, but for a single larger entry. */
@@ -143,12 +151,12 @@ export class UfsCore {
   // — start and end —
 
   async #start({ position }: Extract<ToThread, { kind: "start" }>): Promise<void> {
-    const { log, elector, checkpoints, world } = this.#options;
+    const { elector, checkpoints, world } = this.#options;
     const beganMs = world.clock.monotonicMs();
     try {
-      this.#end = { index: position.index, epoch: position.term, seal: null };
-      await log.horizon(); // A store that does not answer is no reason to stand for election.
       checkpoints.begin();
+      // A store that does not answer is no reason to stand for election.
+      await this.#resume(position);
       await elector.start({
         onChosen: () => this.#onChosen(),
         onDeposed: (reason) => this.#onDeposed(reason),
@@ -267,9 +275,14 @@ export class UfsCore {
     const { firstIndex, entries, epoch, madeMs } = object;
     this.#end = endOf(object);
     this.#lags.record(Math.max(0, this.#options.world.clock.wallMs() - madeMs));
+    this.#deliver(firstIndex, epoch, entries);
+    if (this.#softState.term !== epoch) this.#setRole(this.#standbyRole, epoch);
+  }
+
+  #deliver(firstIndex: LogIndex, epoch: Term, entries: readonly LogEntry[]): void {
     const payloads = entries.map(({ payload }) => payload);
     const sizeBytes = payloads.reduce((sum, { length }) => sum + length, 0);
-    this.#unapplied.push({ index: this.#end.index, sizeBytes });
+    this.#unapplied.push({ index: firstIndex + entries.length - 1, sizeBytes });
     this.#unappliedBytes += sizeBytes;
     this.#post({
       kind: "committed",
@@ -280,7 +293,6 @@ export class UfsCore {
         kinds: Uint8Array.from(entries, ({ kind }) => kind),
       },
     });
-    if (this.#softState.term !== epoch) this.#setRole("follower", epoch);
   }
 
   async #roomToApply(): Promise<void> {
@@ -292,8 +304,24 @@ export class UfsCore {
     const position = await this.#options.checkpoints.install(this.#end.index);
     this.#unapplied = [];
     this.#unappliedBytes = 0;
-    this.#end = { index: position.index, epoch: position.term, seal: null };
-    this.#setRole("follower", position.term);
+    await this.#resume(position);
+    this.#setRole(this.#standbyRole, position.term);
+  }
+
+  get #standbyRole(): "candidate" | "follower" {
+    return this.#isChosen ? "candidate" : "follower";
+  }
+
+  /** Goes on behind a state, which may stand in the middle of an object. */
+  async #resume(position: StatePosition): Promise<void> {
+    const resumed = await this.#options.log.resume(position);
+    if (resumed.kind === "behind") {
+      this.#end = { index: position.index, epoch: position.term, seal: null };
+      await this.#install();
+      return;
+    }
+    this.#end = resumed.end;
+    if (resumed.rest.length > 0) this.#deliver(resumed.restIndex, resumed.end.epoch, resumed.rest);
   }
 
   #applied(index: LogIndex, commandCount: number): void {
@@ -382,15 +410,7 @@ export class UfsCore {
       this.#announceAt = index;
       this.#setRole("leader", epoch);
     } else this.#setRole("follower", epoch);
-    this.#post({
-      kind: "committed",
-      entries: {
-        ...pack([new Uint8Array()]),
-        firstIndex: index,
-        terms: Float64Array.of(epoch),
-        kinds: Uint8Array.of(ENTRY_KINDS.noop),
-      },
-    });
+    this.#deliver(index, epoch, [placeEntry(index)]);
   }
 
   #endReign(): void {
@@ -455,13 +475,14 @@ export class UfsCore {
     }
     this.#appends.record(world.clock.monotonicMs() - beganMs);
     this.#end = outcome.end;
-    let firstIndex = begin;
     const term = reign.epoch;
+    this.#deliver(begin, term, [placeEntry(begin)]);
+    let firstIndex = begin + 1;
     for (const { requestId, payloads } of batch) {
       this.#post({ kind: "accepted", requestId, firstIndex, term });
       firstIndex += payloads.lengths.length;
     }
-    this.#post({ kind: "committedOwn", firstIndex: begin, count: entries.length, term });
+    this.#post({ kind: "committedOwn", firstIndex: begin + 1, count: entries.length, term });
     this.#options.checkpoints.tend(this.#end.index);
   }
 

@@ -21,7 +21,7 @@
 import { DecodeError } from "../common/bytes.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, Term } from "../common/ids.ts";
-import { ENTRY_KINDS } from "../journal/journal_protocol.ts";
+import type { StatePosition } from "../journal/journal_system.ts";
 import { hex64 } from "../journal/member_ids.ts";
 import type { Crc32c } from "../journal/record.ts";
 import type { LogStore } from "../ufs/log_store.ts";
@@ -34,6 +34,8 @@ import {
   type LogEnd,
   type LogEntry,
   type LogObject,
+  placeEntry,
+  placeOf,
   sealOf,
 } from "./log_object.ts";
 
@@ -56,6 +58,18 @@ export type Found =
   | { readonly kind: "objects"; readonly objects: readonly LogObject[] }
   | { readonly kind: "end" }
   /** What is next was trimmed: the state has to begin from the newest checkpoint. */
+  | { readonly kind: "behind" };
+
+/** Where a state stands. */
+export type Resumed =
+  | {
+      readonly kind: "at";
+      /** Of the object that the state is in. */
+      readonly end: LogEnd;
+      /** What of that object is not in the state yet, from `restIndex` on. */
+      readonly rest: readonly LogEntry[];
+      readonly restIndex: LogIndex;
+    }
   | { readonly kind: "behind" };
 
 export type Appended =
@@ -97,6 +111,48 @@ export class UfsLog {
   }
 
   // — reading —
+
+  /**
+   * Finds the place of a state in the log.
+   * @throws RockpoolError DATA_LOSS when the log knows nothing of it; UNAVAILABLE
+   */
+  async resume({ index, term, membership }: StatePosition): Promise<Resumed> {
+    if (index === 0 || membership === null) {
+      const end = { index: 0, epoch: 0, seal: null };
+      if (index === 0) return { kind: "at", end, rest: [], restIndex: 1 };
+      throw this.#unknown(index, term);
+    }
+    const first = placeOf(membership);
+    const object = await this.#objectAt(first);
+    if (object === null) {
+      const { checkpoints } = await this.horizon();
+      if ((checkpoints.at(-1) ?? 0) > index) return { kind: "behind" };
+      throw this.#unknown(index, term);
+    }
+    const end = endOf(object);
+    if (object.epoch !== term || end.index < index) throw this.#unknown(index, term);
+    const rest = object.entries.slice(index - first + 1);
+    return { kind: "at", end, rest, restIndex: index + 1 };
+  }
+
+  /** The object that begins there, alone or merged; null when there is none. */
+  async #objectAt(first: LogIndex): Promise<LogObject | null> {
+    const { merged } = await this.horizon();
+    const range = merged.find((each) => each.first <= first && first <= each.last);
+    if (range !== undefined)
+      for (const object of await this.#mergedObjects(range))
+        if (object.firstIndex === first) return object;
+    const bytes = await this.#read(this.logName(first));
+    return bytes === null ? null : this.#decode(this.logName(first), bytes);
+  }
+
+  #unknown(index: LogIndex, term: Term): RockpoolError {
+    return new RockpoolError(
+      "DATA_LOSS",
+      `The metadata of this master stands at entry ${index} of epoch ${term}, which the journal in ${this.#options.store.uri}/${this.#root} does not know`,
+      "Stop this master, remove the files of its alluxio.master.metastore.dir, and start it: they are made anew from the journal",
+    );
+  }
 
   /**
    * @param isThorough whether to look also for what was merged or trimmed; at least now and then, and before a fence
@@ -189,27 +245,39 @@ export class UfsLog {
   }
 
   async #fromMerged(end: LogEnd, range: Range): Promise<Found> {
-    const name = this.mergedName(range);
-    const bytes = await this.#read(name);
-    // Trimmed meanwhile: the next look finds the checkpoint.
-    if (bytes === null) return { kind: "objects", objects: [] };
     const objects: LogObject[] = [];
     let last = end;
+    for (const object of await this.#mergedObjects(range)) {
+      if (object.firstIndex <= end.index) continue;
+      if (!follows(object, last))
+        throw this.#damaged(
+          this.mergedName(range),
+          `entry ${object.firstIndex} does not follow entry ${last.index} of epoch ${last.epoch}`,
+        );
+      objects.push(object);
+      last = endOf(object);
+    }
+    return { kind: "objects", objects };
+  }
+
+  /** None when it was trimmed meanwhile: the next look finds the checkpoint. */
+  async #mergedObjects(range: Range): Promise<readonly LogObject[]> {
+    const name = this.mergedName(range);
+    const bytes = (await this.#read(name)) ?? new Uint8Array();
+    const objects: LogObject[] = [];
     try {
       for (let at = 0; at < bytes.length; ) {
         const { object, sizeBytes } = decodeLogObject(bytes.subarray(at), this.#options.crc32c);
-        at += sizeBytes;
-        if (object.firstIndex <= end.index) continue;
-        if (!follows(object, last))
-          throw new DecodeError(`Entry ${object.firstIndex} is out of place`);
+        if (object.groupId !== this.#options.groupId)
+          throw new DecodeError("It is of another journal");
         objects.push(object);
-        last = endOf(object);
+        at += sizeBytes;
       }
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       throw this.#damaged(name, error.message);
     }
-    return { kind: "objects", objects };
+    return objects;
   }
 
   async horizon(): Promise<Horizon> {
@@ -242,7 +310,8 @@ export class UfsLog {
   // — writing —
 
   /** What to append: encoded once, so that each try makes the same object. */
-  compose(end: LogEnd, reign: Reign, entries: readonly LogEntry[], madeMs: number): Draft {
+  compose(end: LogEnd, reign: Reign, commands: readonly LogEntry[], madeMs: number): Draft {
+    const entries = [placeEntry(end.index + 1), ...commands];
     const object = {
       groupId: this.#options.groupId,
       epoch: reign.epoch,
@@ -261,8 +330,7 @@ export class UfsLog {
 
   /** The first of a reign; its epoch is one more than that of the object before. */
   composeFence(end: LogEnd, writer: Uint8Array, madeMs: number): Draft {
-    const noop = { kind: ENTRY_KINDS.noop, payload: new Uint8Array() };
-    return this.compose(end, { writer, epoch: end.epoch + 1 }, [noop], madeMs);
+    return this.compose(end, { writer, epoch: end.epoch + 1 }, [], madeMs);
   }
 
   /**
@@ -332,15 +400,18 @@ export class UfsLog {
     return { count: names.length, next };
   }
 
-  /** Removes what a checkpoint made superfluous: objects before it, and checkpoints older than it. Fences stay. */
+  /**
+   * Removes what a checkpoint made superfluous: objects before the one that it is in, and checkpoints older than it. Fences stay.
+   * @returns how many objects
+   */
   async trim(checkpoint: LogIndex): Promise<number> {
     const { checkpoints, merged } = await this.horizon();
-    const old = merged.filter(({ last }) => last <= checkpoint);
+    const old = merged.filter(({ last }) => last < checkpoint);
     const singles = await this.singlesBefore(checkpoint + 1);
     const names = old.map((range) => this.mergedName(range));
     for (const index of checkpoints) if (index < checkpoint) names.push(this.checkpointName(index));
     for (const [at, index] of singles.entries()) {
-      // The last one may reach behind the checkpoint.
+      // The checkpoint is in the last one.
       if (at === singles.length - 1) break;
       const name = this.logName(index);
       if (!(await this.#isFenceAt(index, name))) names.push(name);

@@ -25,6 +25,7 @@ import {
   type MasterPaths,
   readContestants,
 } from "./masters.ts";
+import { Pauses } from "./pauses.ts";
 import { isZooKeeperError, type Step } from "./protocol.ts";
 import { ANY_VERSION, ZooKeeper } from "./zookeeper.ts";
 
@@ -87,8 +88,7 @@ const UNSURE_SHARE = 1 / 4;
 export class LeaderElection {
   readonly #options: LeaderElectionOptions;
   readonly #world: World;
-  /** Ends of the pauses that are being made. */
-  readonly #pauses = new Set<() => void>();
+  readonly #pauses: Pauses;
   #listener: ElectionListener | null = null;
   #candidacy: Candidacy | null = null;
   #candidates: readonly Candidate[] = [];
@@ -103,6 +103,7 @@ export class LeaderElection {
     parseConnectString(options.connect);
     this.#options = options;
     this.#world = options.world;
+    this.#pauses = new Pauses(options.world);
   }
 
   /**
@@ -164,7 +165,7 @@ export class LeaderElection {
       } catch (error) {
         const isWorthIt = isZooKeeperError(error, "CONNECTIONLOSS", "NONODE", "NODEEXISTS");
         if (!isWorthIt || tried >= ANNOUNCE_TRIES) throw error;
-        await this.#pause(ANNOUNCE_PAUSE_MS);
+        await this.#pauses.about(ANNOUNCE_PAUSE_MS);
       }
     }
   }
@@ -188,7 +189,7 @@ export class LeaderElection {
       await candidacy.keeper.close();
       candidacy.bell.ring();
     }
-    for (const end of [...this.#pauses]) end();
+    this.#pauses.end();
     await this.#run;
   }
 
@@ -201,7 +202,7 @@ export class LeaderElection {
       await this.#leave(candidacy);
       const lastedMs = this.#world.clock.monotonicMs() - openedMs;
       pauseMs = lastedMs > PAUSE_MAX_MS ? PAUSE_MIN_MS : Math.min(2 * pauseMs, PAUSE_MAX_MS);
-      if (!this.#isClosed) await this.#pause(pauseMs);
+      if (!this.#isClosed) await this.#pauses.about(pauseMs);
     }
   }
 
@@ -252,7 +253,7 @@ export class LeaderElection {
         if (!isLiving(keeper)) break;
         this.#options.onEvent?.({ kind: "electionFailing", reason: error.message });
         if (isZooKeeperError(error, "NOAUTH", "INVALIDACL")) this.#onStanding(error);
-        await this.#pause(pauseMs);
+        await this.#pauses.about(pauseMs);
         pauseMs = Math.min(2 * pauseMs, PAUSE_MAX_MS);
       }
     }
@@ -374,20 +375,6 @@ export class LeaderElection {
       { kind: "create", path, data: encodeAddress(address), isEphemeral: true },
     ];
     await keeper.multi(steps);
-  }
-
-  /** Ends with `close`. */
-  #pause(aboutMs: number): Promise<void> {
-    const ms = aboutMs * (0.5 + this.#world.random.uint32() / 2 ** 32);
-    return new Promise((resolve) => {
-      const end = () => {
-        timer.cancel();
-        this.#pauses.delete(end);
-        resolve();
-      };
-      const timer = this.#world.timers.after(ms, end);
-      this.#pauses.add(end);
-    });
   }
 }
 

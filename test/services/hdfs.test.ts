@@ -1,12 +1,14 @@
 /**
- * The under store on HDFS against a real one: the contract of all under stores, interrupted writes, lost data nodes, fail-over.
+ * HDFS against a real one: the contracts of all under stores and of all log stores, interrupted writes, lost data nodes, fail-over.
  * @module
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { isRockpoolError } from "../../src/common/errors.ts";
+import { HdfsLogStore } from "../../src/ufs/hdfs_log_store.ts";
 import { HdfsUnderFileSystem } from "../../src/ufs/hdfs_ufs.ts";
+import { testLogStore } from "../../src/ufs/log_store_contract.ts";
 import { testUnderFileSystem } from "../../src/ufs/under_file_system_contract.ts";
 import { HdfsServers } from "./hdfs_servers.ts";
 
@@ -21,6 +23,14 @@ function ufsOf(servers: HdfsServers, who = user): HdfsUnderFileSystem {
   return new HdfsUnderFileSystem("/", {
     nameNodes: servers.httpAddresses,
     user: who,
+    uri: servers.uri,
+  });
+}
+
+function logOf(servers: HdfsServers, folder: string): HdfsLogStore {
+  return new HdfsLogStore(folder, {
+    nameNodes: servers.httpAddresses,
+    user,
     uri: servers.uri,
   });
 }
@@ -59,6 +69,21 @@ describe("HDFS with one name node", { skip }, () => {
     const ufs = ufsOf(servers);
     await ufs.createDirectory(root, { ...OWNER, mode: 0o755 });
     return { ufs, root };
+  });
+
+  testLogStore("hdfs", async (folder) => logOf(servers, `/logs/${folder}`));
+
+  test("a log leaves nothing hidden behind, nor does its probe", async () => {
+    const log = logOf(servers, "/tidy");
+    await log.probe();
+    for (let i = 0; i < 3; i++) {
+      await log.create("log/1", pattern(100));
+      await log.remove("log/2");
+    }
+    const ufs = ufsOf(servers);
+    assert.equal(await ufs.remove("/tidy/log/1", false), true);
+    assert.equal(await ufs.remove("/tidy/log", false), true, "nothing hidden is left in it");
+    assert.equal(await ufs.remove("/tidy", false), true, "nor anything of the probe");
   });
 
   test("mode and owner are kept, and the space is told", async () => {
@@ -175,6 +200,42 @@ describe("HDFS with two name nodes", { skip }, () => {
     assert.equal(Buffer.compare(into, pattern(into.length)), 0);
     await put(ufs, "/after", pattern(1000));
     assert.equal((await get(ufsOf(servers), "/after")).length, 1000);
+  });
+
+  test("a log goes on while name nodes change places, and each of its objects is made once", async () => {
+    servers.failOver("nn2", "nn1");
+    const stores = [logOf(servers, "/log"), logOf(servers, "/log")] as const;
+    let isOver = false;
+    const made = new Map<string, string>();
+    const failures: string[] = [];
+    const writer = async (log: HdfsLogStore, own: string) => {
+      for (let i = 0; !isOver && i < 5000; i++) {
+        const name = `log/${String(i).padStart(16, "0")}`;
+        try {
+          if ((await log.create(name, Buffer.from(`${own} ${i}`))) !== "created") continue;
+          if (made.has(name)) failures.push(`${name} was made twice`);
+          made.set(name, `${own} ${i}`);
+        } catch (error) {
+          if (!isRockpoolError(error, "UNAVAILABLE")) failures.push(String(error));
+        }
+      }
+    };
+    const writing = Promise.all([writer(stores[0], "a"), writer(stores[1], "b")]);
+    try {
+      servers.failOver("nn1", "nn2");
+      servers.failOver("nn2", "nn1");
+      servers.failOver("nn1", "nn2");
+    } finally {
+      isOver = true;
+      await writing;
+    }
+    assert.deepEqual(failures, []);
+    assert.ok(made.size > 0);
+    const names = new Set(await stores[0].list("log"));
+    for (const [name, text] of made) {
+      assert.ok(names.has(name.slice("log/".length)), name);
+      assert.equal(Buffer.from((await stores[1].read(name)) ?? []).toString(), text);
+    }
   });
 
   test("writers go on while name nodes change places and die", async () => {
