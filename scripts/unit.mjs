@@ -17,7 +17,7 @@ const found = ["src", "workers-runtime", "test"]
   .filter((path) => path.endsWith(".test.ts"))
   .filter((path) =>
     wanted.length === 0
-      ? !/^test\/(process|interop|failover|sim|browser|hosts|services)\//.test(path)
+      ? !/^test\/(process|interop|failover|sim|browser|hosts|services|edge)\//.test(path)
       : wanted.some((word) => path.startsWith(word)),
   )
   .sort();

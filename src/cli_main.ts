@@ -108,6 +108,11 @@ const parts: ShellParts = {
       say: (line) => void console.out(`${line}\n`), // a line for people: nobody waits for it
     });
   },
+  async askZooKeeper(configuration, connect) {
+    const { findMasters } = await import("./zookeeper_masters.ts");
+    const { nodeWorld } = await import("./world/node_world.ts");
+    return findMasters(configuration, nodeWorld(), connect);
+  },
   local: localParts,
   cliScript,
   storeTests: async () => (await import("./store_tests.ts")).storeTests,
@@ -116,6 +121,9 @@ const parts: ShellParts = {
     mainScript,
     async formatMaster(configuration) {
       return (await import("./format.ts")).formatMaster(configuration, Date.now());
+    },
+    async usedSharedJournal(configuration) {
+      return (await import("./shared_journal.ts")).usedShared(configuration);
     },
     async formatWorker(configuration) {
       return (await import("./format.ts")).formatWorker(configuration);

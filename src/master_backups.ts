@@ -148,7 +148,7 @@ export class MasterBackups {
     const rootUri = rootUnderStore(configuration);
     return {
       // A path on this machine's disks is a backup's own name.
-      prefix: /^(?!file:)[a-z]+:\/\/[^/]*/i.exec(rootUri)?.[0] ?? "",
+      prefix: /^(?!file:)[a-z][a-z0-9+.-]*:\/\/[^/]*/i.exec(rootUri)?.[0] ?? "",
       store: this.#stores.at(rootUri),
       folder: posix.join(pathWithinStore(rootUri), wanted),
     };

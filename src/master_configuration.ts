@@ -22,6 +22,7 @@ import type { ConfigurationPort, PathProperty } from "./master/configuration_por
 import { Proposer } from "./master/proposer.ts";
 import { StandbyReporter } from "./master/standby_reporter.ts";
 import type { MasterState } from "./master/state_machine.ts";
+import { masterInquiry } from "./zookeeper_masters.ts";
 
 /** @throws RockpoolError INVALID_ARGUMENT when clients would not, or could not, take it */
 function checkPathProperty({ name, value }: PathProperty): void {
@@ -75,6 +76,7 @@ export class MasterConfiguration implements ConfigurationPort {
     const user = processUser(configuration);
     this.#standby = new StandbyReporter({
       masters: masterRpcAddresses(configuration),
+      inquire: masterInquiry(configuration, world),
       auth: isSimple ? { kind: "simple", user } : { kind: "none" },
       address: own,
       configuration: this,

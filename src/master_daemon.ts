@@ -5,13 +5,11 @@
  * because each of them asks the journal whether this master serves.
  * @module
  */
-import { existsSync } from "node:fs";
-import { EXIT, RockpoolError } from "./common/errors.ts";
+import { EXIT } from "./common/errors.ts";
 import type { BlockId } from "./common/ids.ts";
-import { electionTimes, journalMembership, rootUnderStore } from "./conf/cluster.ts";
+import { rootUnderStore } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
-import { formatHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { hasSharedJournal } from "./conf/shared_journal.ts";
 import { UserKeys } from "./conf/user_keys.ts";
@@ -20,22 +18,10 @@ import {
   type DaemonContext,
   groupMapping,
   processUser,
-  StartFailure,
   warnOfLoopback,
 } from "./daemon.ts";
-import { isLocalHost } from "./format.ts";
-import { nodeFileSystem } from "./journal/file_system.ts";
-import { readIdentityFile } from "./journal/journal_folder.ts";
-import { isFormatted } from "./journal/journal_format.ts";
-import {
-  type ConnectThread,
-  exitCodeOf,
-  type JournalEvent,
-  type JournalTimings,
-} from "./journal/journal_protocol.ts";
-import { RaftJournal } from "./journal/raft_journal.ts";
-import { workerThread } from "./journal/thread_port.ts";
-import { crc32c } from "./kernels/fallback.ts";
+import type { RaftJournal } from "./journal/raft_journal.ts";
+import { type JournalPlace, journalPlace, openJournal, startJournal } from "./journal_place.ts";
 import type { KeyValueStore } from "./kv/kv.ts";
 import { openLmdb } from "./kv/lmdb_kv.ts";
 import type { ApplyResult } from "./master/apply.ts";
@@ -59,16 +45,7 @@ import { JournalTimes, MasterWatch } from "./master_watch.ts";
 import { startMasterWeb } from "./master_web.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServer } from "./rpc/service.ts";
-import {
-  bindMetastore,
-  connectShared,
-  openShared,
-  ownRpcAddress,
-  type SharedJournal,
-} from "./shared_journal.ts";
-import { AloneElector } from "./ufs_journal/alone_elector.ts";
-import type { Elector } from "./ufs_journal/elector.ts";
-import { isUsed } from "./ufs_journal/identity.ts";
+import { bindMetastore } from "./shared_journal.ts";
 import { UnderStores, underStoreOptions } from "./under_stores.ts";
 import type { WebServer } from "./web/server.ts";
 import { makeFolder } from "./world/folders.ts";
@@ -82,25 +59,6 @@ const PERSIST_CONCURRENCY = 64;
 const PERSIST_PER_WORKER = 8;
 /** Who has served for so long has touched what there is to be touched of the metadata. */
 const METADATA_PROVEN_MS = 30_000;
-/** A tick of the election clock: fine enough for the times that it counts. */
-const TICK_MS_MAX = 10;
-const TICKS_PER_HEARTBEAT = 5;
-
-function journalTimings(configuration: Configuration): JournalTimings {
-  const { electionTimeoutMinMs, electionTimeoutMaxMs, heartbeatIntervalMs } =
-    electionTimes(configuration);
-  const tickMs = Math.max(
-    1,
-    Math.min(TICK_MS_MAX, Math.floor(heartbeatIntervalMs / TICKS_PER_HEARTBEAT)),
-  );
-  return {
-    tickMs,
-    heartbeatMs: heartbeatIntervalMs,
-    electionMinMs: electionTimeoutMinMs,
-    electionMaxMs: electionTimeoutMaxMs,
-  };
-}
-
 /** The parts of a master, made in the order in which they need each other; nothing runs yet. */
 export type MasterParts = {
   readonly store: KeyValueStore;
@@ -122,94 +80,6 @@ export type MasterParts = {
   /** Whether this master leads and may serve. */
   readonly isServing: () => boolean;
 };
-
-/** How loud each event of the journal is in the log; what is not named here is information. */
-const JOURNAL_LEVELS = {
-  segmentBegun: "debug",
-  peerDisconnected: "info",
-  peerDied: "info",
-  undecided: "info",
-  configurationDiffers: "warn",
-  tornTailDropped: "warn",
-  damageFound: "error",
-  damagedSetAside: "warn",
-  logBeginsAtState: "warn",
-  scrubFoundDamage: "error",
-  stalled: "warn",
-  checkpointFailed: "warn",
-  fetchFailed: "warn",
-  checkpointDamaged: "error",
-  repairing: "warn",
-  repairStuck: "error",
-  refusedByPeer: "warn",
-  readOnly: "error",
-  peerWiped: "error",
-  quorumLost: "warn",
-  notTakenIn: "warn",
-  addressListsDiffer: "warn",
-  deposed: "warn",
-  logMerged: "debug",
-  storeTrouble: "warn",
-  sharedJournalDamaged: "error",
-  fatal: "fatal",
-} as const;
-
-/** How this master takes part in its journal: its own address there, those of all, and what stands behind it. */
-type JournalPlace = {
-  readonly address: string;
-  readonly addresses: readonly string[];
-  readonly connect: ConnectThread;
-};
-
-/** Of a journal that the masters replicate among themselves. */
-function embeddedPlace({ configuration, scriptFolder }: DaemonContext): JournalPlace {
-  const { members, self } = journalMembership(configuration, isLocalHost);
-  const kernelFlavour = configuration.get(CommonKeys.rockpoolCore);
-  return {
-    address: formatHostPort(self),
-    addresses: members.map(formatHostPort),
-    connect: workerThread(new URL("journal_thread.js", scriptFolder), { kernelFlavour }),
-  };
-}
-
-function createElector({ world }: DaemonContext, address: string): Elector {
-  return new AloneElector(address, world.timers);
-}
-
-/** Of one that they share: whoever runs takes part. */
-function sharedPlace(context: DaemonContext, shared: SharedJournal): JournalPlace {
-  const address = ownRpcAddress(context.configuration);
-  const elector = createElector(context, address);
-  return { address, addresses: [address], connect: connectShared(context, shared, elector) };
-}
-
-function openJournal(
-  context: DaemonContext,
-  { address, addresses, connect }: JournalPlace,
-  state: MasterState,
-  condition: JournalCondition,
-  journalTimes: JournalTimes,
-): RaftJournal<ApplyResult> {
-  const { configuration, telemetry, world } = context;
-  const log = telemetry.listen<JournalEvent>("journal", JOURNAL_LEVELS);
-  return new RaftJournal<ApplyResult>({
-    folder: configuration.get(MasterKeys.journalFolder),
-    ...{ address, addresses, connect, world },
-    bindHost: configuration.get(MasterKeys.journalBindHost),
-    bindPort: configuration.get(MasterKeys.journalPort),
-    stateMachine: state.stateMachine,
-    timings: journalTimings(configuration),
-    checkpointEntries: configuration.get(MasterKeys.checkpointPeriodEntries),
-    onEvent: (event) => {
-      log(event);
-      condition.onEvent(event);
-      journalTimes.onEvent(event);
-      if (event.kind !== "fatal") return;
-      const { exitCode, message, remedy, detail } = event;
-      context.fatal(exitCode, message, { remedy, detail });
-    },
-  });
-}
 
 /** What brings files to the under store in the background, by the workers. */
 function createPersists(
@@ -368,23 +238,6 @@ function followLeadership(
   });
 }
 
-function requireFormatted(configuration: Configuration): void {
-  const folder = configuration.get(MasterKeys.journalFolder);
-  if (isFormatted(folder)) return;
-  throw new RockpoolError(
-    "FAILED_PRECONDITION",
-    `The journal ${folder} (${MasterKeys.journalFolder.key}) ${existsSync(folder) ? "was never formatted" : "does not exist"}`,
-    "Run `bin/rockpool init format` once on every master before the first start; it says so when that folder cannot be made",
-  );
-}
-
-/** Whether the journal was formatted and has never taken part in anything. */
-function isNeverUsed(configuration: Configuration): boolean {
-  const folder = configuration.get(MasterKeys.journalFolder);
-  const { standing } = readIdentityFile(nodeFileSystem(), folder, crc32c);
-  return standing === "undecided";
-}
-
 function requireFreePorts(configuration: Configuration): Promise<void> {
   const own = [
     ["RPC", MasterKeys.bindHost, MasterKeys.rpcPort],
@@ -400,15 +253,6 @@ function requireFreePorts(configuration: Configuration): Promise<void> {
       port: configuration.get(port),
     })),
   );
-}
-
-/** A journal that does not open says by itself how the process ends. */
-async function startJournal(journal: RaftJournal<ApplyResult>): Promise<void> {
-  try {
-    await journal.start();
-  } catch (error) {
-    throw new StartFailure(exitCodeOf(error), error);
-  }
 }
 
 function makeMetastoreFolder(configuration: Configuration): string {
@@ -435,7 +279,7 @@ class MasterDaemon implements Daemon {
     const { configuration, telemetry, world } = this.#context;
     rootUnderStore(configuration);
     const stores = new UnderStores(underStoreOptions(configuration));
-    const { place, isFresh, groupId } = await this.#journalPlace();
+    const { place, isFresh, groupId } = await journalPlace(this.#context);
     if (isFresh) await requireSoundBackup(this.#context, stores);
     await requireFreePorts(configuration);
     const metastore = makeMetastoreFolder(configuration);
@@ -493,26 +337,6 @@ class MasterDaemon implements Daemon {
     this.#proof = world.timers.after(METADATA_PROVEN_MS, proven);
     const { lastIndex, appliedIndex } = parts.journal.status();
     return { rpcPort, webPort: web.port, lastIndex, appliedIndex };
-  }
-
-  /** @throws RockpoolError when the journal was never formatted */
-  async #journalPlace(): Promise<{
-    readonly place: JournalPlace;
-    /** Nothing was ever written to it. */
-    readonly isFresh: boolean;
-    /** Of a shared one. */
-    readonly groupId: bigint | null;
-  }> {
-    const { configuration } = this.#context;
-    if (!hasSharedJournal(configuration)) {
-      requireFormatted(configuration);
-      const isFresh = isNeverUsed(configuration);
-      return { place: embeddedPlace(this.#context), isFresh, groupId: null };
-    }
-    const shared = await openShared(configuration);
-    const isFresh = !(await isUsed(shared.store, shared.identity));
-    const { groupId } = shared.identity;
-    return { place: sharedPlace(this.#context, shared), isFresh, groupId };
   }
 
   /** In the background: names may take their time. */

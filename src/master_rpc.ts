@@ -27,6 +27,7 @@ import { GrpcServer, type GrpcServerOptions } from "./rpc/grpc_server.ts";
 import { SaslAuthentication, trustingAuthenticator } from "./rpc/sasl.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import type { Reading } from "./telemetry/metrics.ts";
+import { zookeeperServers } from "./zookeeper_masters.ts";
 
 /** Clients that vanished without a word are noticed by pings. */
 const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 };
@@ -54,7 +55,7 @@ function masterFacts(
     raftAddresses: hasSharedJournal(configuration)
       ? []
       : status.members.map(({ journal }) => journal),
-    zookeeperAddresses: [],
+    zookeeperAddresses: zookeeperServers(configuration),
   };
 }
 

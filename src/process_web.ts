@@ -14,6 +14,8 @@ import { type DaemonContext, processUser } from "./daemon.ts";
 import { LogFiles } from "./web/log_files.ts";
 import type { CommonSource } from "./web/sources.ts";
 import { StaticFiles } from "./web/static_files.ts";
+import { nodeWorld } from "./world/node_world.ts";
+import { masterInquiry } from "./zookeeper_masters.ts";
 
 /** A page does not wait longer for masters or workers that hang. */
 export const CALL_TIMEOUT_MS = 10_000;
@@ -43,7 +45,9 @@ export class LazyClient {
     const configuration = this.#configuration;
     const client = await import("./client/file_system.ts");
     return client.FileSystem.connect({
-      masters: masterRpcAddresses(configuration).map(formatHostPort),
+      masters:
+        masterInquiry(configuration, nodeWorld()) ??
+        masterRpcAddresses(configuration).map(formatHostPort),
       user: this.#user,
       authentication: configuration.get(CommonKeys.authenticationType),
       callTimeoutMs: CALL_TIMEOUT_MS,

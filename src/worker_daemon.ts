@@ -9,6 +9,7 @@ import { messageOf, RockpoolError } from "./common/errors.ts";
 import { masterRpcAddresses, requireOneTier } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
+import { MasterKeys } from "./conf/master_keys.ts";
 import { reportOf } from "./conf/report.ts";
 import { TIER_KEYS, type TierKeys, WorkerKeys } from "./conf/worker_keys.ts";
 import {
@@ -35,6 +36,7 @@ import { createWorker, type WorkerOptions, type WorkerProcess } from "./worker/w
 import { capacityOf, workerReadings } from "./worker_metrics.ts";
 import { startWorkerWeb } from "./worker_web.ts";
 import { makeFolder } from "./world/folders.ts";
+import { followMasters } from "./zookeeper_masters.ts";
 
 /** Chunks on their way at the same time: 64 MiB. More streams wait their turn. */
 const SLOT_COUNT = 64;
@@ -91,6 +93,9 @@ function workerOptions({ configuration, world }: DaemonContext): WorkerOptions {
     ),
     isSynced: false,
     masters: masterRpcAddresses(configuration),
+    ...(configuration.get(MasterKeys.zookeeperEnabled)
+      ? { follow: (onMasters) => followMasters(configuration, world, onMasters) }
+      : {}),
     credentials: isSimple ? { kind: "simple", user } : { kind: "none" },
     authentication: isSimple
       ? {

@@ -6,7 +6,9 @@ import { isRockpoolError } from "./common/errors.ts";
 import { type BlockId, fileIdOfBlock } from "./common/ids.ts";
 import { masterWebAddresses } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
-import { formatHostPort } from "./conf/key_spec.ts";
+import type { Configuration } from "./conf/configuration.ts";
+import { formatHostPort, type HostPort, parseHostPort } from "./conf/key_spec.ts";
+import { MasterKeys } from "./conf/master_keys.ts";
 import { WorkerKeys } from "./conf/worker_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
 import { commonSource, LazyClient } from "./process_web.ts";
@@ -46,7 +48,7 @@ class WorkerPages {
     const { configuration, world } = this.#context;
     const status = this.#worker.status();
     const { startedMs, blockCount, address, tiers, masters, counters } = status;
-    const [firstMaster] = masterWebAddresses(configuration);
+    const [firstMaster] = masterWebs(configuration, this.#worker);
     const host = address.host ?? this.#hostname;
     return {
       id: status.workerId?.toString() ?? "",
@@ -115,6 +117,17 @@ class WorkerPages {
   }
 }
 
+/** Of ZooKeeper's masters the hosts are known alone: then their port is as here. */
+function masterWebs(configuration: Configuration, worker: WorkerProcess): readonly HostPort[] {
+  const listed = masterWebAddresses(configuration);
+  if (listed.length > 0) return listed;
+  const port = configuration.get(MasterKeys.webPort);
+  return worker
+    .status()
+    .masters.map(({ address }) => parseHostPort(address))
+    .flatMap((address) => (address === null ? [] : [{ host: address.host, port }]));
+}
+
 export async function startWorkerWeb(
   context: DaemonContext,
   worker: WorkerProcess,
@@ -122,14 +135,13 @@ export async function startWorkerWeb(
 ): Promise<WebServer> {
   const { configuration, telemetry } = context;
   const pages = new WorkerPages(context, worker, hostname);
-  const masters = masterWebAddresses(configuration);
   const server = await startWebServer({
     bindHost: configuration.get(WorkerKeys.webBindHost),
     port: configuration.get(WorkerKeys.webPort),
     handle: workerHandler({
       ...commonSource(context, [machineName(configuration), hostname]),
       status: () => pages.status(),
-      leader: () => askForLeader(masters, ASK_TIMEOUT_MS),
+      leader: () => askForLeader(masterWebs(configuration, worker), ASK_TIMEOUT_MS),
       cached: (offset, limit) => pages.cached(offset, limit),
     }),
     onError: (path, error) => telemetry.logger.log("error", "web", "page failed", { path, error }),

@@ -62,6 +62,15 @@ export async function findMasters(
   return addressesOf(masters);
 }
 
+/** For clients within processes; undefined where the configuration lists the masters. */
+export function masterInquiry(
+  configuration: Configuration,
+  world: World,
+): (() => Promise<readonly HostPort[]>) | undefined {
+  if (!configuration.get(MasterKeys.zookeeperEnabled)) return undefined;
+  return () => findMasters(configuration, world);
+}
+
 export type MasterFollower = {
   /** Why nothing new is heard; "" when all is well. */
   readonly trouble: string;

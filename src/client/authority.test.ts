@@ -62,41 +62,57 @@ test("parseUri() splits scheme, authority and path", () => {
   }
 });
 
+const list = (...addresses: string[]) => ({ kind: "addresses", addresses }) as const;
+const zookeeper = (connect: string) => ({ kind: "zookeeper", connect }) as const;
+
 test("resolveMasters() looks a logical name up in the configuration", () => {
   const properties = new Map([
     ["alluxio.master.nameservices.c", "m1, m2"],
     ["alluxio.master.rpc.address.c.m1", "h1:19998"],
     ["alluxio.master.rpc.address.c.m2", "h2:19998"],
     ["alluxio.master.nameservices.bad", "m9"],
+    ["alluxio.master.zookeeper.nameservices.c", "z1,z2"],
+    ["alluxio.master.zookeeper.address.c.z1", "k1:2181"],
+    ["alluxio.master.zookeeper.address.c.z2", "k2:2181"],
   ]);
   const read = (key: string) => properties.get(key);
-  assert.deepEqual(resolveMasters(parseAuthority("ebj@c"), [], read), ["h1:19998", "h2:19998"]);
-  assert.throws(
-    () => resolveMasters(parseAuthority("ebj@bad"), [], read),
-    (error: unknown) =>
-      isRockpoolError(error, "INVALID_ARGUMENT") &&
-      error.remedy.includes("alluxio.master.rpc.address.bad.m9"),
-  );
-  assert.throws(
-    () => resolveMasters(parseAuthority("ebj@none"), [], read),
-    (error: unknown) =>
-      isRockpoolError(error) && error.remedy.includes("alluxio.master.nameservices.none"),
-  );
+  const resolve = (text: string) => resolveMasters(parseAuthority(text), list(), read);
+  assert.deepEqual(resolve("ebj@c"), list("h1:19998", "h2:19998"));
+  assert.deepEqual(resolve("zk@c"), zookeeper("k1:2181,k2:2181"));
+  for (const [name, key] of [
+    ["ebj@bad", "alluxio.master.rpc.address.bad.m9"],
+    ["ebj@none", "alluxio.master.nameservices.none"],
+    ["zk@none", "alluxio.master.zookeeper.nameservices.none"],
+  ] as const)
+    assert.throws(
+      () => resolve(name),
+      (error: unknown) => isRockpoolError(error, "INVALID_ARGUMENT") && error.remedy.includes(key),
+    );
 });
 
 test("resolveMasters() takes the configured masters when the URI names none", () => {
-  assert.deepEqual(resolveMasters({ kind: "none" }, ["a:1"], nothing), ["a:1"]);
-  assert.throws(() => resolveMasters({ kind: "none" }, [], nothing), /No master address/);
-});
-
-test("resolveMasters() says what is not supported and what to write instead", () => {
-  const unsupported = parseAuthority("zk@z1:2181");
+  assert.deepEqual(resolveMasters({ kind: "none" }, list("a:1"), nothing), list("a:1"));
+  assert.deepEqual(resolveMasters({ kind: "none" }, zookeeper("z:1"), nothing), zookeeper("z:1"));
+  assert.throws(() => resolveMasters({ kind: "none" }, list(), nothing), /No master address/);
   assert.throws(
-    () => resolveMasters(unsupported, ["a:1"], nothing),
-    (error: unknown) => isRockpoolError(error, "UNIMPLEMENTED") && /z1:2181/.test(error.message),
-  );
-  assert.throws(
-    () => resolveMasters(parseAuthority("my-cluster"), ["a:1"], nothing),
+    () => resolveMasters(parseAuthority("my-cluster"), list("a:1"), nothing),
     /"my-cluster"/,
   );
+});
+
+test("S1-9 S1-28 ZooKeeper says where the masters are: by URI, or by the configuration", () => {
+  for (const authority of ["zk@h1:2181,h2:2181", "zk@h1:2181;h2:2181", "zk@h1:2181+h2:2181"]) {
+    const { authority: parsed, path } = parseUri(`alluxio://${authority}/path`);
+    assert.equal(path, "/path");
+    assert.deepEqual(resolveMasters(parsed, list("a:1"), nothing), zookeeper("h1:2181,h2:2181"));
+  }
+});
+
+test("S1-29 S1-30 any host of an alluxio-ft URI is ignored", () => {
+  for (const uri of ["alluxio-ft:///directory", "alluxio-ft://anything:1/directory"]) {
+    const { authority, path } = parseUri(uri);
+    assert.equal(path, "/directory");
+    assert.deepEqual(resolveMasters(authority, zookeeper("z:2181"), nothing), zookeeper("z:2181"));
+    assert.deepEqual(resolveMasters(authority, list("a:1"), nothing), list("a:1"));
+  }
 });

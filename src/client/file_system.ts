@@ -19,14 +19,9 @@ import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { WorkerNetAddress } from "../common/file_facts.ts";
 import { type Path, parsePath } from "../common/path.ts";
 import type { Credentials } from "../rpc/channel.ts";
+import type { MasterInquiry } from "../rpc/master_channel.ts";
 import { nodeWorld } from "../world/node_world.ts";
-import {
-  type MasterPlace,
-  type PropertyReader,
-  parseAuthority,
-  parseUri,
-  resolveMasters,
-} from "./authority.ts";
+import { type PropertyReader, parseAuthority, parseUri, resolveMasters } from "./authority.ts";
 import { ClusterAdmin } from "./cluster_admin.ts";
 import { ClusterDefaults, type DefaultsAtPath } from "./cluster_defaults.ts";
 import { connectMasters, connectWorkers } from "./connections.ts";
@@ -56,6 +51,7 @@ import { ReplayMemory } from "./replay_memory.ts";
 
 // biome-ignore lint/performance/noBarrelFile: this file is the package's entry, users import these words from it
 export { isRockpoolError, RockpoolError } from "../common/errors.ts";
+export type { MasterInquiry } from "../rpc/master_channel.ts";
 export type {
   ClusterInfo,
   FileStatus,
@@ -72,8 +68,11 @@ export type { ReadRange } from "./opened_file.ts";
 export type CallOptions = { readonly signal?: AbortSignal };
 
 export type ConnectOptions = {
-  /** Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998", "zk@z1:2181,z2:2181". */
-  readonly masters: string | readonly string[];
+  /**
+   * Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998"; or somebody who finds
+   * the masters, as ZooKeeper does.
+   */
+  readonly masters: string | readonly string[] | MasterInquiry;
   /** Who calls; the operating system's user when left out. */
   readonly user?: string;
   /** SIMPLE names the user; NOSASL is for clusters that serve without logins. */
@@ -94,10 +93,6 @@ export type ConnectOptions = {
   readonly patience?: Partial<Patience>;
   /** Looks up what a logical name (`ebj@name`, `zk@name`) stands for. */
   readonly property?: PropertyReader;
-  /** Asks ZooKeeper where the masters are, the leader first; needed for `zk@…` alone. */
-  readonly zookeeper?: (
-    connect: string,
-  ) => Promise<readonly { readonly host: string; readonly port: number }[]>;
 };
 
 export type CreateDirectoryOptions = CallOptions & {
@@ -155,25 +150,18 @@ const BUILT_IN = {
 } as const satisfies Required<DefaultsAtPath>;
 type Defaults = Readonly<Required<DefaultsAtPath>>;
 
-function placeOf(options: ConnectOptions): MasterPlace {
-  const { masters, property = () => undefined } = options;
+/** What the connection to the masters begins with. */
+function mastersOf({ masters, property = () => undefined }: ConnectOptions) {
+  if (typeof masters === "function") return { addresses: [], inquire: masters };
   const text = typeof masters === "string" ? masters : masters.join(",");
   const authority = text.includes("://") ? parseUri(text).authority : parseAuthority(text);
-  return resolveMasters(authority, { kind: "addresses", addresses: [] }, property);
-}
-
-/** What the connection to the masters begins with. */
-function mastersOf(options: ConnectOptions) {
-  const place = placeOf(options);
+  const place = resolveMasters(authority, { kind: "addresses", addresses: [] }, property);
   if (place.kind === "addresses") return { addresses: place.addresses };
-  const { zookeeper } = options;
-  if (zookeeper === undefined)
-    throw new RockpoolError(
-      "INVALID_ARGUMENT",
-      `This program cannot ask ZooKeeper (${place.connect}) where the masters are`,
-      "Give connect() the option zookeeper, or name the masters: host1:19998,host2:19998",
-    );
-  return { addresses: [], inquire: () => zookeeper(place.connect) };
+  throw new RockpoolError(
+    "INVALID_ARGUMENT",
+    `This library does not ask ZooKeeper (${place.connect}) itself where the masters are`,
+    "Give connect() a function as masters that does, or name them: host1:19998,host2:19998",
+  );
 }
 
 /** Resolves once a stream that was destroyed has cleaned up. */

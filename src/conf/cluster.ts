@@ -11,8 +11,9 @@ import { MasterKeys } from "./master_keys.ts";
 import { hasSharedJournal } from "./shared_journal.ts";
 import { WorkerKeys } from "./worker_keys.ts";
 
-/** The RPC addresses of all masters, for workers and clients. */
+/** The RPC addresses of all masters, for workers and clients. None in ZooKeeper mode: there ZooKeeper is asked. */
 export function masterRpcAddresses(configuration: Configuration): readonly HostPort[] {
+  if (configuration.get(MasterKeys.zookeeperEnabled)) return [];
   const addresses = configuration.get(MasterKeys.rpcAddresses);
   if (addresses !== null) return addresses;
   const port = configuration.get(MasterKeys.rpcPort);

@@ -15,6 +15,8 @@ const PATIENCE_MS = 2000;
 
 export type StandbyReporterOptions = {
   readonly masters: MasterChannelOptions["addresses"];
+  /** Says where they are instead. */
+  readonly inquire?: MasterChannelOptions["inquire"];
   readonly auth: MasterChannelOptions["auth"];
   /** This master's own. */
   readonly address: { readonly host: string; readonly port: number };
@@ -62,7 +64,8 @@ export class StandbyReporter {
   }
 
   async #beat(): Promise<void> {
-    if (this.#options.isServing() || this.#options.masters.length < 2) return;
+    const { isServing, inquire, masters } = this.#options;
+    if (isServing() || (inquire === undefined && masters.length < 2)) return;
     try {
       await this.#report();
     } catch (error) {
@@ -73,9 +76,9 @@ export class StandbyReporter {
   }
 
   async #report(): Promise<void> {
-    const { masters, auth, configuration, startedMs, version, address } = this.#options;
+    const { masters, inquire, auth, configuration, startedMs, version, address } = this.#options;
     const retry = { baseMs: 50, maxMs: 500, budgetMs: PATIENCE_MS };
-    this.#channel ??= new MasterChannel({ addresses: masters, auth, retry });
+    this.#channel ??= new MasterChannel({ addresses: masters, inquire, auth, retry });
     const { methods } = MetaMasterMasterService;
     const options = { deadlineMs: PATIENCE_MS };
     const isKnown =

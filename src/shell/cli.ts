@@ -20,7 +20,7 @@ import {
   isInterrupted,
   say,
 } from "./console.ts";
-import { Session } from "./session.ts";
+import { type AskZooKeeper, Session } from "./session.ts";
 
 /** What the program that runs commands brings along: parts that commands may not know. */
 export type ShellParts = {
@@ -33,6 +33,8 @@ export type ShellParts = {
   readonly journalTools: () => Promise<import("./journal_tools.ts").JournalToolParts>;
   /** `exec ufsTest|ufsIOTest`. */
   readonly storeTests: () => Promise<import("./store_test_commands.ts").StoreTestParts>;
+  /** For commands of a cluster whose masters ZooKeeper knows. */
+  readonly askZooKeeper: AskZooKeeper;
   /** For clusters that commands make for themselves. */
   readonly local: () => Promise<import("../local/cluster.ts").LocalParts>;
   /** This program: dist/cli.cjs. */
@@ -218,17 +220,19 @@ export async function runCli(
   }
   if (first === "local") return runSafely(console, () => parts.runLocal(rest, console));
   if (first === "up") return runSafely(console, () => parts.runLocal(["run", ...rest], console));
-  return runSafely(console, () => dispatch(words, commandGroups(parts), console));
+  return runSafely(console, () => dispatch(words, parts, console));
 }
 
 async function dispatch(
   words: readonly string[],
-  table: Groups,
+  parts: ShellParts,
   console: Console,
 ): Promise<number> {
+  const table = commandGroups(parts);
+  const { askZooKeeper } = parts;
   const [group = "", ...others] = spelledAnew(words);
   if (group === "completion")
-    return (await import("./completion.ts")).completion(others, { table, console });
+    return (await import("./completion.ts")).completion(others, { table, console, askZooKeeper });
   if (isHelp(group)) return (await import("./help.ts")).help(console, table, others);
   if (table[group] === undefined)
     return (await import("./help.ts")).unknownGroup(console, table, group);
@@ -240,7 +244,7 @@ async function dispatch(
     return (await import("./help.ts")).unknownCommand(console, table, [group, word]);
   if (asksForHelp(given, found.command))
     return (await import("./help.ts")).help(console, table, [group, found.name]);
-  return runCommand(found, given, properties, console);
+  return runCommand(found, given, properties, { console, askZooKeeper });
 }
 
 /** Alluxio's reports know -h too, where it is no flag of their own. */
@@ -253,12 +257,13 @@ async function runCommand(
   found: Found,
   given: readonly string[],
   properties: ReadonlyMap<string, string>,
-  console: Console,
+  { console, askZooKeeper }: { readonly console: Console; readonly askZooKeeper: AskZooKeeper },
 ): Promise<number> {
   const { name, command } = found;
   const session = new Session(
     console,
     [...properties].map(([key, value]) => `${key}=${value}`),
+    askZooKeeper,
   );
   try {
     return await Promise.race([

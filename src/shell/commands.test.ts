@@ -20,8 +20,14 @@ const PARTS: ShellParts = {
   journalTools: async () => ({ verify: never, read: () => [], repair: never }),
   storeTests: async () => ({ checks: never, measure: never }),
   local: never,
+  askZooKeeper: never,
   cliScript: "/nowhere/dist/cli.cjs",
-  processes: { mainScript: "/nowhere/dist/main.js", formatMaster: never, formatWorker: never },
+  processes: {
+    mainScript: "/nowhere/dist/main.js",
+    formatMaster: never,
+    usedSharedJournal: never,
+    formatWorker: never,
+  },
 };
 const GROUPS = commandGroups(PARTS);
 

@@ -19,6 +19,7 @@ import {
   spelledAnew,
 } from "./command_groups.ts";
 import { type Console, EXIT_OK, say } from "./console.ts";
+import type { AskZooKeeper } from "./session.ts";
 import { didYouMean, nearest } from "./suggest.ts";
 
 const PATIENCE_MS = 1500;
@@ -95,7 +96,11 @@ _rockpool() {
 }
 if [[ $funcstack[1] == _rockpool ]]; then _rockpool "$@"; else compdef _rockpool rockpool alluxio; fi`;
 
-type Given = { readonly table: Groups; readonly console: Console };
+type Given = {
+  readonly table: Groups;
+  readonly console: Console;
+  readonly askZooKeeper: AskZooKeeper;
+};
 
 /** `completion …`. */
 export async function completion(words: readonly string[], given: Given): Promise<number> {
@@ -153,7 +158,7 @@ export function splitLine(line: string): readonly string[] {
 /** What the last word of a line may become, not escaped. */
 export async function candidates(
   line: string,
-  { table, console }: Given,
+  { table, console, askZooKeeper }: Given,
 ): Promise<readonly string[]> {
   const words = splitLine(line).slice(1);
   const typed = words.at(-1) ?? "";
@@ -178,7 +183,7 @@ export async function candidates(
   if (word === "help") return beginning(namesIn(table, group), typed);
   const found = await find(table, group, word);
   if (found === null || isHelp) return [];
-  return ofCommand(found, given, { typed, console, properties });
+  return ofCommand(found, given, { typed, console, properties, askZooKeeper });
 }
 
 function beginning(words: readonly string[], typed: string): readonly string[] {
@@ -190,6 +195,7 @@ type Typed = {
   readonly console: Console;
   /** `key=value` of the line. */
   readonly properties: readonly string[];
+  readonly askZooKeeper: AskZooKeeper;
 };
 
 function flagNamed(flags: readonly FlagSpec[], word: string): FlagSpec | undefined {
@@ -242,12 +248,12 @@ async function valuesOf(flag: FlagSpec | undefined, about: Typed): Promise<reado
 
 /** Nothing, when the cluster does not answer soon. */
 async function withSession(
-  { console, properties }: Typed,
+  { console, properties, askZooKeeper }: Typed,
   ask: (session: import("./session.ts").Session) => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
   const { Session } = await import("./session.ts");
   const quiet: Console = { ...console, err: () => {} };
-  const session = new Session(quiet, properties);
+  const session = new Session(quiet, properties, askZooKeeper);
   session.limitPatience(PATIENCE_MS);
   const late = new Promise<readonly string[]>((resolve) => {
     setTimeout(() => resolve([]), PATIENCE_MS).unref();

@@ -6,12 +6,12 @@
  * @module
  */
 import { messageOf, RockpoolError } from "../common/errors.ts";
-import { masterRpcAddresses, masterWebAddresses } from "../conf/cluster.ts";
+import { masterWebAddresses } from "../conf/cluster.ts";
 import { CommonKeys } from "../conf/common_keys.ts";
 import { isDynamic } from "../conf/dynamic_keys.ts";
 import { formatHostPort, type HostPort, parseHostPort } from "../conf/key_spec.ts";
 import { isKnownName, nearestName } from "../conf/keys.ts";
-import { requireSafe } from "../conf/standings.ts";
+import { MasterKeys } from "../conf/master_keys.ts";
 import { WorkerKeys } from "../conf/worker_keys.ts";
 import { MetaMasterConfigurationService } from "../proto/gen/meta_master.ts";
 import { type ParsedArguments, UsageError } from "./arguments.ts";
@@ -163,8 +163,7 @@ const updateConf: Command = {
   async run(session, given) {
     const properties = new Map(given.positional.map(pairOf));
     const { console } = session;
-    requireSafe(session.configuration, "client");
-    const addresses = masterRpcAddresses(session.configuration);
+    const addresses = await session.masterAddresses();
     const told = await Promise.all(
       addresses.map((address) => tellMaster(session, address, properties)),
     );
@@ -197,13 +196,21 @@ const updateConf: Command = {
 type Role = "master" | "worker";
 type Target = { readonly role: Role; readonly host: string; readonly port: number };
 
+async function masterWebs(session: Session): Promise<readonly HostPort[]> {
+  const { configuration } = session;
+  const listed = masterWebAddresses(configuration);
+  if (listed.length > 0) return listed;
+  const port = configuration.get(MasterKeys.webPort);
+  return (await session.masterAddresses()).map(({ host }) => ({ host, port }));
+}
+
 /** A target as it is written: `master`, `workers`, `host:webPort` or `host:webPort:role`. */
 async function targetsOf(session: Session, text: string): Promise<readonly Target[]> {
   const { configuration } = session;
   switch (text) {
     case "master":
     case "masters":
-      return masterWebAddresses(configuration).map((address) => ({ role: "master", ...address }));
+      return (await masterWebs(session)).map((address) => ({ role: "master", ...address }));
     case "workers": {
       const workers = await (await session.files()).workers();
       if (workers.length === 0)

@@ -11,9 +11,11 @@ import { dirname, join } from "node:path";
 import { isRockpoolError, messageOf } from "../common/errors.ts";
 import { masterRpcAddresses } from "../conf/cluster.ts";
 import type { Configuration } from "../conf/configuration.ts";
-import { formatHostPort, type HostPort } from "../conf/key_spec.ts";
+import { formatHostPort, type HostPort, parseHostPort } from "../conf/key_spec.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
+import { hasSharedJournal } from "../conf/shared_journal.ts";
 import { TIER_KEYS, WorkerKeys } from "../conf/worker_keys.ts";
+import { ZooKeeperKeys } from "../conf/zookeeper_keys.ts";
 import { isPortFree } from "../local/probe.ts";
 import { addressesOf, loopbackProblem } from "../world/addresses.ts";
 
@@ -171,7 +173,8 @@ function openFilesCheck(): Check {
 
 function masterChecks(configuration: Configuration): Check[] {
   const { hostname, journalAddresses, journalFolder, metastoreDir, journalBindHost } = MasterKeys;
-  const voters = configuration.get(journalAddresses) ?? [];
+  const isShared = hasSharedJournal(configuration);
+  const voters = isShared ? [] : (configuration.get(journalAddresses) ?? []);
   const own = configuration.get(hostname);
   const journal = configuration.get(journalFolder);
   const { rootUfs } = MasterKeys;
@@ -179,7 +182,8 @@ function masterChecks(configuration: Configuration): Check[] {
   return [
     portCheck(configuration, MasterKeys.bindHost, MasterKeys.rpcPort),
     portCheck(configuration, MasterKeys.webBindHost, MasterKeys.webPort),
-    portCheck(configuration, journalBindHost, MasterKeys.journalPort),
+    ...(isShared ? [] : [portCheck(configuration, journalBindHost, MasterKeys.journalPort)]),
+    ...zookeeperChecks(configuration),
     ...voters
       .filter(
         ({ host, port }) => host !== own || port !== configuration.get(MasterKeys.journalPort),
@@ -194,11 +198,42 @@ function masterChecks(configuration: Configuration): Check[] {
             hostname.key,
           ),
         ]),
-    folderCheck("master.journal.folder", journal, journalFolder.key),
     folderCheck("master.metastore.dir", configuration.get(metastoreDir), metastoreDir.key),
-    roomCheck("master.journal.space", journal, GIB, "the journal with its checkpoints"),
+    // What a store that is no folder takes is seen when it is probed: by format, and at each start.
+    ...(journal.startsWith("/")
+      ? [
+          folderCheck("master.journal.folder", journal, journalFolder.key),
+          roomCheck("master.journal.space", journal, GIB, "the journal with its checkpoints"),
+        ]
+      : []),
     ...(root.startsWith("/") ? [folderCheck("master.root.ufs", root, rootUfs.key)] : []),
   ];
+}
+
+/** Whether ZooKeeper's servers can be reached: without a majority of them nobody leads, and nobody finds the leader. */
+function zookeeperChecks(configuration: Configuration): Check[] {
+  const connect = configuration.get(ZooKeeperKeys.address);
+  if (!configuration.get(MasterKeys.zookeeperEnabled) || connect === null) return [];
+  const servers = connect
+    .replace(/\/.*$/, "")
+    .split(/[,;]/)
+    .map((text) => text.trim())
+    .filter((text) => text !== "")
+    .map((text) => parseHostPort(/:\d+$/.test(text) ? text : `${text}:2181`))
+    .filter((address) => address !== null);
+  return servers.map((address) => {
+    const name = `zookeeper.${formatHostPort(address)}`;
+    return {
+      name,
+      async run() {
+        const outcome = await knock(address);
+        if (outcome === "open") return ok(`${formatHostPort(address)} answers`);
+        return failed(
+          `ZooKeeper at ${formatHostPort(address)} cannot be reached (${outcome}): start it before the masters, and check ${ZooKeeperKeys.address.key}`,
+        );
+      },
+    };
+  });
 }
 
 function workerChecks(configuration: Configuration): Check[] {
@@ -209,6 +244,7 @@ function workerChecks(configuration: Configuration): Check[] {
     portCheck(configuration, WorkerKeys.bindHost, WorkerKeys.rpcPort),
     portCheck(configuration, WorkerKeys.webBindHost, WorkerKeys.webPort),
     ...masters.map((address) => reachCheck(`worker.master.${formatHostPort(address)}`, address)),
+    ...zookeeperChecks(configuration),
     ...(own === null
       ? []
       : [

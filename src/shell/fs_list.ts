@@ -323,7 +323,7 @@ export const masterInfo: Command = {
   async run(session) {
     const leader = await leaderAddress(session);
     await say(session.console, `Current leader master: ${unresolved(leader)}`);
-    const all = session.masters().map(unresolved).join(", ");
+    const all = (await session.masters()).map(unresolved).join(", ");
     await say(session.console, `All masters: [${all}]`);
     return EXIT_OK;
   },

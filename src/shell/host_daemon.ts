@@ -23,6 +23,7 @@ import { masterRpcAddresses } from "../conf/cluster.ts";
 import { CommonKeys } from "../conf/common_keys.ts";
 import type { Configuration } from "../conf/configuration.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
+import { hasSharedJournal } from "../conf/shared_journal.ts";
 import { WorkerKeys } from "../conf/worker_keys.ts";
 import { nameWarnings } from "../launch/visible_name.ts";
 import { lastLines, logEnd, REFUSAL_AFTER_MS, requireNotKeptOut } from "../local/daemon_log.ts";
@@ -269,6 +270,8 @@ export class HostDaemon {
   /** A leading master hands over first; one without which no quorum is left stays up unless forced. */
   async #prepareStop(isForced: boolean): Promise<void> {
     const configuration = this.#configuration;
+    // With ZooKeeper it hands over by ending.
+    if (hasSharedJournal(configuration)) return;
     const { credentialsOf, JournalAdminClient } = await import("../client/journal_admin.ts");
     const auth = credentialsOf(
       configuration.get(CommonKeys.authenticationType),

@@ -33,7 +33,7 @@ async function reporting(session: Session, act: () => Promise<void>): Promise<nu
       isRockpoolError(error, "UNAVAILABLE") || isRockpoolError(error, "DEADLINE_EXCEEDED");
     if (!isLate) throw error;
     const { askMasters } = await import("./master_probe.ts");
-    const seen = await askMasters(session.masters());
+    const seen = await askMasters(await session.masters());
     if (seen.some(({ leads }) => leads)) throw error;
     const lines = seen.map(({ address, text }) => `    ${address}: ${text}`);
     throw new RockpoolError(

@@ -11,6 +11,7 @@ import { join, resolve } from "node:path";
 import { RockpoolError } from "../common/errors.ts";
 import type { Configuration } from "../conf/configuration.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
+import { hasSharedJournal } from "../conf/shared_journal.ts";
 import { TIER_KEYS, WorkerKeys } from "../conf/worker_keys.ts";
 import { copyToHosts } from "../launch/copy_files.ts";
 import { failureLines, type HostOutcome, runOnHosts } from "../launch/group.ts";
@@ -32,10 +33,6 @@ const EMPTY = "nothing is there yet";
 
 const filesIn = (folder: string) => (existsSync(folder) ? readdirSync(folder) : []);
 
-function journalFolder(configuration: Configuration): string {
-  return configuration.get(MasterKeys.journalFolder);
-}
-
 function cacheFolders(configuration: Configuration): readonly string[] {
   const data = configuration.get(WorkerKeys.dataFolder);
   return TIER_KEYS.slice(0, configuration.get(WorkerKeys.tierLevels))
@@ -44,8 +41,17 @@ function cacheFolders(configuration: Configuration): readonly string[] {
 }
 
 /** Folders that hold something that formatting would remove. */
-function usedFolders(kind: Kind, configuration: Configuration): readonly string[] {
-  const folders = kind === "master" ? [journalFolder(configuration)] : cacheFolders(configuration);
+async function usedFolders(
+  kind: Kind,
+  configuration: Configuration,
+  { usedSharedJournal }: ProcessParts,
+): Promise<readonly string[]> {
+  if (kind === "master" && hasSharedJournal(configuration)) {
+    const used = await usedSharedJournal(configuration);
+    return used === null ? [] : [used];
+  }
+  const journal = [configuration.get(MasterKeys.journalFolder)];
+  const folders = kind === "master" ? journal : cacheFolders(configuration);
   return folders.filter((folder) => filesIn(folder).length > 0);
 }
 
@@ -81,7 +87,7 @@ async function formatHere(
   const { console } = session;
   const { configuration } = session.loadFor(kind);
   requireStopped(session, kind);
-  const used = usedFolders(kind, configuration);
+  const used = await usedFolders(kind, configuration, parts);
   if (given.has("look")) {
     await say(console, used.length === 0 ? EMPTY : lossOf(kind, used));
     return EXIT_OK;

@@ -21,10 +21,12 @@ const PARTS: ShellParts = {
   journalTools: () => Promise.reject(new Error("no journal here")),
   storeTests: () => Promise.reject(new Error("not here")),
   local: () => Promise.reject(new Error("not here")),
+  askZooKeeper: () => Promise.reject(new Error("not here")),
   cliScript: "",
   processes: {
     mainScript: "",
     formatMaster: () => Promise.reject(new Error("not here")),
+    usedSharedJournal: () => Promise.resolve(null),
     formatWorker: () => Promise.reject(new Error("not here")),
   },
 };

@@ -29,6 +29,8 @@ export type ProcessParts = {
   readonly mainScript: string;
   /** @returns the folders that were emptied */
   readonly formatMaster: (configuration: Configuration) => Promise<readonly string[]>;
+  /** Where the journal lies that the masters share, if it holds anything; null if not. */
+  readonly usedSharedJournal: (configuration: Configuration) => Promise<string | null>;
   readonly formatWorker: (configuration: Configuration) => Promise<readonly string[]>;
 };
 

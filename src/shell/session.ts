@@ -188,8 +188,10 @@ export class Session {
     const callTimeoutMs = this.#patienceMs ?? configuration.get(UserKeys.rpcRetryMaxDuration);
     const user = configuration.get(CommonKeys.loginUsername);
     const client = FileSystem.connect({
-      masters: key,
-      zookeeper: (connect) => this.#askZooKeeper(configuration, connect),
+      masters:
+        place.kind === "addresses"
+          ? place.addresses
+          : () => this.#askZooKeeper(configuration, place.connect),
       ...(user === null || user === "" ? {} : { user }),
       authentication: configuration.get(CommonKeys.authenticationType),
       callTimeoutMs,

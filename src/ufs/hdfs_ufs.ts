@@ -326,6 +326,7 @@ type Unfinished = {
 class HdfsWriter implements UfsWriter {
   readonly #file: Unfinished;
   readonly #answer: Promise<IncomingMessage>;
+  #refusal: Promise<never> | null = null;
   #lengthBytes = 0;
   #isOpen = true;
 
@@ -368,7 +369,15 @@ class HdfsWriter implements UfsWriter {
   }
 
   /** A data node answers before the end only to refuse. */
-  async #refused(): Promise<never> {
+  #refused(): Promise<never> {
+    if (this.#refusal === null) {
+      this.#refusal = this.#readRefusal();
+      this.#refusal.catch(() => {}); // told to whoever writes or commits next
+    }
+    return this.#refusal;
+  }
+
+  async #readRefusal(): Promise<never> {
     const { client, path } = this.#file;
     const response = await this.#answer;
     throw client.errorOf(`write ${path}`, response.statusCode ?? 0, parsed(await textOf(response)));

@@ -41,7 +41,11 @@ async function withFolder(body: (folder: string) => Promise<void>): Promise<void
  * @param open gives a store on a folder that no other test uses, as another process would: nothing shared with earlier ones; with
  * a folder's name, the same folder once more
  */
-export function testLogStore(name: string, open: (folder: string) => Promise<LogStore>): void {
+export function testLogStore(
+  name: string,
+  open: (folder: string) => Promise<LogStore>,
+  rounds = ROUNDS,
+): void {
   let folders = 0;
   const check = (
     what: string,
@@ -70,9 +74,9 @@ export function testLogStore(name: string, open: (folder: string) => Promise<Log
     assert.equal(await store.create("empty", bytesOf("x")), "exists");
   });
 
-  check(`of ${RACERS} who create a name one succeeds, ${ROUNDS} times`, async (store, again) => {
+  check(`of ${RACERS} who create a name one succeeds, ${rounds} times`, async (store, again) => {
     const stores = [store, await again(), await again(), await again()];
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < rounds; round++) {
       const object = `race/${round}`;
       const outcomes = await Promise.all(
         Array.from({ length: RACERS }, (_, racer) => {

@@ -7,7 +7,7 @@
  * @module
  */
 import { messageOf, RockpoolError } from "../common/errors.ts";
-import type { LogIndex } from "../common/ids.ts";
+import type { LogIndex, Term } from "../common/ids.ts";
 import { type Manifest, sealCheckpoint, verifyCheckpoint } from "../journal/checkpoint_file.ts";
 import type { JournalFileSystem } from "../journal/file_system.ts";
 import {
@@ -26,10 +26,16 @@ import type { UfsLog } from "./ufs_log.ts";
 /** The log has no members: who takes part is ZooKeeper's to know. */
 const NOBODY = { voters: [], learners: [], addresses: new Map() };
 const RETRY_MS = 60_000;
-/** Standbys that are not further behind read single objects. */
-const MERGE_LAG = 64;
-const MERGE_COUNT_MIN = 256;
 const MERGE_BYTES_MAX = 8 * 1024 * 1024;
+/** More only wait to be trimmed. */
+const STARTS_MAX = 100_000;
+
+export type MergeLimits = {
+  /** Standbys that are not further behind read single objects. */
+  readonly lag: number;
+  readonly countMin: number;
+};
+const MERGE_LIMITS: MergeLimits = { lag: 64, countMin: 256 };
 /** Fewer new entries are replayed in no time. */
 const TIMED_ENTRIES_MIN = 1000;
 
@@ -46,6 +52,12 @@ export type CheckpointsOptions = {
   readonly entries: number;
   readonly intervalMs: number;
   readonly post: (message: FromThread) => void;
+  readonly merging?: MergeLimits;
+};
+
+export type Installed = {
+  readonly position: StatePosition | null;
+  readonly failure: RockpoolError | null;
 };
 
 export class Checkpoints {
@@ -55,8 +67,9 @@ export class Checkpoints {
   #notBeforeMs = Number.NEGATIVE_INFINITY;
   #making: Promise<StatePosition> | null = null;
   #merging = false;
-  /** Where the next merged file begins; null until the store was asked. */
-  #mergeFrom: LogIndex | null = null;
+  /** Where single objects of this reign begin, which are not merged. */
+  #starts: LogIndex[] = [];
+  #epoch: Term = 0;
   #onWritten: ((outcome: StatePosition | Failed) => void) | null = null;
   #onInstalled: ((outcome: StatePosition | InstallFailed) => void) | null = null;
 
@@ -97,43 +110,52 @@ export class Checkpoints {
 
   // — the leader's chores —
 
+  /** A reign begins, with its fence. */
+  reigns(epoch: Term, fence: LogIndex): void {
+    this.#epoch = epoch;
+    this.#starts = [fence];
+  }
+
+  /** The leader has made an object; begins in the background what is due. */
+  appended(first: LogIndex, end: LogIndex): void {
+    this.#starts.push(first);
+    if (this.#starts.length > STARTS_MAX) this.#starts.splice(0, STARTS_MAX / 2);
+    this.tend(end);
+  }
+
   /** Begins in the background what is due. Of the leader only. */
   tend(end: LogIndex): void {
     const nowMs = this.#nowMs();
     if (nowMs < this.#notBeforeMs) return;
-    const { entries, intervalMs } = this.#options;
+    const { entries, intervalMs, log, merging = MERGE_LIMITS } = this.#options;
     const isLate = nowMs - this.#madeMs >= intervalMs && this.#commandCount >= TIMED_ENTRIES_MIN;
     if (this.#making === null && (this.#commandCount >= entries || isLate))
       this.make().catch(() => {}); // It has told of its failure, and is due again.
-    const isMergeDue =
-      this.#mergeFrom === null || end - this.#mergeFrom >= MERGE_COUNT_MIN + MERGE_LAG;
-    if (!this.#merging && isMergeDue) void this.#merge(end - MERGE_LAG); // It tells of its failure.
+    if (this.#merging || this.#starts.length < merging.countMin) return;
+    const before = log.passedBefore(end - merging.lag);
+    // The last one may reach behind.
+    const count = this.#starts.findLastIndex((start) => start < before);
+    if (count >= merging.countMin) void this.#merge(this.#starts.slice(0, count)); // It tells of its failure.
   }
 
-  async #merge(before: LogIndex): Promise<void> {
+  async #merge(starts: readonly LogIndex[]): Promise<void> {
     const { log } = this.#options;
+    const epoch = this.#epoch;
     this.#merging = true;
     try {
-      this.#mergeFrom ??= await this.#firstToMerge();
-      const limits = { countMin: MERGE_COUNT_MIN, bytesMax: MERGE_BYTES_MAX };
-      const { count, next } = await log.merge(this.#mergeFrom, before, limits);
-      if (count > 0) this.#event({ kind: "logMerged", count, lastIndex: next - 1 });
-      // Entries may share objects: too few of those yet.
-      this.#mergeFrom = count > 0 ? next : this.#mergeFrom;
+      const limits = { epoch, bytesMax: MERGE_BYTES_MAX };
+      const { merged, superfluous } = await log.merge(starts, limits);
+      const lastStart = merged.at(-1) ?? starts[0] ?? 0;
+      // One that is gone was trimmed: the next time begins behind it.
+      if (this.#epoch === epoch) this.#starts = this.#starts.filter((start) => start > lastStart);
+      await log.removeMerged(superfluous);
+      if (merged.length > 0)
+        this.#event({ kind: "logMerged", count: merged.length, lastIndex: lastStart });
     } catch (error) {
       this.#failed(error);
     } finally {
       this.#merging = false;
     }
-  }
-
-  async #firstToMerge(): Promise<LogIndex> {
-    const { log } = this.#options;
-    const { merged } = await log.horizon();
-    const last = Math.max(0, ...merged.map((range) => range.last));
-    if (last > 0) return last + 1;
-    const [first = 1] = await log.singlesBefore(Number.MAX_SAFE_INTEGER);
-    return first;
   }
 
   #failed(error: unknown): void {
@@ -201,33 +223,37 @@ export class Checkpoints {
     const { log } = this.#options;
     const { checkpoints } = await log.horizon();
     const older = checkpoints.at(-2);
-    if (older !== undefined) await log.trim(older);
+    if (older === undefined) return;
+    await log.trim(older);
+    const passed = log.passedBefore(older);
+    this.#starts = this.#starts.filter((start) => start >= passed);
   }
 
   // — installing —
 
   /**
    * Replaces the state by the newest checkpoint that is sound and newer than `newerThan`.
-   * @returns where the state stands then
-   * @throws RockpoolError DATA_LOSS when there is none
+   * @returns where the state stands then, and why it could not be replaced; without a position nothing was tried
+   * @throws what the store says
    */
-  async install(newerThan: LogIndex): Promise<StatePosition> {
+  async install(newerThan: LogIndex): Promise<Installed> {
     const { log } = this.#options;
     const { checkpoints } = await log.horizon();
     const usable = checkpoints.filter((index) => index > newerThan).reverse();
     for (const index of usable) {
-      const position = await this.#installOne(index);
-      if (position !== null) return position;
+      const installed = await this.#installOne(index);
+      if (installed !== null) return installed;
     }
-    throw new RockpoolError(
+    const failure = new RockpoolError(
       "DATA_LOSS",
       `No sound checkpoint behind entry ${newerThan} of the journal is left in ${this.#options.store.uri}`,
       "Bring one back from a copy of the store, or restore the newest backup into a freshly formatted journal",
     );
+    return { position: null, failure };
   }
 
   /** Null when it is damaged or gone, which was told. */
-  async #installOne(index: LogIndex): Promise<StatePosition | null> {
+  async #installOne(index: LogIndex): Promise<Installed | null> {
     const { log, store, workFolder, fileSystem, post } = this.#options;
     const beganMs = this.#nowMs();
     const path = `${workFolder}/image.incoming`;
@@ -244,11 +270,11 @@ export class Checkpoints {
       });
       if ("failed" in outcome) {
         const { status, message, remedy } = outcome.failed;
-        throw new RockpoolError(status, message, remedy);
+        return { position: outcome.position, failure: new RockpoolError(status, message, remedy) };
       }
       const tookMs = this.#nowMs() - beganMs;
       this.#event({ kind: "checkpointInstalled", index, tookMs });
-      return outcome;
+      return { position: outcome, failure: null };
     } finally {
       fileSystem.removeSync(path);
     }

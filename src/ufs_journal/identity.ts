@@ -14,7 +14,7 @@ import type { World } from "../world/ports.ts";
 
 const NAME = "rockpool-journal";
 const VERSION = 1;
-const FOLDERS = ["log", "merged", "checkpoint"];
+const FOLDERS = ["log", "merged", "checkpoint", "passed"];
 
 export type SharedIdentity = { readonly groupId: bigint; readonly formattedMs: number };
 

@@ -88,6 +88,8 @@ export class UfsCore {
   #unappliedBytes = 0;
   /** Of the fence, until it is applied and clients are told. */
   #announceAt: LogIndex | null = null;
+  /** Where the state stands, as long as that was not found in the log. */
+  #unresumed: StatePosition | null = null;
   #thoroughMs = Number.NEGATIVE_INFINITY;
   #wake: (() => void) | null = null;
   #isWoken = false;
@@ -253,6 +255,10 @@ export class UfsCore {
   async #follow(): Promise<boolean> {
     const { world, log } = this.#options;
     await this.#roomToApply();
+    if (this.#unresumed !== null) {
+      await this.#resume(this.#unresumed);
+      return true;
+    }
     const nowMs = world.clock.monotonicMs();
     const isThorough = this.#isChosen || nowMs - this.#thoroughMs >= THOROUGH_MS;
     const found = await log.after(this.#end, isThorough);
@@ -301,10 +307,15 @@ export class UfsCore {
   }
 
   async #install(): Promise<void> {
-    const position = await this.#options.checkpoints.install(this.#end.index);
-    this.#unapplied = [];
-    this.#unappliedBytes = 0;
-    await this.#resume(position);
+    const { position, failure } = await this.#options.checkpoints.install(this.#end.index);
+    if (position !== null) {
+      // What was sent and not applied is void, also when the image could not be installed.
+      this.#unapplied = [];
+      this.#unappliedBytes = 0;
+      await this.#resume(position);
+    }
+    if (failure !== null) throw failure;
+    if (position === null) return;
     this.#setRole(this.#standbyRole, position.term);
   }
 
@@ -314,7 +325,9 @@ export class UfsCore {
 
   /** Goes on behind a state, which may stand in the middle of an object. */
   async #resume(position: StatePosition): Promise<void> {
+    this.#unresumed = position;
     const resumed = await this.#options.log.resume(position);
+    this.#unresumed = null;
     if (resumed.kind === "behind") {
       this.#end = { index: position.index, epoch: position.term, seal: null };
       await this.#install();
@@ -381,19 +394,23 @@ export class UfsCore {
     while (this.#isChosen && !this.#isClosed) {
       this.#thoroughMs = Number.NEGATIVE_INFINITY;
       if (await this.#follow()) continue;
-      if (!elector.isChosenFor(0)) break;
+      if (!elector.isChosenFor(0)) {
+        await this.#sleep(this.#options.tailMs);
+        continue;
+      }
       const fence = log.composeFence(this.#end, writer, world.clock.wallMs());
       const outcome = await this.#append(fence);
       // Somebody else appended meanwhile: it is read, and the fence goes behind it.
       if (outcome.kind === "lost") continue;
       if (outcome.kind === "refused") throw this.#refusal ?? new Error("A fence was refused");
-      if (!(await log.isAtEnd(fence))) {
-        await log.withdraw(fence);
+      if (await log.isBuried(fence.end.index)) {
+        await this.#sleep(RETRY_MS_MIN);
         continue;
       }
       const { index, epoch } = fence.end;
       const tookMs = world.clock.monotonicMs() - beganMs;
       this.#end = fence.end;
+      this.#options.checkpoints.reigns(epoch, index);
       this.#event({ kind: "fenced", index, epoch, tookMs });
       return { epoch, writer };
     }
@@ -483,7 +500,7 @@ export class UfsCore {
       firstIndex += payloads.lengths.length;
     }
     this.#post({ kind: "committedOwn", firstIndex: begin + 1, count: entries.length, term });
-    this.#options.checkpoints.tend(this.#end.index);
+    this.#options.checkpoints.appended(begin, this.#end.index);
   }
 
   /** Until it is known what became of it, or this master is chosen no more. */

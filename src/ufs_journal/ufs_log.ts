@@ -6,16 +6,19 @@
  * <folder>/<group>/log/<first index>                 some entries; 16 hex digits, as all numbers in names
  * <folder>/<group>/merged/<first>-<last>             objects of the log end to end
  * <folder>/<group>/checkpoint/<index>                the state up to there (checkpoint_file.ts of the embedded journal)
+ * <folder>/<group>/passed/<level>-<window>           entries of that window may be missing in log/ (windows.ts)
  * ```
  * Promises, and what they rest on:
  *
  * - *Two leaders never both append.* An object is made by exclusive create at the index behind the last one. A new leader first makes a
  *   **fence** there, so whoever led before collides with it in its next append, whenever that comes: it alone appended until then, so the fence's is
  *   the first name that it does not know. Fences are never removed, so this holds for ever.
- * - *A fence counts only at the end of the log.* Whoever was away may make one at an index that others have merged or trimmed. So the maker looks, after
- *   the create: is there a checkpoint or a merged file that reaches as far? Such a one is there before anything is removed.
+ * - *A fence counts only at the end of the log.* Whoever was away, or whose create took its time, may make one at an index that others have merged or
+ *   trimmed: it is *buried*. It stays where it is, and no one takes it for a part of the log: its window is marked as passed before anything in it is
+ *   removed, and never while the log ends in it. So a fence in a window without a mark was the first at its index. In one with a mark it counts if the next object
+ *   builds on it; nobody leads, or reads on, by a fence of which that is not sure.
  * - *One history.* An object names the epoch and the seal of the one before it. An epoch is one more than that of the object before the fence: no two fences that count have the same.
- * - *Listings prove nothing.* They are hints for reading ahead and for cleaning; a name that is asked for decides.
+ * - *Listings prove nothing.* They are hints for reading ahead and for cleaning, and tell what to begin from; a name that is asked for decides.
  * @module
  */
 import { DecodeError } from "../common/bytes.ts";
@@ -38,9 +41,11 @@ import {
   placeOf,
   sealOf,
 } from "./log_object.ts";
+import { numberName, Windows } from "./windows.ts";
 
 /** Objects that are read at the same time by who has a lot to catch up with. */
 const READ_AHEAD = 16;
+const WINDOW_ENTRIES = 4096;
 const NUMBER = /^[0-9a-f]{16}$/;
 const RANGE = /^([0-9a-f]{16})-([0-9a-f]{16})$/;
 
@@ -81,21 +86,22 @@ export type UfsLogOptions = {
   readonly store: LogStore;
   readonly groupId: bigint;
   readonly crc32c: Crc32c;
+  /** Part of the format: all masters of a journal have the same. */
+  readonly windowEntries?: number;
 };
-
-export function numberName(value: number): string {
-  return hex64(BigInt(value));
-}
 
 export class UfsLog {
   readonly #options: UfsLogOptions;
   readonly #root: string;
+  readonly #windows: Windows;
   /** First indices of fences that were seen: they stay, and need not be read again to know it. */
   readonly #fences = new Set<LogIndex>();
 
   constructor(options: UfsLogOptions) {
     this.#options = options;
     this.#root = hex64(options.groupId);
+    const { store, windowEntries = WINDOW_ENTRIES } = options;
+    this.#windows = new Windows(store, this.#root, windowEntries);
   }
 
   logName(firstIndex: LogIndex): string {
@@ -124,13 +130,15 @@ export class UfsLog {
     }
     const first = placeOf(membership);
     const object = await this.#objectAt(first);
-    if (object === null) {
+    // One of another epoch may be a buried fence.
+    if (object === null || object.epoch !== term) {
       const { checkpoints } = await this.horizon();
       if ((checkpoints.at(-1) ?? 0) > index) return { kind: "behind" };
+      if (await this.isBuried(first)) throw this.#notListed(index);
       throw this.#unknown(index, term);
     }
     const end = endOf(object);
-    if (object.epoch !== term || end.index < index) throw this.#unknown(index, term);
+    if (end.index < index) throw this.#unknown(index, term);
     const rest = object.entries.slice(index - first + 1);
     return { kind: "at", end, rest, restIndex: index + 1 };
   }
@@ -144,6 +152,14 @@ export class UfsLog {
         if (object.firstIndex === first) return object;
     const bytes = await this.#read(this.logName(first));
     return bytes === null ? null : this.#decode(this.logName(first), bytes);
+  }
+
+  #notListed(index: LogIndex): RockpoolError {
+    return new RockpoolError(
+      "UNAVAILABLE",
+      `Listings of ${this.#options.store.uri}/${this.#root} do not show yet where entry ${index} of the journal is now`,
+      "It is tried again; if this goes on, look whether objects in checkpoint/ and merged/ were removed by hand",
+    );
   }
 
   #unknown(index: LogIndex, term: Term): RockpoolError {
@@ -162,15 +178,33 @@ export class UfsLog {
     const single = await this.#read(this.logName(end.index + 1));
     if (single !== null) return this.#ahead(end, single);
     if (!isThorough) return { kind: "end" };
-    const horizon = await this.horizon();
+    const found = await this.#elsewhere(end);
+    if (found === null) await this.#demand(end.index + 1);
+    return found ?? { kind: "end" };
+  }
+
+  /** Whoever removed an object by hand learns it here. @throws RockpoolError DATA_LOSS */
+  async #demand(next: LogIndex): Promise<void> {
+    const later = await this.#options.store.list(`${this.#root}/log`, numberName(next));
+    if (later.length === 0 || (await this.#read(this.logName(next))) !== null) return;
+    if (!(await this.isBuried(next))) throw this.#missing(next);
+  }
+
+  #missing(index: LogIndex): RockpoolError {
+    return new RockpoolError(
+      "DATA_LOSS",
+      `Entry ${index} of the journal is missing in ${this.#options.store.uri}/${this.#root}`,
+      "Bring the object back from a copy of the store, or restore the newest backup into a freshly formatted journal",
+    );
+  }
+
+  /** What is next as a merged file has it, or that it was trimmed; null when the listings know of neither. */
+  async #elsewhere(end: LogEnd): Promise<Found | null> {
+    const { checkpoints, merged } = await this.horizon();
     const next = end.index + 1;
-    const merged = horizon.merged.find(({ first, last }) => first <= next && next <= last);
-    if (merged !== undefined) return this.#fromMerged(end, merged);
-    const checkpoint = horizon.checkpoints.at(-1);
-    if (checkpoint !== undefined && checkpoint >= next) return { kind: "behind" };
-    // Made since it was asked for, or not there; a merged file begins behind what is missing when it is.
-    if (horizon.merged.some(({ first }) => first > next)) throw this.#missing(next);
-    return { kind: "end" };
+    const range = merged.find(({ first, last }) => first <= next && next <= last);
+    if (range !== undefined) return this.#fromMerged(end, range);
+    return (checkpoints.at(-1) ?? 0) >= next ? { kind: "behind" } : null;
   }
 
   /** Whether nothing is behind an end that no other master can have merged or trimmed: its own leader's. */
@@ -203,14 +237,6 @@ export class UfsLog {
     );
   }
 
-  #missing(index: LogIndex): RockpoolError {
-    return new RockpoolError(
-      "DATA_LOSS",
-      `Entry ${index} of the journal is missing in ${this.#options.store.uri}/${this.#root}`,
-      "Bring the object back from a copy of the store, or restore the newest backup into a freshly formatted journal",
-    );
-  }
-
   /** The object that was read, and those behind it that a listing knows. */
   async #ahead(end: LogEnd, single: Uint8Array): Promise<Found> {
     const first = this.#decode(this.logName(end.index + 1), single);
@@ -227,17 +253,28 @@ export class UfsLog {
       if (!follows(object, last)) break;
       objects.push(object);
     }
-    return { kind: "objects", objects };
+    return this.#sure(end, objects);
   }
 
-  /** An object that does not belong behind this end: the state is not of this history, or the object is one of a maker that was away. */
+  /** What of these is sure to be in the log: all but a fence at their end that may be buried. */
+  async #sure(end: LogEnd, objects: readonly LogObject[]): Promise<Found> {
+    const last = objects.at(-1);
+    if (last === undefined || !isFence(last) || !(await this.isBuried(last.firstIndex)))
+      return { kind: "objects", objects };
+    const next = this.logName(endOf(last).index + 1);
+    const bytes = await this.#read(next);
+    if (bytes !== null && follows(this.#decode(next, bytes), endOf(last)))
+      return { kind: "objects", objects };
+    if (objects.length > 1) return { kind: "objects", objects: objects.slice(0, -1) };
+    return (await this.#elsewhere(end)) ?? { kind: "end" };
+  }
+
+  /** An object that does not belong behind this end: the state is not of this history, or the object is a buried fence. */
   async #forked(end: LogEnd, object: LogObject): Promise<Found> {
-    const { checkpoints, merged } = await this.horizon();
-    const checkpoint = checkpoints.at(-1) ?? 0;
+    const found = await this.#elsewhere(end);
+    if (found !== null) return found;
     const next = end.index + 1;
-    if (checkpoint >= next) return { kind: "behind" };
-    const range = merged.find(({ first, last }) => first <= next && next <= last);
-    if (range !== undefined) return this.#fromMerged(end, range);
+    if (isFence(object) && (await this.isBuried(next))) throw this.#notListed(next);
     throw this.#damaged(
       this.logName(next),
       `it follows epoch ${object.previousEpoch}, and entry ${end.index} is of epoch ${end.epoch}`,
@@ -351,53 +388,54 @@ export class UfsLog {
     return isOurs ? { kind: "appended", end: draft.end } : { kind: "lost" };
   }
 
-  /** Whether a fence that was just made is at the end of the log: see the head of this file. */
-  async isAtEnd(fence: Draft): Promise<boolean> {
-    const { checkpoints, merged } = await this.horizon();
-    const reach = Math.max(0, ...checkpoints, ...merged.map(({ last }) => last));
-    return reach < fence.end.index;
-  }
-
-  async withdraw(fence: Draft): Promise<void> {
-    await this.#options.store.remove(fence.name);
+  /** Whether there may have been something else at an index before what is there. To be asked after that was made. */
+  isBuried(index: LogIndex): Promise<boolean> {
+    return this.#windows.isPassed(index);
   }
 
   // — keeping it small —
 
+  /** In a log of that end, objects before this may be removed. */
+  passedBefore(end: LogIndex): LogIndex {
+    return this.#windows.passedBefore(end);
+  }
+
   /**
-   * Puts single objects end to end, and removes them: all but fences, which stay for ever.
-   * @param from where an object begins
-   * @param before what is at or behind it is left alone
-   * @returns how many were merged; 0 when there were not `countMin` of them
+   * Puts single objects of one reign end to end. All but fences are then superfluous, for `removeMerged`.
+   * @param starts where they begin, without a gap, all passed; of this master's own reign
+   * @returns which of them were merged
    */
   async merge(
-    from: LogIndex,
-    before: LogIndex,
-    { countMin, bytesMax }: { readonly countMin: number; readonly bytesMax: number },
-  ): Promise<{ readonly count: number; readonly next: LogIndex }> {
+    starts: readonly LogIndex[],
+    { epoch, bytesMax }: MergeLimits,
+  ): Promise<{ readonly merged: readonly LogIndex[]; readonly superfluous: readonly LogIndex[] }> {
     const parts: Uint8Array[] = [];
-    const names: string[] = [];
+    const superfluous: LogIndex[] = [];
     let sizeBytes = 0;
-    let next = from;
     let last: LogEnd | null = null;
-    while (next < before && sizeBytes < bytesMax) {
-      const name = this.logName(next);
-      const bytes = await this.#read(name);
+    for (const start of starts) {
+      const name = this.logName(start);
+      const bytes = sizeBytes < bytesMax ? await this.#read(name) : null;
       if (bytes === null) break;
       const object = this.#decode(name, bytes);
-      if (last !== null && !follows(object, last)) break;
+      if (object.epoch !== epoch || (last !== null && !follows(object, last))) break;
       last = endOf(object);
       parts.push(bytes);
-      if (!isFence(object)) names.push(name);
       sizeBytes += bytes.length;
-      next += object.entries.length;
+      if (!isFence(object)) superfluous.push(start);
     }
-    if (names.length < countMin) return { count: 0, next: from };
-    const range = { first: from, last: next - 1 };
+    const merged = starts.slice(0, parts.length);
+    const [first] = merged;
+    if (first === undefined || last === null) return { merged, superfluous };
     // One that is there holds the same: nobody makes another object of these indices.
-    await this.#options.store.create(this.mergedName(range), concat(parts, sizeBytes));
-    await this.#removeAll(names);
-    return { count: names.length, next };
+    const name = this.mergedName({ first, last: last.index });
+    await this.#options.store.create(name, concat(parts, sizeBytes));
+    return { merged, superfluous };
+  }
+
+  async removeMerged(superfluous: readonly LogIndex[]): Promise<void> {
+    await this.#windows.mark(superfluous);
+    await this.#removeAll(superfluous.map((index) => this.logName(index)));
   }
 
   /**
@@ -407,16 +445,19 @@ export class UfsLog {
   async trim(checkpoint: LogIndex): Promise<number> {
     const { checkpoints, merged } = await this.horizon();
     const old = merged.filter(({ last }) => last < checkpoint);
-    const singles = await this.singlesBefore(checkpoint + 1);
+    const singles = await this.singlesBefore(
+      Math.min(checkpoint + 1, this.passedBefore(checkpoint)),
+    );
     const names = old.map((range) => this.mergedName(range));
     for (const index of checkpoints) if (index < checkpoint) names.push(this.checkpointName(index));
-    for (const [at, index] of singles.entries()) {
-      // The checkpoint is in the last one.
-      if (at === singles.length - 1) break;
-      const name = this.logName(index);
-      if (!(await this.#isFenceAt(index, name))) names.push(name);
-    }
+    // The checkpoint may be in the last one.
+    const superfluous: LogIndex[] = [];
+    for (const index of singles.slice(0, -1))
+      if (!(await this.#isFenceAt(index, this.logName(index)))) superfluous.push(index);
+    await this.#windows.mark(superfluous);
+    for (const index of superfluous) names.push(this.logName(index));
     await this.#removeAll(names);
+    await this.#windows.thin(checkpoint);
     return names.length;
   }
 
@@ -435,6 +476,8 @@ export class UfsLog {
       );
   }
 }
+
+export type MergeLimits = { readonly epoch: Term; readonly bytesMax: number };
 
 /** A time in which one master appends. */
 export type Reign = { readonly epoch: Term; readonly writer: Uint8Array };

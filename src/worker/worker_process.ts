@@ -19,7 +19,7 @@ import type { Credentials } from "../rpc/channel.ts";
 import { openChannel } from "../rpc/channel.ts";
 import type { RpcServerEvent } from "../rpc/grpc_server.ts";
 import { GrpcServer } from "../rpc/grpc_server.ts";
-import { MasterChannel } from "../rpc/master_channel.ts";
+import { MasterChannel, type MasterInquiry } from "../rpc/master_channel.ts";
 import type { ImpersonationRule } from "../rpc/sasl.ts";
 import { SaslAuthentication, trustingAuthenticator } from "../rpc/sasl.ts";
 import type { World } from "../world/ports.ts";
@@ -33,8 +33,7 @@ import { nodeDisk } from "./disk.ts";
 import { FileStates } from "./file_states.ts";
 import { Leader } from "./leader.ts";
 import { MasterLink, type MasterLinkOptions } from "./master_link.ts";
-import type { MasterStatus } from "./master_sync.ts";
-import { MasterSync } from "./master_sync.ts";
+import { type MasterAddress, type MasterStatus, MasterSync } from "./master_sync.ts";
 import { Mounts } from "./mounts.ts";
 import { Peers } from "./peers.ts";
 import { Persister } from "./persist_file.ts";
@@ -59,7 +58,9 @@ export type WorkerOptions = {
   readonly tiers: readonly TierOptions[];
   /** fdatasync each block before it counts. */
   readonly isSynced: boolean;
-  readonly masters: readonly { readonly host: string; readonly port: number }[];
+  readonly masters: readonly MasterAddress[];
+  /** Tells of all masters, and again when one joins or goes; where `masters` are not known beforehand. */
+  readonly follow?: (onMasters: (masters: readonly MasterAddress[]) => void) => MasterFollower;
   /** As whom the worker logs in to masters and other workers. */
   readonly credentials: Credentials;
   readonly authentication:
@@ -86,6 +87,8 @@ export type WorkerOptions = {
   /** See MasterLinkOptions. */
   readonly configuration: readonly ReportEntry[];
 };
+
+export type MasterFollower = { close(): Promise<void> };
 
 export type WorkerDeps = {
   /** Its whole arena becomes the slots. */
@@ -185,7 +188,12 @@ async function open(
   const { clock, timers } = world;
   const startedMs = clock.wallMs();
   const slots = new SlotPool(kernels);
-  const leaderCalls = new MasterChannel({ addresses: options.masters, auth: options.credentials });
+  const masters = new FollowedMasters(options);
+  const leaderCalls = new MasterChannel({
+    addresses: options.masters,
+    inquire: masters.inquire,
+    auth: options.credentials,
+  });
   const files = new FileStates({ calls: leaderCalls, clock, timers });
   const store = await BlockStore.open({
     options: { tier: onlyTier(options), isSynced: options.isSynced },
@@ -223,6 +231,7 @@ async function open(
     address,
   );
   sync.start();
+  masters.listen(sync);
   return {
     rpcPort,
     status: () => ({
@@ -239,7 +248,7 @@ async function open(
     blocks: () => store.blockIds().map((id) => ({ id, lengthBytes: store.lengthOf(id) ?? 0 })),
     async stop() {
       // First: clients are sent to others while calls under way come to their end.
-      await sync.leave();
+      await Promise.all([masters.close(), sync.leave()]);
       // Calls that end well still need the leader; without one, those that wait for it end now.
       if (!sync.isLed) leaderCalls.close();
       await server.close(STOP_GRACE_MS);
@@ -263,11 +272,52 @@ function syncWith(
   address: WorkerNetAddress,
 ): MasterSync {
   const { credentials: auth, pinIntervalMs, blockHeartbeatTimeoutMs: silenceMs } = options;
-  const links = options.masters.map(({ host, port }) => {
-    const channel = openChannel({ host, port, auth, keepalive: KEEPALIVE });
-    return new MasterLink({ ...deps, channel, options: { ...options, address } });
+  return new MasterSync({
+    ...deps,
+    masters: options.masters,
+    linkTo({ host, port }) {
+      const channel = openChannel({ host, port, auth, keepalive: KEEPALIVE });
+      return new MasterLink({ ...deps, channel, options: { ...options, address } });
+    },
+    options: { pinIntervalMs, silenceMs },
   });
-  return new MasterSync({ ...deps, links, options: { pinIntervalMs, silenceMs } });
+}
+
+/** What is told of the masters, for those who ask for all of them and for the calls to the leader. */
+class FollowedMasters {
+  readonly #follower: MasterFollower | null;
+  #known: readonly MasterAddress[] = [];
+  #waiting: ((masters: readonly MasterAddress[]) => void)[] = [];
+  #sync: MasterSync | null = null;
+
+  constructor({ follow }: WorkerOptions) {
+    this.#follower = follow?.((masters) => this.#hear(masters)) ?? null;
+  }
+
+  /** Waits for the first that is heard. */
+  get inquire(): MasterInquiry | undefined {
+    if (this.#follower === null) return undefined;
+    return () =>
+      this.#known.length > 0
+        ? Promise.resolve(this.#known)
+        : new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  listen(sync: MasterSync): void {
+    this.#sync = sync;
+    sync.setMasters(this.#known);
+  }
+
+  async close(): Promise<void> {
+    await this.#follower?.close();
+  }
+
+  #hear(masters: readonly MasterAddress[]): void {
+    if (masters.length === 0) return;
+    this.#known = masters;
+    for (const resolve of this.#waiting.splice(0)) resolve(masters);
+    this.#sync?.setMasters(masters);
+  }
 }
 
 function standingFile({ tiers }: WorkerOptions): string {

@@ -47,7 +47,7 @@ const PATIENT_MS = 100_000;
 const RESTLESS = 5;
 /** Acknowledgements that show that the cluster serves. */
 const PROGRESS_COUNT = 20;
-const SMALL_DISK_BYTES = 320 * 1024 * 1024;
+const SMALL_DISK_BYTES = 768 * 1024 * 1024;
 const PORCUPINE_SECONDS = 60;
 /** Of partitions that could not be judged in time more than this is no verdict. */
 const UNDECIDED_SHARE_MAX = 0.1;

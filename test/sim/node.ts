@@ -13,6 +13,7 @@ import type {
   ReplicationLimits,
   ToThread,
 } from "../../src/journal/journal_protocol.ts";
+import type { JournalFileSystem } from "../../src/journal/file_system.ts";
 import type { StateMachine } from "../../src/journal/journal_system.ts";
 import { JournalCore } from "../../src/journal/journal_thread.ts";
 import { RaftJournal } from "../../src/journal/raft_journal.ts";
@@ -59,6 +60,17 @@ export type NodeWorld = {
   readonly crc32c: Crc32c;
   readonly traits: NodeTraits;
   readonly observer: NodeObserver;
+  /** What stands in the place of the journal thread; Raft's without. */
+  readonly coreOf?: (process: MasterProcess, parts: CoreParts) => JournalHalf;
+};
+
+/** The half of a journal that is not the main thread's. */
+export type JournalHalf = { receive(message: ToThread): void };
+
+export type CoreParts = {
+  readonly fileSystem: JournalFileSystem;
+  readonly world: World;
+  readonly post: (message: FromThread) => void;
 };
 
 /** Whom the checkers hear of. */
@@ -90,6 +102,9 @@ export class SimNode {
   /** Its clock runs this much faster than the virtual time, and its wall clock is off by so much. */
   clockRate = 1;
   wallOffsetMs = 0;
+  /** How long its monotonic clock has stood still, and since when it does. */
+  suspendedMs = 0;
+  suspendedAtMs: number | null = null;
   /** Set when a process could not open its journal. */
   startFailure: unknown = null;
 
@@ -272,7 +287,8 @@ export class MasterProcess {
     const lateness = random.fork("lateness");
     return {
       clock: {
-        monotonicMs: () => scheduler.nowMs * node.clockRate,
+        monotonicMs: () =>
+          ((node.suspendedAtMs ?? scheduler.nowMs) - node.suspendedMs) * node.clockRate,
         wallMs: () => Math.floor(WALL_BEGIN_MS + scheduler.nowMs + node.wallOffsetMs),
       },
       random,
@@ -298,14 +314,19 @@ export class MasterProcess {
         this.#lastToMainMs = Math.max(this.#lastToMainMs, scheduler.nowMs + lateness());
         scheduler.at(this.#lastToMainMs, this.main, message.kind, () => onMessage(message));
       };
-      const core = new JournalCore({
+      const parts: CoreParts = {
         fileSystem: openDisk(node.disk, this.journalLane),
-        crc32c,
         world: this.#worldOf(this.journalLane, "journal"),
-        createTransport: (options, handlers) =>
-          new VirtualTransport(net, this.journalLane, options, handlers),
         post: toMain,
-      });
+      };
+      const core =
+        node.world.coreOf?.(this, parts) ??
+        new JournalCore({
+          ...parts,
+          crc32c,
+          createTransport: (options, handlers) =>
+            new VirtualTransport(net, this.journalLane, options, handlers),
+        });
       const toCore = (message: ToThread) => {
         this.#lastToJournalMs = Math.max(this.#lastToJournalMs, scheduler.nowMs + lateness());
         scheduler.at(this.#lastToJournalMs, this.journalLane, message.kind, () =>

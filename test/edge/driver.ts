@@ -1,0 +1,184 @@
+/**
+ * What every runtime is made to do with the client: runs in all of them, so web APIs alone.
+ * @module
+ */
+import { connect, EdgeError, PageCache, type RockpoolClient, respond } from "@rockpool/edge";
+
+export type Job = {
+  readonly what: "digest" | "range" | "refused" | "many" | "respond" | "cached";
+  readonly masters: readonly string[];
+  readonly token: string;
+  readonly path: string;
+  readonly offset?: number;
+  readonly length?: number;
+  /** Times that the file is read, one after the other. */
+  readonly times?: number;
+  /** Asked once so many bytes are here; the read goes on when it has answered. */
+  readonly checkpoint?: { readonly bytes: number; readonly url: string };
+  readonly options?: Readonly<Record<string, unknown>>;
+};
+
+export type Outcome = {
+  readonly bytes?: number;
+  readonly sha256?: string;
+  readonly status?: string;
+  readonly longestGapMs?: number;
+  readonly connects?: number;
+  readonly damaged?: number;
+  readonly tookMs?: number;
+  readonly facts?: unknown;
+  readonly error?: string;
+};
+
+const hex = (bytes: ArrayBuffer) =>
+  [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** A digest that takes pieces: of the digests of each MiB, whatever pieces they came in. */
+class Digest {
+  readonly #piece = new Uint8Array(1 << 20);
+  #filled = 0;
+  #all = "";
+  bytes = 0;
+
+  async add(bytes: Uint8Array): Promise<void> {
+    this.bytes += bytes.length;
+    for (let at = 0; at < bytes.length; ) {
+      const some = bytes.subarray(at, at + this.#piece.length - this.#filled);
+      this.#piece.set(some, this.#filled);
+      this.#filled += some.length;
+      at += some.length;
+      if (this.#filled === this.#piece.length) await this.#close();
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#all += hex(await crypto.subtle.digest("SHA-256", this.#piece.subarray(0, this.#filled)));
+    this.#filled = 0;
+  }
+
+  async end(): Promise<string> {
+    if (this.#filled > 0) await this.#close();
+    return hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(this.#all)));
+  }
+}
+
+export async function digestOf(bytes: Uint8Array): Promise<string> {
+  const digest = new Digest();
+  await digest.add(bytes);
+  return digest.end();
+}
+
+async function digest(client: RockpoolClient, job: Job): Promise<Outcome> {
+  const startedMs = performance.now();
+  const { path, times = 1, checkpoint } = job;
+  let longestGapMs = 0;
+  let sha256 = "";
+  let bytes = 0;
+  for (let time = 0; time < times; time++) {
+    const sum = new Digest();
+    let isChecked = checkpoint === undefined;
+    let lastMs = performance.now();
+    const reader = (await client.stream(path)).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      longestGapMs = Math.max(longestGapMs, performance.now() - lastMs);
+      // Of 1 GB, one time in sixteen: the checksums of frames are what is tried there.
+      if (times === 1 || time === 0) await sum.add(value);
+      else sum.bytes += value.length;
+      if (!isChecked && checkpoint !== undefined && sum.bytes >= checkpoint.bytes) {
+        isChecked = true;
+        await (await fetch(checkpoint.url)).text();
+      }
+      lastMs = performance.now();
+    }
+    bytes += sum.bytes;
+    if (time === 0) sha256 = await sum.end();
+  }
+  return { bytes, sha256, longestGapMs, tookMs: performance.now() - startedMs };
+}
+
+async function cached(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+  const cache = new PageCache({ bytesMax: 1 << 20 });
+  const options = { offset: 100_000, length: 300_000 };
+  const cold = await cache.read(client, path, options);
+  const warm = await cache.read(client, path, options);
+  return {
+    sha256: await digestOf(warm),
+    bytes: cold.length,
+    facts: { same: cold.every((byte, at) => byte === warm[at]), kept: cache.bytes },
+  };
+}
+
+async function many(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+  const ranges = Array.from({ length: 1500 }, (_, at) => ({ path, offset: at * 997, length: 500 }));
+  const pieces = await client.readMany([...ranges, { path: "/none", offset: 0, length: 1 }]);
+  const sum = new Digest();
+  for (const piece of pieces.slice(0, 1500)) await sum.add(piece as Uint8Array); // checked by the digest
+  const last = pieces[1500];
+  return {
+    sha256: await sum.end(),
+    bytes: sum.bytes,
+    status: last instanceof EdgeError ? last.status : "none",
+  };
+}
+
+async function responses(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+  const ask = async (headers: Record<string, string>, method = "GET", of = path) => {
+    const request = new Request(`http://files${of}`, { method, headers });
+    const response = await respond(client, request, of, { cacheControl: "public, max-age=9" });
+    const given = Object.fromEntries(response.headers);
+    return { status: response.status, given, bytes: (await response.arrayBuffer()).byteLength };
+  };
+  const head = await ask({}, "HEAD");
+  const etag = head.given["etag"] ?? "";
+  return {
+    facts: {
+      head,
+      range: await ask({ range: "bytes=10-19" }),
+      suffix: await ask({ range: "bytes=-7" }),
+      beyond: await ask({ range: "bytes=99999999999-" }),
+      same: await ask({ "if-none-match": etag }),
+      otherRange: await ask({ range: "bytes=0-0", "if-range": '"other"' }),
+      missing: await ask({}, "GET", "/none"),
+    },
+  };
+}
+
+async function attempt(client: RockpoolClient, job: Job): Promise<Outcome> {
+  const { path, offset = 0, length = 0 } = job;
+  switch (job.what) {
+    case "digest":
+      return digest(client, job);
+    case "range": {
+      const bytes = await client.read(path, { offset, length });
+      return { bytes: bytes.length, sha256: await digestOf(bytes) };
+    }
+    case "many":
+      return many(client, job);
+    case "respond":
+      return responses(client, job);
+    case "cached":
+      return cached(client, job);
+    case "refused":
+      try {
+        await client.status(path);
+        return { status: "OK" };
+      } catch (error) {
+        return { status: error instanceof EdgeError ? error.status : String(error) };
+      }
+  }
+}
+
+export async function run(job: Job): Promise<Outcome> {
+  const client = connect({ masters: job.masters, token: job.token, ...job.options });
+  try {
+    const outcome = await attempt(client, job);
+    const { connects, damaged } = client.counts;
+    return { ...outcome, connects, damaged };
+  } catch (error) {
+    return { error: String((error as Error).stack ?? error) };
+  } finally {
+    client.close();
+  }
+}
