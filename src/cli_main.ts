@@ -83,10 +83,10 @@ async function localParts(): Promise<LocalParts> {
   const { loadConfiguration } = await import("./conf/load.ts");
   return {
     mainScript,
-    async format({ kind, home: nodeHome, confDir }) {
+    async format({ kind, home: nodeHome, confDir, definitions }) {
       const { configuration } = loadConfiguration({
         kind,
-        definitions: [],
+        definitions,
         variables: {},
         home: nodeHome,
         confDir,

@@ -71,7 +71,12 @@ export async function prepareMaster(parts: LocalParts, dir: string): Promise<Add
   ];
   const files = folders.map((folder) => join(folder, "alluxio-site.properties"));
   const leftAlone = files.filter((path) => !replaceLists(path, before, after));
-  await parts.format({ kind: "master", home: nodeDir(dir, node), confDir: nodeConfDir(dir, node) });
+  await parts.format({
+    kind: "master",
+    home: nodeDir(dir, node),
+    confDir: nodeConfDir(dir, node),
+    definitions: [],
+  });
   writeShape(dir, shape);
   return { node, leftAlone };
 }

@@ -42,6 +42,7 @@ export type LocalParts = {
     readonly kind: NodeKind;
     readonly home: string;
     readonly confDir: string;
+    readonly definitions: readonly string[];
   }) => Promise<void>;
 };
 
@@ -110,6 +111,7 @@ export async function openCluster(parts: LocalParts, options: OpenOptions): Prom
         kind: node.kind,
         home: `${dir}/${node.name}`,
         confDir: `${dir}/${node.name}/conf`,
+        definitions: options.definitions,
       });
   if (before === null || before.workerCount < shape.workerCount) writeShape(dir, shape);
   return { cluster, isNew };

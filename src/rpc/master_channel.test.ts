@@ -345,3 +345,50 @@ test("find() asks the others as soon as the one that led last refuses", async ()
   finder.forget(0);
   assert.equal(await finder.find(1e9), 1);
 });
+
+const addressOf = ({ port }: FakeMaster) => ({ host: "127.0.0.1", port });
+
+test("masters are inquired for, and the one that is named first is asked first", async () => {
+  const masters = await cluster(false, true);
+  let inquiries = 0;
+  const inquire = async () => {
+    inquiries++;
+    return [...masters].reverse().map(addressOf);
+  };
+  const channel = channelTo([], { inquire });
+  await Promise.all([...Array(5)].map(() => channel.unary(fs.Exists, { path: "/" })));
+  await channel.unary(fs.Exists, { path: "/" });
+  assert.equal(masters[1]?.calls.length, 6);
+  assert.ok(inquiries >= 1 && inquiries <= 2, `${inquiries} inquiries`);
+});
+
+test("S1-28 a master that joins is found while nobody leads, and an inquiry that fails costs nothing then", async () => {
+  const [old, second] = await cluster(true, false);
+  assert.ok(old !== undefined && second !== undefined);
+  let known = [old, second];
+  let inquiries = 0;
+  const inquire = async () => {
+    if (++inquiries === 2) throw new RockpoolError("UNAVAILABLE", "ZooKeeper is busy");
+    return known.map(addressOf);
+  };
+  const channel = channelTo([], { inquire });
+  await channel.unary(fs.Exists, { path: "/" });
+  old.isLeading = false;
+  const call = channel.unary(fs.Exists, { path: "/" });
+  const joined = await new FakeMaster(true).start();
+  known = [second, joined];
+  await call;
+  assert.equal(joined.calls.length, 1);
+  assert.ok(inquiries >= 3);
+});
+
+test("without masters a call fails with what the inquiry said", async () => {
+  const why = new RockpoolError("UNAVAILABLE", "ZooKeeper does not answer");
+  const failing = channelTo([], { inquire: () => Promise.reject(why) });
+  await assert.rejects(failing.unary(fs.Exists, { path: "/" }), /ZooKeeper does not answer/);
+  const silent = channelTo([], {
+    inquire: () => new Promise(() => {}),
+    retry: { baseMs: 5, maxMs: 20, budgetMs: 50 },
+  });
+  await assert.rejects(silent.unary(fs.Exists, { path: "/" }), withStatus("UNAVAILABLE"));
+});

@@ -60,24 +60,32 @@ class FakeS3 {
     const url = new URL(request.url ?? "", "http://s3");
     const key = decodeURIComponent(url.pathname).replace(/^\/bucket\/?/, "");
     this.asked.push(`${request.method} ${key}`);
-    if (request.method === "PUT") return this.#put(key, request, response, Buffer.concat(chunks));
-    if (url.searchParams.has("list-type")) return this.#list(url, response);
-    const found = this.objects.get(key);
-    if (request.method === "DELETE") {
+    if (request.method === "PUT") this.#put(key, request, response, Buffer.concat(chunks));
+    // As older stores, it removes one by one only.
+    else if (request.method === "POST") this.#refuse(response, 501, "NotImplemented");
+    else if (url.searchParams.has("list-type")) this.#list(url, response);
+    else if (request.method === "DELETE") {
       this.objects.delete(key);
       response.writeHead(204).end();
-    } else if (found === undefined) this.#refuse(response, 404, "NoSuchKey");
-    else {
-      const maker = found.maker === undefined ? {} : { [MAKER]: found.maker };
-      response.writeHead(200, { "content-length": found.bytes.length, etag: '"e"', ...maker });
-      response.end(request.method === "HEAD" ? undefined : found.bytes);
+    } else this.#get(key, request, response);
+  }
+
+  #get(key: string, request: IncomingMessage, response: ServerResponse): void {
+    const found = this.objects.get(key);
+    if (found === undefined) {
+      this.#refuse(response, 404, "NoSuchKey");
+      return;
     }
+    const maker = found.maker === undefined ? {} : { [MAKER]: found.maker };
+    response.writeHead(200, { "content-length": found.bytes.length, etag: '"e"', ...maker });
+    response.end(request.method === "HEAD" ? undefined : found.bytes);
   }
 
   #put(key: string, request: IncomingMessage, response: ServerResponse, bytes: Buffer): void {
     const fate = this.fates.shift() ?? "done";
     const isNew = request.headers["if-none-match"] === "*";
     const maker = request.headers[MAKER]?.toString();
+    const isCopy = request.headers["x-amz-copy-source"] !== undefined;
     const make = (): boolean => {
       if (isNew && this.keepsConditions && this.objects.has(key)) return false;
       this.objects.set(key, { bytes, maker: this.keepsMetadata ? maker : undefined });
@@ -86,14 +94,17 @@ class FakeS3 {
     // One that was under way reaches the store before the next one does.
     this.#later?.();
     this.#later = null;
-    if (fate === "conflict") return this.#refuse(response, 409, "ConditionalRequestConflict");
-    if (fate === "busy") return this.#refuse(response, 503, "SlowDown");
-    if (fate === "denied") return this.#refuse(response, 403, "AccessDenied");
     if (fate === "lostAndDoneLater") this.#later = () => void make();
     const isMade = fate === "done" || fate === "doneAndLost" ? make() : false;
-    if (fate !== "done") request.socket.resetAndDestroy();
-    else if (isMade) response.writeHead(200, { etag: '"e"' }).end();
-    else this.#refuse(response, 412, "PreconditionFailed");
+    if (fate === "conflict") this.#refuse(response, 409, "ConditionalRequestConflict");
+    else if (fate === "busy") this.#refuse(response, 503, "SlowDown");
+    else if (fate === "denied") this.#refuse(response, 403, "AccessDenied");
+    else if (fate !== "done") request.socket.resetAndDestroy();
+    else if (!isMade) this.#refuse(response, 412, "PreconditionFailed");
+    else
+      response
+        .writeHead(200, { etag: '"e"' })
+        .end(isCopy ? '<CopyObjectResult><ETag>"e"</ETag></CopyObjectResult>' : "");
   }
 
   #list(url: URL, response: ServerResponse): void {
@@ -198,8 +209,8 @@ test("a directory's rename that was cut off goes on when it is asked for again",
   const ufs = new S3UnderFileSystem("/", { ...options(), attemptsMax: 1 });
   const text = (bytes: string): Stored => ({ bytes: Buffer.from(bytes), maker: undefined });
   for (const key of ["from/", "from/a", "from/b/c"]) s3.objects.set(key, text(key));
-  // The note and a directory's object are made; the next copy is cut off.
-  s3.fates = ["done", "done", "lost", "lost", "lost"];
+  // The note is made and one copy; the others are cut off.
+  s3.fates = ["done", "done", "lost", "lost"];
   await assert.rejects(ufs.rename("/from", "/to"), { status: "UNAVAILABLE" });
   assert.equal((await ufs.status("/to"))?.isDirectory, true);
   assert.ok(s3.objects.has("from/a"));

@@ -212,9 +212,16 @@ export class S3UnderFileSystem implements UnderFileSystem {
       const keys = objects.map(({ key }) => key);
       const copyNext = async () => {
         for (let key = keys.shift(); key !== undefined; key = keys.shift())
-          await this.#copyOne(key, to + key.slice(from.length));
+          try {
+            await this.#copyOne(key, to + key.slice(from.length));
+          } catch (error) {
+            keys.length = 0;
+            throw error;
+          }
       };
-      await Promise.all(Array.from({ length: COPIES_AT_ONCE }, copyNext));
+      // None is under way any more when this fails: a late copy would bring back what is removed by then.
+      const done = await Promise.allSettled(Array.from({ length: COPIES_AT_ONCE }, copyNext));
+      for (const one of done) if (one.status === "rejected") throw one.reason;
     }
   }
 

@@ -5,6 +5,7 @@ import { blockIdOf, fileIdOfBlock } from "../common/ids.ts";
 import { BlockWorker } from "../proto/gen/block_worker.ts";
 import type { RpcChannel } from "../rpc/channel.ts";
 import { until, withWorker } from "./worker_fixture.ts";
+import type { WorkerOptions } from "./worker_process.ts";
 
 const id = (container: number) => blockIdOf(BigInt(container), 0);
 
@@ -183,3 +184,44 @@ test("stop() does not wait for masters: none that leads, one that accepts connec
     },
     { masterCount: 3 },
   ));
+
+test("S1-26 masters that are found later are registered with, and one that is gone is let go", () => {
+  type Listener = Parameters<NonNullable<WorkerOptions["follow"]>>[0];
+  let tell: Listener = () => {};
+  let isClosed = false;
+  const follow = (listener: Listener) => {
+    tell = listener;
+    return {
+      async close() {
+        isClosed = true;
+      },
+    };
+  };
+  return withWorker(
+    async ({ masters, worker, channel }) => {
+      const [leader, standby] = masters;
+      assert.ok(leader !== undefined && standby !== undefined);
+      const addresses = masters.map(({ port }) => ({ host: "127.0.0.1", port }));
+      const writing = write(channel, 1); // waits for a master
+      assert.deepEqual(worker.status().masters, []);
+      tell(addresses.slice(0, 1));
+      await writing;
+      await until(() => leader.blocks.has(id(1)));
+      tell(addresses);
+      await until(() => standby.blocks.has(id(1)));
+      // Who still answers stays, whatever is said; and nothing is said by saying nobody.
+      tell(addresses.slice(0, 1));
+      tell([]);
+      await write(channel, 2);
+      await until(() => standby.blocks.has(id(2)));
+      await standby.stop();
+      await until(() => worker.status().masters.length === 1);
+      await standby.start();
+      tell(addresses);
+      await until(() => worker.status().masters[1]?.state === "registered");
+      await worker.stop();
+      assert.ok(isClosed);
+    },
+    { masterCount: 2, follow },
+  );
+});

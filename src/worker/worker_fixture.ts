@@ -262,6 +262,8 @@ export async function withWorker(
     readonly quotaBytes?: number;
     readonly masterCount?: number;
     readonly heartbeatIntervalMs?: number;
+    /** In place of a list of the masters. */
+    readonly follow?: NonNullable<WorkerOptions["follow"]>;
   } = {},
 ): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "rockpool-worker-"));
@@ -280,6 +282,7 @@ export async function withWorker(
       {
         ...optionsFor(join(folder, name, "alluxioworker"), masters, settings.quotaBytes),
         heartbeatIntervalMs: settings.heartbeatIntervalMs ?? 10,
+        ...(settings.follow === undefined ? {} : { masters: [], follow: settings.follow }),
       },
       {
         kernels: openKernels({ flavour: "wasm", arenaBytes: arenaBytesOf(SLOT_COUNT) }),

@@ -34,11 +34,11 @@ const CONDITION_TIMEOUT_MS = 120_000;
 
 const PARTS: LocalParts = {
   mainScript: MAIN,
-  async format({ kind, home, confDir }) {
+  async format({ kind, home, confDir, definitions }) {
     const variables = {};
     const { configuration } = loadConfiguration({
       kind,
-      definitions: [],
+      definitions,
       variables,
       home,
       confDir,
@@ -76,10 +76,12 @@ export async function freePortOffset(masterCount: number, workerCount: number): 
 export class LocalCluster {
   readonly dir: string;
   readonly user = userInfo().username;
+  readonly #definitions: readonly string[];
   #processes: Processes;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, definitions: readonly string[]) {
     this.dir = dir;
+    this.#definitions = definitions;
     this.#processes = existingCluster(PARTS, dir);
   }
 
@@ -96,11 +98,12 @@ export class LocalCluster {
     const dir = await mkdtemp(join(tmpdir(), "rockpool-cluster-"));
     const offset = await freePortOffset(options.masters, options.workers);
     const quota = options.workerBytes ?? 1024 ** 3;
+    const definitions = (options.definitions ?? []).map((definition) => `-D${definition}`);
     const words = [
       ...["local", "start", "--dir", dir, "--port-offset", String(offset)],
       ...["--masters", String(options.masters), "--workers", String(options.workers)],
       ...["--worker-quota", String(quota)],
-      ...(options.definitions ?? []).map((definition) => `-D${definition}`),
+      ...definitions,
     ];
     try {
       await run(process.execPath, [CLI, ...words]);
@@ -111,7 +114,7 @@ export class LocalCluster {
       const { stdout = "" } = error as { stdout?: string }; // as execFile documents it
       throw new Error(`The cluster did not start: ${stdout}`, { cause: error });
     }
-    return new LocalCluster(dir);
+    return new LocalCluster(dir, definitions);
   }
 
   #nodes(kind: NodeKind): readonly LocalNode[] {
@@ -141,7 +144,12 @@ export class LocalCluster {
   async format(number: number): Promise<void> {
     const node = this.node("master", number);
     const confDir = nodeConfDir(this.dir, node);
-    await PARTS.format({ kind: "master", home: nodeDir(this.dir, node), confDir });
+    await PARTS.format({
+      kind: "master",
+      home: nodeDir(this.dir, node),
+      confDir,
+      definitions: this.#definitions.map((definition) => definition.slice(2)),
+    });
   }
 
   /** The journal's folder of a master. */
@@ -248,7 +256,7 @@ export class LocalCluster {
   }
 
   async startProcess(kind: NodeKind, number: number): Promise<void> {
-    const words = ["local", "start", kind, String(number), "--dir", this.dir];
+    const words = ["local", "start", kind, String(number), "--dir", this.dir, ...this.#definitions];
     const { exit, stdout, stderr } = await this.cli(...words);
     if (exit !== 0) throw new Error(`${kind} ${number} did not start: ${stdout}${stderr}`);
   }

@@ -129,7 +129,7 @@ function pickFaults(
   return found;
 }
 
-function pickClients(random: SimRandom): ClientTraits {
+export function pickClients(random: SimRandom): ClientTraits {
   const kinds = [...CHANGES, ...READS].filter(() => random.chance(0.7));
   // Without a way to make things and one to look at them nothing would be seen.
   if (!kinds.includes("create")) kinds.push("mkdir");
