@@ -5,6 +5,7 @@
  *   npm run sim -- --seed 42 [--trace] [--node PATH]
  *                                              runs one seed, twice, and compares; the second time by another Node
  *   npm run sim -- --planted [NAME,NAME]       builds the product with a bug in it, and looks for the seed that finds it
+ *   npm run sim -- --shared …                  the same of masters with a journal on a shared store
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
@@ -33,6 +34,21 @@ const EVENTS_COVERED = [
   "writableAgain",
 ];
 
+/** Of a journal on a shared store: there must have been fences that no one may take for a part of the log. */
+const SHARED_EVENTS_COVERED = [
+  "buried",
+  "checkpointInstalled",
+  "checkpointMade",
+  "deposed",
+  "fenced",
+  "logMerged",
+  "readOnly",
+  "storeTrouble",
+  "storeWorksAgain",
+  "writableAgain",
+];
+const isShared = process.argv.includes("--shared");
+
 /** Builds the simulator, with a bug in the product if one is given. @returns the path of the script */
 async function bundle(name, bug = null) {
   mkdirSync("dist/sim", { recursive: true });
@@ -47,7 +63,7 @@ async function bundle(name, bug = null) {
 function start(script, order, onResult, node = process.execPath) {
   // Source maps make every error of the product slow, and it makes many: only who looks at one run needs them.
   const flags = order.isTraced ? ["--enable-source-maps"] : ["--stack-trace-limit=8"];
-  const child = spawn(node, [...flags, script, JSON.stringify(order)], {
+  const child = spawn(node, [...flags, script, JSON.stringify({ ...order, isShared })], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout });
@@ -92,7 +108,7 @@ function showFailure({ seed, failure }) {
   console.log(`\nSeed ${seed} FAILS: ${failure.message}`);
   if (failure.invariant === "BUG") console.log(failure.stack);
   console.log(`  the last events:\n    ${failure.lines.slice(-40).join("\n    ")}`);
-  console.log(`  replay it: npm run sim -- --seed ${seed} --trace\n`);
+  console.log(`  replay it: npm run sim -- ${isShared ? "--shared " : ""}--seed ${seed} --trace\n`);
 }
 
 function add(sums, more) {
@@ -174,7 +190,7 @@ async function runSeeds(first, count) {
 function uncovered({ faults, events, faultKinds }) {
   return [
     ...faultKinds.filter((kind) => faults[kind] === undefined),
-    ...EVENTS_COVERED.filter((kind) => events[kind] === undefined),
+    ...(isShared ? SHARED_EVENTS_COVERED : EVENTS_COVERED).filter((kind) => events[kind] === undefined),
   ];
 }
 
@@ -233,7 +249,9 @@ async function findBug(script, cleanScript, shows) {
 }
 
 async function runPlanted(wanted) {
-  const { PLANTED_BUGS, SAFETY } = await import("./planted_bugs.mjs");
+  const { PLANTED_BUGS, SAFETY } = await import(
+    isShared ? "./planted_shared_bugs.mjs" : "./planted_bugs.mjs"
+  );
   const bugs = PLANTED_BUGS.filter(({ name }) => wanted === null || wanted.includes(name));
   const cleanScript = await bundle("clean");
   const missed = [];

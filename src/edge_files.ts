@@ -7,12 +7,14 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { FileStatus } from "./client/file_status.ts";
 import type { FileSystem } from "./client/file_system.ts";
-import { RockpoolError } from "./common/errors.ts";
+import { isRockpoolError, RockpoolError } from "./common/errors.ts";
 import { parsePath } from "./common/path.ts";
 import type { Configuration } from "./conf/configuration.ts";
+import { formatHostPort } from "./conf/key_spec.ts";
+import { BlockFetcher } from "./edge/block_fetch.ts";
 import type { EdgeBody, EdgeChunk, EdgeFile, EdgeFiles as EdgeFilesPort } from "./edge/ports.ts";
 import type { EdgeListing, EdgePlaces, EdgeStatus } from "./edge/words.ts";
-import type { Call, FileInfo, OperationId } from "./master/api.ts";
+import type { BlockLocation, Call, FileInfo, OperationId } from "./master/api.ts";
 import type { MasterParts } from "./master_daemon.ts";
 import { LazyClient } from "./process_web.ts";
 
@@ -80,15 +82,22 @@ function operationId(hex: string | null): OperationId | null {
 export type EdgeFilesDeps = {
   readonly configuration: Configuration;
   readonly parts: Pick<MasterParts, "namespace" | "principals">;
-  /** Where the blocks of a file can be fetched from workers; null when that is not offered. */
-  readonly places: ((info: FileInfo) => EdgePlaces["blocks"]) | null;
+  /** Signed path and query by which workers give a block; null when the cluster has no secret. */
+  readonly urlOf: ((blockId: bigint) => string) | null;
 };
+
+/** Where a worker's web port is. */
+function webOf({ workerAddress }: BlockLocation): { readonly host: string; readonly port: number } {
+  const { host, containerHost, webPort } = workerAddress;
+  return { host: containerHost === "" ? host : containerHost, port: webPort };
+}
 
 export class EdgeFiles implements EdgeFilesPort {
   readonly #deps: EdgeFilesDeps;
   /** Reads the bytes of files that a user was found to be allowed to read. */
   readonly #reader: LazyClient;
   readonly #writers = new Map<string, LazyClient>();
+  readonly #fetcher = new BlockFetcher();
 
   constructor(deps: EdgeFilesDeps) {
     this.#deps = deps;
@@ -96,6 +105,7 @@ export class EdgeFiles implements EdgeFilesPort {
   }
 
   async close(): Promise<void> {
+    this.#fetcher.close();
     await Promise.all([this.#reader, ...this.#writers.values()].map((client) => client.close()));
   }
 
@@ -139,7 +149,9 @@ export class EdgeFiles implements EdgeFilesPort {
         "Wait until its writer has closed it",
       );
     const client = await this.#reader.get();
-    return new OpenEdgeFile(info, client, this.#deps.places);
+    const { urlOf } = this.#deps;
+    const blocks = urlOf === null ? null : { urlOf, fetcher: this.#fetcher };
+    return new OpenEdgeFile(info, client, blocks);
   }
 
   async create(
@@ -205,17 +217,19 @@ export class EdgeFiles implements EdgeFilesPort {
   }
 }
 
+type Direct = { readonly urlOf: (blockId: bigint) => string; readonly fetcher: BlockFetcher };
+
 class OpenEdgeFile implements EdgeFile {
   readonly status: EdgeStatus;
   readonly #info: FileInfo;
   readonly #client: FileSystem;
-  readonly #places: EdgeFilesDeps["places"];
+  readonly #direct: Direct | null;
 
-  constructor(info: FileInfo, client: FileSystem, places: EdgeFilesDeps["places"]) {
+  constructor(info: FileInfo, client: FileSystem, direct: Direct | null) {
     this.status = edgeStatus(info);
     this.#info = info;
     this.#client = client;
-    this.#places = places;
+    this.#direct = direct;
   }
 
   async *chunks(
@@ -223,14 +237,60 @@ class OpenEdgeFile implements EdgeFile {
     lengthBytes: number,
     signal: AbortSignal,
   ): AsyncGenerator<EdgeChunk, void, undefined> {
+    const { blockSizeBytes } = this.#info;
+    const end = startBytes + lengthBytes;
+    for (let at = startBytes; at < end; ) {
+      const blockEnd = (Math.floor(at / blockSizeBytes) + 1) * blockSizeBytes;
+      yield* this.#ofBlock(at, Math.min(end, blockEnd) - at, signal);
+      at = blockEnd;
+    }
+  }
+
+  /** From a worker as it is stored; what it does not give, by our client, which knows all ways to the bytes. */
+  async *#ofBlock(
+    startBytes: number,
+    lengthBytes: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<EdgeChunk, void, undefined> {
+    const { blocks, blockSizeBytes } = this.#info;
+    const block = blocks[Math.floor(startBytes / blockSizeBytes)];
+    const [location] = block?.locations ?? [];
+    let given = 0;
+    if (this.#direct !== null && block !== undefined && location !== undefined) {
+      const { urlOf, fetcher } = this.#direct;
+      const place = { ...webOf(location), path: urlOf(block.blockId) };
+      try {
+        const start = startBytes % blockSizeBytes;
+        for await (const chunk of fetcher.read(place, start, lengthBytes, signal)) {
+          given += chunk.bytes.length;
+          yield chunk;
+        }
+        return;
+      } catch (error) {
+        if (!isRockpoolError(error, "UNAVAILABLE") || signal.aborted) throw error;
+      }
+    }
     const file = this.#client.openKnown(statusForClient(this.#info));
-    for await (const bytes of file.chunks({ startBytes, lengthBytes, signal }))
-      yield { bytes, sums: null };
+    const range = { startBytes: startBytes + given, lengthBytes: lengthBytes - given, signal };
+    for await (const bytes of file.chunks(range)) yield { bytes, sums: null };
   }
 
   places(): EdgePlaces {
     const { status } = this;
-    const whole = { offset: 0, length: status.lengthBytes, urls: [] };
-    return { status, blocks: this.#places === null ? [whole] : this.#places(this.#info) };
+    const direct = this.#direct;
+    if (direct === null)
+      return { status, blocks: [{ offset: 0, length: status.lengthBytes, urls: [] }] };
+    const { blocks, blockSizeBytes } = this.#info;
+    return {
+      status,
+      blocks: blocks.map(({ blockId, lengthBytes, locations }, at) => ({
+        offset: at * blockSizeBytes,
+        length: lengthBytes,
+        urls: locations.map((location) => {
+          const { host, port } = webOf(location);
+          return `http://${formatHostPort({ host, port })}${direct.urlOf(blockId)}`;
+        }),
+      })),
+    };
   }
 }

@@ -2,18 +2,18 @@
  * The edge gateway of a master, joined: configuration → who may connect, journal → who leads, applied commands → watches.
  * @module
  */
-import { readFileSync, statSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
-import { messageOf, RockpoolError } from "./common/errors.ts";
 import type { Path } from "./common/path.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { EdgeKeys } from "./conf/edge_keys.ts";
 import type { DaemonContext } from "./daemon.ts";
+import { blockUrlPath } from "./edge/block_url.ts";
 import { EdgeGateway } from "./edge/gateway.ts";
 import { EDGE_LIMITS, type EdgeChange, type EdgeGatewayEvent } from "./edge/ports.ts";
 import { parseTokens, type TokenRules, type TokenTable } from "./edge/tokens.ts";
 import { EdgeFiles } from "./edge_files.ts";
+import { edgeSecret, WatchedFile } from "./edge_secret.ts";
 import { openKernels } from "./kernels/load.ts";
 import type { Command } from "./master/command.ts";
 import type { NamespaceView } from "./master/inode_tree.ts";
@@ -23,56 +23,8 @@ import { hostOf, originHost } from "./web/guard.ts";
 
 /** A kernel's own memory and room for copying in; the gateway keeps nothing in it. */
 const ARENA_BYTES = 64 * 1024;
-const SECRET_BYTES_MIN = 32;
-
-/** A file that is read again when it changed. */
-class WatchedFile<T> {
-  readonly #path: string;
-  readonly #parse: (bytes: Buffer) => T;
-  #stamp = "";
-  #value: T | null = null;
-
-  constructor(path: string, parse: (bytes: Buffer) => T) {
-    this.#path = path;
-    this.#parse = parse;
-  }
-
-  /** @throws RockpoolError FAILED_PRECONDITION when it cannot be read; what parsing throws */
-  get(): T {
-    try {
-      const { mtimeMs, size, ino } = statSync(this.#path);
-      const stamp = `${mtimeMs} ${size} ${ino}`;
-      if (this.#value === null || stamp !== this.#stamp) {
-        this.#value = this.#parse(readFileSync(this.#path));
-        this.#stamp = stamp;
-      }
-      return this.#value;
-    } catch (error) {
-      if (error instanceof RockpoolError) throw error;
-      throw new RockpoolError(
-        "FAILED_PRECONDITION",
-        `Cannot read ${this.#path}: ${messageOf(error)}`,
-        "Make the file readable for the user that runs this process",
-      );
-    }
-  }
-}
-
-/** The cluster's secret, when there is one. */
-export function edgeSecret(configuration: Configuration): (() => Uint8Array) | null {
-  const path = configuration.get(EdgeKeys.edgeSecretPath);
-  if (path === null) return null;
-  const file = new WatchedFile<Uint8Array>(path, (bytes) => {
-    const secret = Buffer.from(bytes.toString("latin1").trim(), "latin1");
-    if (secret.length >= SECRET_BYTES_MIN) return secret;
-    throw new RockpoolError(
-      "INVALID_ARGUMENT",
-      `The secret in ${path} has ${secret.length} bytes, fewer than ${SECRET_BYTES_MIN}`,
-      "Make one with: head -c 48 /dev/urandom | base64",
-    );
-  });
-  return () => file.get();
-}
+/** A client fetches at once what it asked for; a large block takes its time, but it has begun by then. */
+const URL_LIFE_MS = 5 * 60_000;
 
 function tokenRules(configuration: Configuration): () => TokenRules {
   const path = configuration.get(EdgeKeys.edgeTokensPath);
@@ -148,7 +100,12 @@ export function createMasterEdge(
 ): MasterEdge | null {
   const { configuration, telemetry, world } = context;
   if (!configuration.get(EdgeKeys.edgeEnabled)) return null;
-  const files = new EdgeFiles({ configuration, parts, places: null });
+  const secret = edgeSecret(configuration);
+  const urlOf =
+    secret === null
+      ? null
+      : (blockId: bigint) => blockUrlPath(blockId, world.clock.wallMs() + URL_LIFE_MS, secret());
+  const files = new EdgeFiles({ configuration, parts, urlOf });
   const origins = configuration.get(EdgeKeys.edgeAllowedOrigins);
   const gateway = new EdgeGateway({
     files,

@@ -7,7 +7,7 @@
  */
 import { EXIT } from "./common/errors.ts";
 import type { BlockId } from "./common/ids.ts";
-import { rootUnderStore } from "./conf/cluster.ts";
+import { rootUnderStore, zookeeperServers } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
@@ -343,7 +343,8 @@ class MasterDaemon implements Daemon {
   #warnOfLoopback(): void {
     const { configuration } = this.#context;
     const own = configuration.get(MasterKeys.hostname);
-    const peers = (configuration.get(MasterKeys.journalAddresses) ?? []).map(({ host }) => host);
+    const voters = configuration.get(MasterKeys.journalAddresses) ?? [];
+    const peers = [...voters, ...zookeeperServers(configuration)].map(({ host }) => host);
     if (own !== null) void warnOfLoopback(this.#context, own, peers, MasterKeys.hostname.key);
   }
 

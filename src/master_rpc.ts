@@ -2,8 +2,9 @@
  * A master's RPC port: the services, what they need of the other parts, and who may call them.
  * @module
  */
+import { zookeeperServers } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
-import { parseHostPort } from "./conf/key_spec.ts";
+import { formatHostPort, parseHostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { hasSharedJournal } from "./conf/shared_journal.ts";
 import {
@@ -27,7 +28,6 @@ import { GrpcServer, type GrpcServerOptions } from "./rpc/grpc_server.ts";
 import { SaslAuthentication, trustingAuthenticator } from "./rpc/sasl.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import type { Reading } from "./telemetry/metrics.ts";
-import { zookeeperServers } from "./zookeeper_masters.ts";
 
 /** Clients that vanished without a word are noticed by pings. */
 const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 };
@@ -55,7 +55,7 @@ function masterFacts(
     raftAddresses: hasSharedJournal(configuration)
       ? []
       : status.members.map(({ journal }) => journal),
-    zookeeperAddresses: zookeeperServers(configuration),
+    zookeeperAddresses: zookeeperServers(configuration).map(formatHostPort),
   };
 }
 

@@ -64,6 +64,10 @@ export async function startMasterWeb(
     port: configuration.get(MasterKeys.webPort),
     handle: masterHandler({
       ...common,
+      // Of those that ZooKeeper lists too.
+      peers: () => [
+        ...new Set([...common.peers(), ...page.status().members.map(({ web }) => web)]),
+      ],
       status: () => page.status(),
       files: new WebFiles({ fileSystem: namespace.fileSystem, census: watch.census }, client),
       elect: (address) => admin.transferTo(address),

@@ -4,17 +4,17 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { RockpoolError } from "./common/errors.ts";
+import { isRockpoolError, RockpoolError } from "./common/errors.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
-import { formatHostPort } from "./conf/key_spec.ts";
+import { formatHostPort, type HostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import type { ConnectThread } from "./journal/journal_protocol.ts";
 import { hex64 } from "./journal/member_ids.ts";
 import { openKernels } from "./kernels/load.ts";
-import { openLogStore } from "./log_stores.ts";
+import { journalStoreOptions, openLogStore } from "./log_stores.ts";
 import { METASTORE_FILE } from "./metastore_files.ts";
 import type { LogStore } from "./ufs/log_store.ts";
 import { Checkpoints } from "./ufs_journal/checkpoints.ts";
@@ -23,8 +23,8 @@ import { formatShared, isUsed, readIdentity, type SharedIdentity } from "./ufs_j
 import { onThisThread } from "./ufs_journal/on_this_thread.ts";
 import { UfsCore } from "./ufs_journal/ufs_core.ts";
 import { UfsLog } from "./ufs_journal/ufs_log.ts";
-import { underStoreOptions } from "./under_stores.ts";
 import type { World } from "./world/ports.ts";
+import { standingMasters } from "./zookeeper_masters.ts";
 
 /** Checksums of loose bytes need no arena of their own. */
 const ARENA_BYTES = 64 * 1024;
@@ -44,7 +44,7 @@ export function ownRpcAddress(configuration: Configuration): string {
 export function sharedStore(configuration: Configuration): LogStore {
   return openLogStore(
     configuration.get(MasterKeys.journalFolder),
-    underStoreOptions(configuration),
+    journalStoreOptions(configuration),
   );
 }
 
@@ -65,16 +65,37 @@ export async function openShared(configuration: Configuration): Promise<SharedJo
   return { store, identity };
 }
 
-/** Makes an empty journal there, unless an empty one is there. */
+/**
+ * Makes an empty journal there, unless an empty one is there.
+ * @throws RockpoolError FAILED_PRECONDITION when masters run that share it
+ */
 export async function formatSharedJournal(
   configuration: Configuration,
-  world: Pick<World, "clock" | "random">,
+  world: World,
 ): Promise<string> {
+  await requireNoMasters(configuration, world);
   const store = sharedStore(configuration);
   await store.probe();
   const identity = await readIdentity(store);
   if (identity === null || (await isUsed(store, identity))) await formatShared(store, world);
   return store.uri;
+}
+
+/** Without an answer of ZooKeeper nobody is known to run: whoever formats is asked before anything is lost. */
+async function requireNoMasters(configuration: Configuration, world: World): Promise<void> {
+  if (!configuration.get(MasterKeys.zookeeperEnabled)) return;
+  let masters: readonly HostPort[];
+  try {
+    masters = await standingMasters(configuration, world);
+  } catch (error) {
+    if (isRockpoolError(error, "UNAVAILABLE")) return;
+    throw error;
+  }
+  throw new RockpoolError(
+    "FAILED_PRECONDITION",
+    `Masters run that share the journal ${configuration.get(MasterKeys.journalFolder)}: ${masters.map(formatHostPort).join(", ")}`,
+    "Stop them first. A master that is to join them needs no format: start it",
+  );
 }
 
 /** Where a journal lies that holds something; null for one that is empty, or not there. */

@@ -6,7 +6,7 @@ import { chmodSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { messageOf, RockpoolError } from "./common/errors.ts";
-import { masterRpcAddresses, requireOneTier } from "./conf/cluster.ts";
+import { masterRpcAddresses, requireOneTier, zookeeperServers } from "./conf/cluster.ts";
 import { CommonKeys } from "./conf/common_keys.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
@@ -192,7 +192,8 @@ class WorkerDaemon implements Daemon {
   /** @throws RockpoolError when a port is taken or a folder cannot be made */
   async #prepare(): Promise<void> {
     const { configuration } = this.#context;
-    const masters = masterRpcAddresses(configuration).map(({ host }) => host);
+    const peers = [...masterRpcAddresses(configuration), ...zookeeperServers(configuration)];
+    const masters = peers.map(({ host }) => host);
     const { hostname } = this.#options;
     // In the background: names may take their time.
     void warnOfLoopback(this.#context, hostname, masters, WorkerKeys.hostname.key);

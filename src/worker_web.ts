@@ -11,6 +11,7 @@ import { formatHostPort, type HostPort, parseHostPort } from "./conf/key_spec.ts
 import { MasterKeys } from "./conf/master_keys.ts";
 import { WorkerKeys } from "./conf/worker_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
+import { edgeBlockHandler } from "./edge_blocks.ts";
 import { commonSource, LazyClient } from "./process_web.ts";
 import type { CachedFile, WorkerStatus } from "./web/api_types.ts";
 import { askForLeader } from "./web/leader_client.ts";
@@ -135,15 +136,18 @@ export async function startWorkerWeb(
 ): Promise<WebServer> {
   const { configuration, telemetry } = context;
   const pages = new WorkerPages(context, worker, hostname);
+  const edgeBlocks = edgeBlockHandler(context, worker);
+  const pagesHandler = workerHandler({
+    ...commonSource(context, [machineName(configuration), hostname]),
+    peers: () => masterWebs(configuration, worker).map(formatHostPort),
+    status: () => pages.status(),
+    leader: () => askForLeader(masterWebs(configuration, worker), ASK_TIMEOUT_MS),
+    cached: (offset, limit) => pages.cached(offset, limit),
+  });
   const server = await startWebServer({
     bindHost: configuration.get(WorkerKeys.webBindHost),
     port: configuration.get(WorkerKeys.webPort),
-    handle: workerHandler({
-      ...commonSource(context, [machineName(configuration), hostname]),
-      status: () => pages.status(),
-      leader: () => askForLeader(masterWebs(configuration, worker), ASK_TIMEOUT_MS),
-      cached: (offset, limit) => pages.cached(offset, limit),
-    }),
+    handle: async (request) => (await edgeBlocks(request)) ?? pagesHandler(request),
     onError: (path, error) => telemetry.logger.log("error", "web", "page failed", { path, error }),
   });
   return {

@@ -9,9 +9,11 @@ import { MasterKeys } from "./conf/master_keys.ts";
 import { ZooKeeperKeys } from "./conf/zookeeper_keys.ts";
 import type { Elector } from "./ufs_journal/elector.ts";
 import type { World } from "./world/ports.ts";
-import { parseConnectString } from "./zookeeper/connect_string.ts";
 import { type ElectionEvent, LeaderElection } from "./zookeeper/leader_election.ts";
 import { inquireMasters, MasterWatch } from "./zookeeper/master_inquiry.ts";
+
+/** Who formats waits no longer for ZooKeeper. */
+const STANDING_MS = 5000;
 
 /** @throws RockpoolError INVALID_ARGUMENT when nobody says where ZooKeeper is */
 export function zookeeperAddress(configuration: Configuration): string {
@@ -22,12 +24,6 @@ export function zookeeperAddress(configuration: Configuration): string {
     `${MasterKeys.zookeeperEnabled.key}=true, and ${ZooKeeperKeys.address.key} is not set`,
     `Set ${ZooKeeperKeys.address.key} to host:port of ZooKeeper's servers`,
   );
-}
-
-/** "host:port" of each server, as reports show them; empty without ZooKeeper. */
-export function zookeeperServers(configuration: Configuration): readonly string[] {
-  if (!configuration.get(MasterKeys.zookeeperEnabled)) return [];
-  return parseConnectString(zookeeperAddress(configuration)).servers.map(formatHostPort);
 }
 
 function paths(configuration: Configuration) {
@@ -57,6 +53,24 @@ export async function findMasters(
     connect,
     timeoutMs: configuration.get(ZooKeeperKeys.connectionTimeout),
     tries: configuration.get(ZooKeeperKeys.inquiryRetry),
+    world,
+  });
+  return addressesOf(masters);
+}
+
+/**
+ * The masters that stand for election at this moment.
+ * @throws RockpoolError UNAVAILABLE when there are none, or ZooKeeper does not answer
+ */
+export async function standingMasters(
+  configuration: Configuration,
+  world: World,
+): Promise<readonly HostPort[]> {
+  const { masters } = await inquireMasters({
+    ...paths(configuration),
+    connect: zookeeperAddress(configuration),
+    timeoutMs: Math.min(STANDING_MS, configuration.get(ZooKeeperKeys.connectionTimeout)),
+    tries: 1,
     world,
   });
   return addressesOf(masters);

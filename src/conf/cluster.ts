@@ -6,10 +6,11 @@
  */
 import { RockpoolError } from "../common/errors.ts";
 import type { Configuration } from "./configuration.ts";
-import { formatHostPort, type HostPort } from "./key_spec.ts";
+import { formatHostPort, type HostPort, parseHostPort } from "./key_spec.ts";
 import { MasterKeys } from "./master_keys.ts";
 import { hasSharedJournal } from "./shared_journal.ts";
 import { WorkerKeys } from "./worker_keys.ts";
+import { ZooKeeperKeys } from "./zookeeper_keys.ts";
 
 /** The RPC addresses of all masters, for workers and clients. None in ZooKeeper mode: there ZooKeeper is asked. */
 export function masterRpcAddresses(configuration: Configuration): readonly HostPort[] {
@@ -20,6 +21,20 @@ export function masterRpcAddresses(configuration: Configuration): readonly HostP
   const voters = configuration.get(MasterKeys.journalAddresses);
   if (voters !== null) return voters.map(({ host }) => ({ host, port }));
   return [{ host: configuration.get(MasterKeys.hostname) ?? "localhost", port }];
+}
+
+const ZOOKEEPER_PORT = 2181;
+
+/** ZooKeeper's servers; none where the masters choose their leader themselves. */
+export function zookeeperServers(configuration: Configuration): readonly HostPort[] {
+  const connect = configuration.get(ZooKeeperKeys.address);
+  if (!configuration.get(MasterKeys.zookeeperEnabled) || connect === null) return [];
+  return connect
+    .replace(/\/.*$/, "")
+    .split(/[,;]/)
+    .map((text) => text.trim())
+    .map((text) => parseHostPort(/:\d+$/.test(text) ? text : `${text}:${ZOOKEEPER_PORT}`))
+    .filter((address) => address !== null);
 }
 
 /** The voters of the embedded journal, and which of them this master is. */

@@ -91,3 +91,20 @@ test("what is about one host is not compared, nor what a process does not read",
   );
   assert.deepEqual(inconsistencies(nodes.slice(0, 1)), []);
 });
+
+test("S1-17 who asks another ZooKeeper, or looks at other nodes in it, is an error", () => {
+  for (const [key, one, other] of [
+    ["alluxio.zookeeper.enabled", "true", "false"],
+    ["alluxio.zookeeper.address", "z1:2181", "z2:2181"],
+    ["alluxio.zookeeper.election.path", "/alluxio/election", "/election"],
+    ["alluxio.zookeeper.leader.path", "/alluxio/leader", "/leader"],
+  ] as const) {
+    const [found] = inconsistencies([
+      node("master", "m1:19998", { [key]: [one, site(1)] }),
+      node("master", "m2:19998", { [key]: [one, site(1)] }),
+      node("worker", "w1:29999", { [key]: [other, site(1)] }),
+    ]);
+    assert.equal(found?.key, key);
+    assert.ok(found.isError, key);
+  }
+});

@@ -12,8 +12,11 @@ import { formatHostPort } from "./key_spec.ts";
 import { type LoadOptions, loadConfiguration } from "./load.ts";
 import { MasterKeys } from "./master_keys.ts";
 import { parseProperties } from "./properties_file.ts";
+import { hasSharedJournal } from "./shared_journal.ts";
+import { refusals } from "./standings.ts";
 import { UserKeys } from "./user_keys.ts";
 import { WorkerKeys } from "./worker_keys.ts";
+import { ZooKeeperKeys } from "./zookeeper_keys.ts";
 
 let home = "";
 beforeEach(() => {
@@ -131,6 +134,82 @@ test("S1-15 S1-20 S1-21 options and variables of alluxio-env.sh count, for every
     assert.equal(configuration.get(WorkerKeys.ramdiskSize), 4 * 1024 ** 3);
     assert.equal(configuration.text("alluxio.worker.tieredstore.level0.dirs.path"), "/mnt/fast");
   }
+});
+
+const ZK_LINES = [
+  "alluxio.zookeeper.enabled=true",
+  "alluxio.zookeeper.address=z1:2181,z2:2181,z3:2181",
+];
+
+/** Both keys stand, and nothing else is asked for: no process refuses, and nobody lists masters. */
+function assertZooKeeper(configuration: Configuration, kind: "master" | "worker" | "client") {
+  assert.equal(configuration.get(MasterKeys.zookeeperEnabled), true);
+  assert.equal(configuration.get(ZooKeeperKeys.address), "z1:2181,z2:2181,z3:2181");
+  assert.deepEqual(refusals(configuration, kind), []);
+  assert.deepEqual(masterRpcAddresses(configuration), []);
+  assert.deepEqual(configuration.warnings, []);
+}
+
+test("S1-17 S1-20 S1-22 S1-28 ZooKeeper by java options, or in the site file, for every kind of process", () => {
+  for (const kind of ["master", "worker", "client"] as const) {
+    envFile(`ALLUXIO_JAVA_OPTS="${ZK_LINES.map((line) => `-D${line}`).join(" ")}"`);
+    site();
+    assertZooKeeper(load({ kind }).configuration, kind);
+    envFile();
+    site(...ZK_LINES);
+    assertZooKeeper(load({ kind }).configuration, kind);
+  }
+});
+
+test("S1-18 ZooKeeper enabled without its address, or the reverse, refuses with both keys", () => {
+  for (const [line, other] of [
+    ["alluxio.zookeeper.enabled=true", "alluxio.zookeeper.address"],
+    ["alluxio.usezookeeper=true", "alluxio.zookeeper.address"],
+    ["alluxio.zookeeper.address=z:2181", "alluxio.zookeeper.enabled"],
+  ] as const) {
+    site(line);
+    for (const kind of ["master", "worker", "client"] as const) {
+      const found = refusals(load({ kind }).configuration, kind);
+      assert.equal(found.length, 1, line);
+      assert.match(found[0]?.message ?? "", /^alluxio\.zookeeper\.(enabled=true|address=z:2181) /);
+      assert.match(found[0]?.message ?? "", /alluxio-site\.properties:1/);
+      assert.ok(found[0]?.message.includes(`${other} is not`));
+      assert.ok(found[0]?.remedy.includes(other));
+    }
+  }
+});
+
+test("S1-19 S1-21 one ZooKeeper server or several, with a node behind them if it is so", () => {
+  for (const address of ["z:2181", "z1:2181, z2:2181", "z1,z2:2182", "[::1]:2181", "z:2181/mine"]) {
+    site("alluxio.zookeeper.enabled=true", `alluxio.zookeeper.address=${address}`);
+    assert.equal(load().configuration.get(ZooKeeperKeys.address), address);
+  }
+  for (const address of ["z:x", "http://z:2181", "z1:2181,,", "a b"]) {
+    site("alluxio.zookeeper.enabled=true", `alluxio.zookeeper.address=${address}`);
+    assert.throws(() => load(), /expected addresses separated by commas/, address);
+  }
+});
+
+test("S1-24 with ZooKeeper the journal lies on a shared store, and the embedded one is refused", () => {
+  site(...ZK_LINES, "alluxio.master.journal.folder=hdfs://nn:9000/alluxio/journal");
+  const { configuration } = load();
+  assert.ok(hasSharedJournal(configuration));
+  assert.deepEqual(refusals(configuration, "master"), []);
+  site(...ZK_LINES, "alluxio.master.journal.type=EMBEDDED");
+  const [refusal] = refusals(load().configuration, "master");
+  assert.match(
+    refusal?.message ?? "",
+    /alluxio\.master\.journal\.type=EMBEDDED .*zookeeper\.enabled=true/,
+  );
+  assert.deepEqual(refusals(load().configuration, "client"), []);
+});
+
+test("S1-23 S1-26 masters and workers need no list of masters", () => {
+  site(...ZK_LINES, "alluxio.master.hostname=m2");
+  const own = journalMembership(load().configuration, () => assert.fail()).self;
+  assert.equal(own.host, "m2");
+  site(...ZK_LINES);
+  assert.deepEqual(masterRpcAddresses(load({ kind: "worker" }).configuration), []);
 });
 
 test("S1-17 S1-22 the same lines serve masters, workers and clients", () => {

@@ -83,7 +83,7 @@ const RULES: readonly Rule[] = [
   {
     why: "the journal on a shared store does without",
     names:
-      "alluxio.master.journal.tailer.shutdown* alluxio.master.journal.ufs.option* alluxio.master.ufs.journal.max.catchup.time alluxio.master.journal.request.* alluxio.master.journal.catchup.protect.enabled",
+      "alluxio.master.journal.tailer.shutdown* alluxio.master.ufs.journal.max.catchup.time alluxio.master.journal.request.* alluxio.master.journal.catchup.protect.enabled",
   },
   {
     why: "damage is never skipped, and damaged files are always kept",
@@ -106,6 +106,10 @@ const RULES: readonly Rule[] = [
   {
     why: "ZooKeeper is asked without a login: nothing here speaks SASL",
     names: "alluxio.zookeeper.auth.enabled",
+  },
+  {
+    why: "of the journal's options those are read that this table honours of s3a.*, alluxio.underfs.s3.* and alluxio.underfs.hdfs.*",
+    names: "alluxio.master.journal.ufs.option*",
   },
   {
     why: "of the root's options those are read that this table honours of s3a.*, alluxio.underfs.s3.* and alluxio.underfs.hdfs.*",

@@ -26,6 +26,11 @@ test("S1-16 a loopback name is warned of as soon as the cluster has another host
     nameWarnings("worker", configure(addresses, "alluxio.worker.hostname=127.0.0.1")).length,
     1,
   );
+  const zookeeper = ["alluxio.zookeeper.enabled=true", "alluxio.zookeeper.address=z1:2181"];
+  assert.match(
+    nameWarnings("master", configure(...zookeeper, "alluxio.master.hostname=localhost"))[0] ?? "",
+    /and z1 is another host/,
+  );
   const alone = "alluxio.master.embedded.journal.addresses=localhost:19200,localhost:19201";
   for (const good of [
     configure(addresses, "alluxio.master.hostname=m1"),

@@ -5,6 +5,7 @@
  * cluster has a second host.
  * @module
  */
+import { zookeeperServers } from "../conf/cluster.ts";
 import type { Configuration } from "../conf/configuration.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { WorkerKeys } from "../conf/worker_keys.ts";
@@ -23,6 +24,7 @@ export function nameWarnings(
   const masters = [
     ...(configuration.get(MasterKeys.journalAddresses) ?? []),
     ...(configuration.get(MasterKeys.rpcAddresses) ?? []),
+    ...zookeeperServers(configuration),
   ].map(({ host }) => host);
   const remote = masters.find((host) => !isLoopback(host));
   if (own === null || !isLoopback(own) || remote === undefined) return [];

@@ -9,9 +9,9 @@ import { statfs } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { isRockpoolError, messageOf } from "../common/errors.ts";
-import { masterRpcAddresses } from "../conf/cluster.ts";
+import { masterRpcAddresses, zookeeperServers } from "../conf/cluster.ts";
 import type { Configuration } from "../conf/configuration.ts";
-import { formatHostPort, type HostPort, parseHostPort } from "../conf/key_spec.ts";
+import { formatHostPort, type HostPort } from "../conf/key_spec.ts";
 import { MasterKeys } from "../conf/master_keys.ts";
 import { hasSharedJournal } from "../conf/shared_journal.ts";
 import { TIER_KEYS, WorkerKeys } from "../conf/worker_keys.ts";
@@ -194,7 +194,8 @@ function masterChecks(configuration: Configuration): Check[] {
       : [
           visibleCheck(
             own,
-            voters.map(({ host }) => host),
+            // With ZooKeeper nobody lists the other masters: who is elsewhere sees this host from there.
+            (isShared ? zookeeperServers(configuration) : voters).map(({ host }) => host),
             hostname.key,
           ),
         ]),
@@ -212,16 +213,7 @@ function masterChecks(configuration: Configuration): Check[] {
 
 /** Whether ZooKeeper's servers can be reached: without a majority of them nobody leads, and nobody finds the leader. */
 function zookeeperChecks(configuration: Configuration): Check[] {
-  const connect = configuration.get(ZooKeeperKeys.address);
-  if (!configuration.get(MasterKeys.zookeeperEnabled) || connect === null) return [];
-  const servers = connect
-    .replace(/\/.*$/, "")
-    .split(/[,;]/)
-    .map((text) => text.trim())
-    .filter((text) => text !== "")
-    .map((text) => parseHostPort(/:\d+$/.test(text) ? text : `${text}:2181`))
-    .filter((address) => address !== null);
-  return servers.map((address) => {
+  return zookeeperServers(configuration).map((address) => {
     const name = `zookeeper.${formatHostPort(address)}`;
     return {
       name,
@@ -250,7 +242,7 @@ function workerChecks(configuration: Configuration): Check[] {
       : [
           visibleCheck(
             own,
-            masters.map(({ host }) => host),
+            [...masters, ...zookeeperServers(configuration)].map(({ host }) => host),
             WorkerKeys.hostname.key,
           ),
         ]),
@@ -283,6 +275,7 @@ export function checksFor(
   for (const role of roles) {
     const configuration = configurationOf(role);
     for (const { host } of masterRpcAddresses(configuration)) names.add(host);
+    for (const { host } of zookeeperServers(configuration)) names.add(host);
     checks.push(...(role === "master" ? masterChecks(configuration) : workerChecks(configuration)));
   }
   const resolving = [...names].map((host) => nameCheck(`resolve.${host}`, host));

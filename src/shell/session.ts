@@ -167,6 +167,7 @@ export class Session {
         `Path "${argument}" must be absolute`,
         "Begin the path with a slash",
       );
+    requireSafe(this.configuration, "client");
     const place = resolveMasters(authority, this.#place(), (key) => {
       return this.configuration.text(key) ?? undefined;
     });
@@ -179,7 +180,6 @@ export class Session {
   }
 
   async #client(place: MasterPlace): Promise<FileSystem> {
-    requireSafe(this.configuration, "client");
     const key = placeText(place);
     const known = this.#clients.get(key);
     if (known !== undefined) return known;

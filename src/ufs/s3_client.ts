@@ -8,7 +8,7 @@
  */
 import { Readable } from "node:stream";
 import type { S3ClientConfig } from "@aws-sdk/client-s3";
-import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import { isRockpoolError, type RockpoolError } from "../common/errors.ts";
 import { S3Error, s3Error } from "./s3_errors.ts";
 import type { s3 } from "./s3_sdk.ts";
 
@@ -30,6 +30,8 @@ export type S3Options = {
   readonly silenceMaxMs?: number;
   /** False for stores that cannot remove many objects in one call. */
   readonly removesInBulk?: boolean;
+  /** Objects of more than five of these are copied in parts of this size; 1 GiB when not given: S3 copies 5 GiB at once. */
+  readonly copyPartBytes?: number;
 };
 
 export type S3Object = {
@@ -48,6 +50,7 @@ export type S3Page = {
 
 export type S3Part = { readonly number: number; readonly etag: string };
 
+type Copied = Pick<S3Object, "lengthBytes" | "etag">;
 type Sdk = typeof s3;
 type Client = InstanceType<Sdk["S3Client"]>;
 type Loaded = { readonly sdk: Sdk; readonly client: Client; readonly once: Client };
@@ -57,9 +60,8 @@ const ATTEMPTS_MAX = 4;
 const SOCKETS_MAX = 64;
 const SILENCE_MAX_MS = 20_000;
 const CONNECT_MAX_MS = 5000;
-/** One call copies so much; more goes in parts. */
-const COPY_AT_ONCE_MAX_BYTES = 5 * 1024 ** 3;
 const COPY_PART_BYTES = 1024 ** 3;
+const COPIED_AT_ONCE_PARTS = 5;
 const MAKER = "rockpool-maker";
 const LISTED_AT_ONCE = 1000;
 
@@ -143,13 +145,15 @@ export class S3Bucket {
     );
   }
 
-  /** In one step for who looks at `to`. */
-  async copy(from: string, to: string): Promise<void> {
-    const found = await this.head(from);
-    if (found === null)
-      throw new RockpoolError("NOT_FOUND", `${this.#at(from)} does not exist`, "");
+  /**
+   * In one step for who looks at `to`.
+   * @param found what `from` was known to be
+   */
+  async copy(from: string, to: string, found: Copied): Promise<void> {
+    const partBytes = this.#options.copyPartBytes ?? COPY_PART_BYTES;
     const source = `${this.#options.bucket}/${from}`.split("/").map(encodeURIComponent).join("/");
-    if (found.lengthBytes > COPY_AT_ONCE_MAX_BYTES) return this.#copyInParts(source, to, found);
+    if (found.lengthBytes > partBytes * COPIED_AT_ONCE_PARTS)
+      return this.#copyInParts(source, to, found, partBytes);
     await this.#call(`copy ${this.#at(from)} to ${this.#at(to)}`, ({ sdk, client }) =>
       client.send(
         new sdk.CopyObjectCommand({ ...this.#key(to), ...this.#sealed(), CopySource: source }),
@@ -157,14 +161,19 @@ export class S3Bucket {
     );
   }
 
-  async #copyInParts(source: string, to: string, { lengthBytes, etag }: S3Object): Promise<void> {
+  async #copyInParts(
+    source: string,
+    to: string,
+    { lengthBytes, etag }: Copied,
+    partBytes: number,
+  ): Promise<void> {
     const maker = `copy-${etag}`;
     const uploadId = await this.begin(to, maker);
     try {
       const parts: S3Part[] = [];
-      for (let at = 0; at < lengthBytes; at += COPY_PART_BYTES) {
+      for (let at = 0; at < lengthBytes; at += partBytes) {
         const number = parts.length + 1;
-        const last = Math.min(lengthBytes, at + COPY_PART_BYTES) - 1;
+        const last = Math.min(lengthBytes, at + partBytes) - 1;
         const copied = await this.#call(`copy to ${this.#at(to)}`, ({ sdk, client }) =>
           client.send(
             new sdk.UploadPartCopyCommand({

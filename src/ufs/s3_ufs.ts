@@ -11,7 +11,13 @@
  */
 import { createHash } from "node:crypto";
 import { RockpoolError } from "../common/errors.ts";
-import { REMOVED_AT_ONCE_MAX, S3Bucket, type S3Object, type S3Options } from "./s3_client.ts";
+import {
+  REMOVED_AT_ONCE_MAX,
+  S3Bucket,
+  type S3Object,
+  type S3Options,
+  type S3Page,
+} from "./s3_client.ts";
 import { S3Writer } from "./s3_upload.ts";
 import { SequentialReader } from "./sequential_reader.ts";
 import {
@@ -171,9 +177,10 @@ export class S3UnderFileSystem implements UnderFileSystem {
     const source = this.#check(from);
     const target = this.#check(to);
     if (source === target) return;
-    if (source !== "" && (await this.#bucket.head(source)) !== null) {
+    const file = source === "" ? null : await this.#bucket.head(source);
+    if (file !== null) {
       await this.#requireNoDirectory(to, target);
-      await this.#bucket.copy(source, target);
+      await this.#bucket.copy(source, target, file);
       return this.#bucket.remove(source);
     }
     await this.#renameDirectory({ path: from, key: source }, { path: to, key: target });
@@ -209,13 +216,13 @@ export class S3UnderFileSystem implements UnderFileSystem {
 
   async #copyBelow(from: string, to: string): Promise<void> {
     for await (const { objects } of this.#bucket.list(from, { isFlat: true })) {
-      const keys = objects.map(({ key }) => key);
+      const rest = [...objects];
       const copyNext = async () => {
-        for (let key = keys.shift(); key !== undefined; key = keys.shift())
+        for (let next = rest.shift(); next !== undefined; next = rest.shift())
           try {
-            await this.#copyOne(key, to + key.slice(from.length));
+            await this.#copyOne(next, to + next.key.slice(from.length));
           } catch (error) {
-            keys.length = 0;
+            rest.length = 0;
             throw error;
           }
       };
@@ -226,9 +233,9 @@ export class S3UnderFileSystem implements UnderFileSystem {
   }
 
   /** Directories' objects are made anew: some stores do not copy them. */
-  #copyOne(from: string, to: string): Promise<void> {
-    if (from.endsWith("/")) return this.#bucket.put(to, new Uint8Array());
-    return this.#bucket.copy(from, to);
+  #copyOne(from: S3Page["objects"][number], to: string): Promise<void> {
+    if (to.endsWith("/")) return this.#bucket.put(to, new Uint8Array());
+    return this.#bucket.copy(from.key, to, from);
   }
 
   async #removeBelow(prefix: string): Promise<void> {

@@ -6,12 +6,14 @@
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import { RockpoolError } from "../common/errors.ts";
 import type { S3Bucket, S3Part } from "./s3_client.ts";
 import type { UfsStatus, UfsWriter } from "./under_file_system.ts";
 
 /** S3 takes no smaller ones, but for the last, and 10,000 of them: so they double now and then. */
 export const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_OF_ONE_SIZE = 2000;
+const PARTS_MAX = 10_000;
 const UNDER_WAY_MAX = 2;
 const BUFFER_MIN_BYTES = 64 * 1024;
 /** Parts under way may end before the upload is given up; longer ones are cut. */
@@ -73,6 +75,12 @@ export class S3Writer implements UfsWriter {
     const { uploadId, done } = this.#upload;
     while (done.size >= UNDER_WAY_MAX) await Promise.race(done);
     if (this.#failure !== null) throw this.#failure.error;
+    if (this.#partCount === PARTS_MAX)
+      throw new RockpoolError(
+        "RESOURCE_EXHAUSTED",
+        `${this.#bucket.uri}/${this.#key} has more than ${PARTS_MAX} parts: S3 takes no larger file`,
+        "Write it in several files",
+      );
     this.#partCount += 1;
     const part = {
       uploadId,

@@ -240,29 +240,37 @@ export class Checkpoints {
     const { log } = this.#options;
     const { checkpoints } = await log.horizon();
     const usable = checkpoints.filter((index) => index > newerThan).reverse();
+    let isDamaged = false;
     for (const index of usable) {
       const installed = await this.#installOne(index);
-      if (installed !== null) return installed;
+      if (installed === "damaged") isDamaged = true;
+      else if (installed !== "gone") return installed;
     }
-    const failure = new RockpoolError(
-      "DATA_LOSS",
-      `No sound checkpoint behind entry ${newerThan} of the journal is left in ${this.#options.store.uri}`,
-      "Bring one back from a copy of the store, or restore the newest backup into a freshly formatted journal",
-    );
+    const { uri } = this.#options.store;
+    const failure = isDamaged
+      ? new RockpoolError(
+          "DATA_LOSS",
+          `No sound checkpoint behind entry ${newerThan} of the journal is left in ${uri}`,
+          "Bring one back from a copy of the store, or restore the newest backup into a freshly formatted journal",
+        )
+      : new RockpoolError(
+          "UNAVAILABLE",
+          `Listings of ${uri} do not show the checkpoint behind entry ${newerThan} of the journal`,
+          "It is tried again; if this goes on, look whether objects in checkpoint/ were removed by hand",
+        );
     return { position: null, failure };
   }
 
-  /** Null when it is damaged or gone, which was told. */
-  async #installOne(index: LogIndex): Promise<Installed | null> {
+  async #installOne(index: LogIndex): Promise<Installed | "damaged" | "gone"> {
     const { log, store, workFolder, fileSystem, post } = this.#options;
     const beganMs = this.#nowMs();
     const path = `${workFolder}/image.incoming`;
     fileSystem.removeSync(path);
     try {
       const name = log.checkpointName(index);
-      if (!(await store.readToFile(name, path))) return null;
+      if (!(await store.readToFile(name, path))) return "gone";
       const manifest = await this.#verified(path, name);
-      if (manifest === null) return null;
+      if (manifest === null) return "damaged";
       const { imageBytes } = manifest;
       const outcome = await new Promise<StatePosition | InstallFailed>((resolve) => {
         this.#onInstalled = resolve;

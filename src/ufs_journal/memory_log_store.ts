@@ -30,7 +30,7 @@ export class SharedObjects {
   readonly objects = new Map<string, Uint8Array>();
   /** Each change that took effect, for checkers. */
   onCreated: (name: string, bytes: Uint8Array) => void = () => {};
-  onRemoved: (name: string) => void = () => {};
+  onRemoved: (name: string, bytes: Uint8Array) => void = () => {};
 
   create(name: string, bytes: Uint8Array): "created" | "exists" {
     if (this.objects.has(name)) return "exists";
@@ -40,7 +40,10 @@ export class SharedObjects {
   }
 
   remove(name: string): void {
-    if (this.objects.delete(name)) this.onRemoved(name);
+    const bytes = this.objects.get(name);
+    if (bytes === undefined) return;
+    this.objects.delete(name);
+    this.onRemoved(name, bytes);
   }
 }
 

@@ -48,8 +48,9 @@ const APPEND_BYTES_MAX = 4 * 1024 * 1024;
 const UNAPPLIED_BYTES_MAX = 8 * 1024 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
-/** How often a standby looks for what was merged or trimmed before it could read it. */
-const THOROUGH_MS = 10_000;
+/** How long a standby finds nothing before it looks for what was merged or trimmed before it could read it, at first and later. */
+const THOROUGH_MS_MIN = 1000;
+const THOROUGH_MS_MAX = 10_000;
 const STATUS_MS = 100;
 const MEMBERS_TEXT = "Start or stop masters instead: who runs with the same ZooKeeper takes part";
 
@@ -91,6 +92,7 @@ export class UfsCore {
   /** Where the state stands, as long as that was not found in the log. */
   #unresumed: StatePosition | null = null;
   #thoroughMs = Number.NEGATIVE_INFINITY;
+  #thoroughWaitMs = 0;
   #wake: (() => void) | null = null;
   #isWoken = false;
   #trouble: string | null = null;
@@ -260,17 +262,24 @@ export class UfsCore {
       return true;
     }
     const nowMs = world.clock.monotonicMs();
-    const isThorough = this.#isChosen || nowMs - this.#thoroughMs >= THOROUGH_MS;
+    const isThorough = this.#isChosen || nowMs - this.#thoroughMs >= this.#thoroughWaitMs;
     const found = await log.after(this.#end, isThorough);
-    if (isThorough) this.#thoroughMs = nowMs;
+    if (isThorough || found.kind !== "end") this.#thoroughMs = nowMs;
     switch (found.kind) {
       case "objects":
+        // Where something was merged, more may be.
+        this.#thoroughWaitMs = isThorough ? 0 : THOROUGH_MS_MIN;
         for (const object of found.objects) this.#take(object);
-        return true;
+        return found.objects.length > 0;
       case "behind":
         await this.#install();
         return true;
       case "end":
+        if (isThorough)
+          this.#thoroughWaitMs = Math.min(
+            THOROUGH_MS_MAX,
+            Math.max(THOROUGH_MS_MIN, 2 * this.#thoroughWaitMs),
+          );
         return false;
       default:
         return unreachable(found);
@@ -373,16 +382,17 @@ export class UfsCore {
       await this.#answerReads();
       const batch = this.#nextBatch();
       if (batch.length > 0) await this.#appendBatch(reign, batch);
-      else if (this.#reads.length === 0) await this.#idle();
+      else if (this.#reads.length === 0) await this.#idle(reign);
     }
   }
 
   /** Nothing is proposed: time to keep the log small, and to see whether another one leads, whom nothing else would tell of. */
-  async #idle(): Promise<void> {
+  async #idle(reign: Reign): Promise<void> {
     await this.#sleep(this.#options.tailMs);
-    if (this.#reign === null || this.#isClosed || this.#proposals.length > 0) return;
+    if (this.#reign !== reign || this.#isClosed || this.#proposals.length > 0) return;
     this.#options.checkpoints.tend(this.#end.index);
-    if (!(await this.#options.log.isLast(this.#end))) this.#giveUp("another master has appended");
+    const isLast = await this.#options.log.isLast(this.#end);
+    if (!isLast && this.#reign === reign) this.#giveUp("another master has appended");
   }
 
   /** @returns null when this master is chosen no more */
@@ -392,7 +402,6 @@ export class UfsCore {
     this.#setRole("candidate", this.#softState.term);
     const writer = this.#random(WRITER_BYTES);
     while (this.#isChosen && !this.#isClosed) {
-      this.#thoroughMs = Number.NEGATIVE_INFINITY;
       if (await this.#follow()) continue;
       if (!elector.isChosenFor(0)) {
         await this.#sleep(this.#options.tailMs);

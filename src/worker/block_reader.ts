@@ -76,6 +76,13 @@ export class BlockReader {
     return slot.bytes.subarray(positionBytes - start, Math.min(end, wanted) - start);
   }
 
+  /** The checksum that is kept of a page of the block. */
+  pageCrc(page: number): number {
+    const crc = this.#open.checksums.crcs[page];
+    invariant(crc !== undefined, "every page of a block has a checksum");
+    return crc;
+  }
+
   async #readPages(slot: Slot, start: number, lengthBytes: number): Promise<number> {
     try {
       return await this.#open.file.read(slot.bytes.subarray(0, lengthBytes), start);

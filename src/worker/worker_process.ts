@@ -38,6 +38,7 @@ import { Mounts } from "./mounts.ts";
 import { Peers } from "./peers.ts";
 import { Persister } from "./persist_file.ts";
 import { STANDING_FILE, Standing } from "./standing.ts";
+import { openVerifiedBlock, type VerifiedBlock } from "./verified_pieces.ts";
 import type { MountedUfs, WorkerEvent } from "./worker_api.ts";
 import { WorkerCounters } from "./worker_api.ts";
 import { workerMetrics } from "./worker_metrics.ts";
@@ -119,6 +120,8 @@ export interface WorkerProcess {
   status(): WorkerStatus;
   /** What is cached at this moment. */
   blocks(): readonly { readonly id: BlockId; readonly lengthBytes: number }[];
+  /** Null when the block is not here. */
+  openBlock(blockId: BlockId): Promise<VerifiedBlock | null>;
   stop(): Promise<void>;
 }
 
@@ -149,6 +152,7 @@ export function createWorker(options: WorkerOptions, deps: WorkerDeps): WorkerPr
       return running.status();
     },
     blocks: () => running?.blocks() ?? [],
+    openBlock: async (blockId) => (await running?.openBlock(blockId)) ?? null,
     async stop() {
       await running?.stop();
     },
@@ -159,6 +163,7 @@ type Running = {
   readonly rpcPort: number;
   status(): WorkerStatus;
   blocks(): readonly { readonly id: BlockId; readonly lengthBytes: number }[];
+  openBlock(blockId: BlockId): Promise<VerifiedBlock | null>;
   stop(): Promise<void>;
 };
 
@@ -245,6 +250,7 @@ async function open(
       freeSlots: slots.freeCount,
       slotCount: slots.slotCount,
     }),
+    openBlock: (blockId) => openVerifiedBlock(blockId, { store, slots, kernels }),
     blocks: () => store.blockIds().map((id) => ({ id, lengthBytes: store.lengthOf(id) ?? 0 })),
     async stop() {
       // First: clients are sent to others while calls under way come to their end.

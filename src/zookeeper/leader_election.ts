@@ -8,6 +8,8 @@
  * - *A connection that is lost* costs nothing while the session lives. *A session that ended* costs the office; another session is
  *   opened, with growing pauses, and the candidate stands behind all others.
  * - The answer of `create` may be lost: the node is then looked for by its unique name before another one is made.
+ * - A process that starts removes what an earlier one of the same address left: that one has died, since the port is free, and
+ *   its session would keep everybody waiting. Once only: two that are given one address by mistake shall not depose each other for ever.
  * - A leader's address is made known in one transaction with the proof that its candidate's node is still there, so that nobody who
  *   was deposed without knowing it can pass for the leader.
  * @module
@@ -34,6 +36,7 @@ export type ElectionEvent =
   | { readonly kind: "zookeeperDisconnected"; readonly reason: string }
   | { readonly kind: "zookeeperSessionEnded"; readonly reason: string }
   | { readonly kind: "standing"; readonly node: string }
+  | { readonly kind: "predecessorRemoved"; readonly node: string }
   | { readonly kind: "chosen"; readonly node: string }
   | { readonly kind: "deposed"; readonly reason: string }
   | { readonly kind: "announced"; readonly path: string }
@@ -69,6 +72,8 @@ type Candidacy = {
   readonly bell: Bell;
   /** Its name in the election path; null before it stands, and when it must stand anew. */
   node: string | null;
+  /** What the name of a node begins with that may have been made: it is looked for before another one is. */
+  unknown: string | null;
   isChosen: boolean;
   /** Resolvers of calls of `resign`. */
   resigning: (() => void)[];
@@ -93,6 +98,7 @@ export class LeaderElection {
   #candidacy: Candidacy | null = null;
   #candidates: readonly Candidate[] = [];
   #isClosed = false;
+  #hasStood = false;
   #why = "no server was reached yet";
   #run: Promise<void> | null = null;
   /** The first standing of all, for `start`. */
@@ -227,6 +233,7 @@ export class LeaderElection {
       keeper,
       bell,
       node: null,
+      unknown: null,
       isChosen: false,
       resigning: [],
       addresses: new Map(),
@@ -273,32 +280,44 @@ export class LeaderElection {
     const { electionPath, leaderPath, address } = this.#options;
     await keeper.ensurePath(electionPath);
     await keeper.ensurePath(leaderPath);
-    const prefix = candidateName(uuidOf(this.#world));
-    const node = await this.#create(keeper, prefix, encodeAddress(address));
+    if (!this.#hasStood) await this.#removePredecessors(candidacy);
+    const node = await this.#create(candidacy, encodeAddress(address));
     candidacy.node = node;
+    this.#hasStood = true;
     this.#options.onEvent?.({ kind: "standing", node: `${electionPath}/${node}` });
     this.#onStanding(null);
   }
 
+  async #removePredecessors({ keeper, unknown }: Candidacy): Promise<void> {
+    const { electionPath, leaderPath, address } = this.#options;
+    await removed(keeper, `${leaderPath}/${address}`);
+    for (const { name, address: other } of await readContestants(keeper, electionPath)) {
+      if (other !== address || (unknown !== null && name.startsWith(unknown))) continue;
+      const node = `${electionPath}/${name}`;
+      await removed(keeper, node);
+      this.#options.onEvent?.({ kind: "predecessorRemoved", node });
+    }
+  }
+
   /** @returns the node's name, also when the answer to its creation was lost */
-  async #create(keeper: ZooKeeper, prefix: string, data: Uint8Array): Promise<string> {
+  async #create(candidacy: Candidacy, data: Uint8Array): Promise<string> {
     const { electionPath } = this.#options;
-    for (let isRepeated = false; ; isRepeated = true)
-      try {
-        if (isRepeated) {
-          // The server that we are at now may be behind the one that carried it out.
-          await keeper.sync(electionPath);
-          const { names } = await keeper.getChildren(electionPath);
-          const mine = names.find((name) => name.startsWith(prefix));
-          if (mine !== undefined) return mine;
-        }
-        const mode = { isEphemeral: true, isSequential: true };
-        const path = await keeper.create(`${electionPath}/${prefix}`, data, mode);
-        return path.slice(electionPath.length + 1);
-      } catch (error) {
-        if (!isZooKeeperError(error, "CONNECTIONLOSS") || this.#isClosed) throw error;
-        this.#why = error.message;
-      }
+    const { keeper } = candidacy;
+    if (candidacy.unknown !== null) {
+      // The server that we are at now may be behind the one that carried it out.
+      await keeper.sync(electionPath);
+      const { unknown } = candidacy;
+      const { names } = await keeper.getChildren(electionPath);
+      const mine = names.find((name) => name.startsWith(unknown));
+      candidacy.unknown = null;
+      if (mine !== undefined) return mine;
+    }
+    const prefix = candidateName(uuidOf(this.#world));
+    candidacy.unknown = prefix;
+    const mode = { isEphemeral: true, isSequential: true };
+    const path = await keeper.create(`${electionPath}/${prefix}`, data, mode);
+    candidacy.unknown = null;
+    return path.slice(electionPath.length + 1);
   }
 
   /** Takes its nodes away, the leader's first: nobody is to be sent to it. */

@@ -8,7 +8,15 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
@@ -16,11 +24,17 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
-import type { Job, Outcome } from "./driver.ts";
+import type { Job, Outcome } from "./job.ts";
 
 const CACHE = resolve(process.env["ROCKPOOL_CACHE"] ?? ".cache", "edge");
 const CHROMIUM = process.env["CHROMIUM_PATH"] ?? "/usr/bin/chromium";
-const VERSIONS = { node: "24.21.0", deno: "2.9.6", bun: "1.4.5", workerd: "1.20261117.1", miniflare: "4.20260730.0" };
+const VERSIONS = {
+  node: "24.21.0",
+  deno: "2.9.6",
+  bun: "1.4.5",
+  workerd: "1.20261117.1",
+  miniflare: "4.20260730.0",
+};
 const COMPATIBILITY_DATE = "2026-04-01";
 const START_MS = 30_000;
 
@@ -56,7 +70,10 @@ function fetched(): string | null {
   if (existsSync(folder)) return folder;
   const partial = `${folder}.${process.pid}.partial`;
   mkdirSync(partial, { recursive: true });
-  writeFileSync(join(partial, "package.json"), JSON.stringify({ private: true, dependencies: wanted }));
+  writeFileSync(
+    join(partial, "package.json"),
+    JSON.stringify({ private: true, dependencies: wanted }),
+  );
   try {
     const words = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
     execFileSync("npm", words, { cwd: partial, stdio: ["ignore", "ignore", "inherit"] });
@@ -93,7 +110,11 @@ async function prepare(folder: string): Promise<void> {
   cpSync("node_modules/ws", join(folder, "node_modules/ws"), { recursive: true });
   const dependencies = { "@rockpool/edge": "*", ws: "*" };
   writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module", dependencies }));
-  const stdin = (contents: string) => ({ contents, resolveDir: "test/edge", loader: "ts" as const });
+  const stdin = (contents: string) => ({
+    contents,
+    resolveDir: "test/edge",
+    loader: "ts" as const,
+  });
   const common = { bundle: true, format: "esm", target: "esnext", logLevel: "warning" } as const;
   const lines = `import { run } from "./driver.ts";
     import { createInterface } from "node:readline";
@@ -218,9 +239,10 @@ class ServerRuntime implements Runtime {
       cwd: folder,
       // workerd tells its port on descriptor 3.
       stdio: ["pipe", "pipe", "inherit", "pipe"],
-      env: { ...process.env, MINIFLARE_WORKERD_PATH: "" },
     });
-    const streams = [child.stdout, child.stdio[3]].filter((one) => one !== null && one !== undefined);
+    const streams = [child.stdout, child.stdio[3]].filter(
+      (one) => one !== null && one !== undefined,
+    );
     const port = await new Promise<number>((resolvePort, reject) => {
       for (const stream of streams)
         createInterface(stream as NodeJS.ReadableStream).on("line", (line) => {
@@ -228,7 +250,9 @@ class ServerRuntime implements Runtime {
           if (text !== undefined) resolvePort(Number(text));
         });
       child.once("exit", (code) => reject(new Error(`${name} ended with ${code}`)));
-      void delay(START_MS, undefined, { ref: false }).then(() => reject(new Error(`${name} does not start`)));
+      void delay(START_MS, undefined, { ref: false }).then(() =>
+        reject(new Error(`${name} does not start`)),
+      );
     });
     return new ServerRuntime(name, child, port);
   }
@@ -315,7 +339,13 @@ export async function openRuntime(name: RuntimeName, folder: string): Promise<Ru
     case "node24":
       return new LineRuntime(name, node, [], folder);
     case "deno": {
-      const words = ["run", "--allow-read", "--allow-net", "--node-modules-dir=manual", "--no-lock"];
+      const words = [
+        "run",
+        "--allow-read",
+        "--allow-net",
+        "--node-modules-dir=manual",
+        "--no-lock",
+      ];
       return new LineRuntime(name, deno, words, folder);
     }
     case "bun":

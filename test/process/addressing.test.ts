@@ -180,12 +180,22 @@ describe("addresses", () => {
     await finds(["fs", ...definitions, "ls", "alluxio://ebj@my-alluxio-cluster/d"]);
   });
 
-  test("S0-51 ZooKeeper's forms of an authority are told apart, and refused with what to write instead", async () => {
-    for (const authority of ["zk@z1:2181,z2:2181", "zk@my-zk"])
+  test("S0-51 ZooKeeper's forms of an authority ask ZooKeeper, and say what they asked", async () => {
+    const soon = "-Dalluxio.zookeeper.connection.timeout=200ms";
+    const named = [
+      "-Dalluxio.master.zookeeper.nameservices.my-zk=one,two",
+      "-Dalluxio.master.zookeeper.address.my-zk.one=127.0.0.1:1",
+      "-Dalluxio.master.zookeeper.address.my-zk.two=127.0.0.1:2",
+    ];
+    for (const authority of ["zk@127.0.0.1:1,127.0.0.1:2", "zk@my-zk"])
       await refuses(
-        ["fs", "ls", `alluxio://${authority}/d`],
-        /Cannot ask ZooKeeper \(.*\) for the leading master \(Name the masters in the URI/,
+        ["fs", "ls", soon, ...named, `alluxio://${authority}/d`],
+        /ZooKeeper \(127\.0\.0\.1:1,127\.0\.0\.1:2\) does not say where the masters are: .*ECONNREFUSED/,
       );
+    await refuses(
+      ["fs", "ls", "alluxio://zk@other/d"],
+      /alluxio\.master\.zookeeper\.nameservices\.other is not set/,
+    );
   });
 
   test("an authority that is none, and a scheme that is not ours, are refused in one line", async () => {

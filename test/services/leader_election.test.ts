@@ -111,7 +111,7 @@ describe("election on one ZooKeeper server", { skip }, () => {
     return { ...paths, add };
   }
 
-  test("S1-5: of three candidates the first is chosen, and all see all", async (t) => {
+  test("S1-5 S1-8 S1-10: of three candidates the first is chosen, and all see all", async (t) => {
     const { add, electionPath } = scene(t);
     const a = await add("a:19998");
     await until("the first is chosen", () => a.leads);
@@ -189,6 +189,27 @@ describe("election on one ZooKeeper server", { skip }, () => {
     await b.election.close();
     await until("it is chosen again", () => a.leads);
     assert.equal(a.told[2], "chosen");
+  });
+
+  test("a leader that died and is started again keeps nobody waiting for its old session", async (t) => {
+    const { add, leaderPath } = scene(t);
+    const line = await CutLine.to(servers.connectString);
+    t.after(() => line.close());
+    const a = await add("a:1", { connect: line.connectString, sessionTimeoutMs: 40_000 });
+    const b = await add("b:1");
+    await until("the first is chosen", () => a.leads);
+    await a.election.announce();
+    line.cut();
+    const startedMs = performance.now();
+    const again = await add("a:1");
+    await until("the next one is chosen", () => b.leads);
+    t.diagnostic(`followed after ${Math.round(b.chosenAtMs - startedMs)} ms`);
+    assert.deepEqual((await keeper.getChildren(leaderPath)).names, []);
+    await until("it stands", () => b.seen.join() === "b:1 self chosen,a:1");
+    line.mend(); // it was not dead: it stands behind, and removes nobody
+    await until("all stand", () => b.seen.length === 3);
+    assert.deepEqual(again.told, []);
+    assert.match(a.told[1] ?? "", /somebody removed its node/);
   });
 
   test("a line that is cut for a moment costs nothing", async (t) => {
@@ -315,7 +336,7 @@ describe("election on three ZooKeeper servers", { skip }, () => {
   });
   after(() => servers?.stop());
 
-  test("S1-19: while servers are killed and stopped there is never more than one leader, and always one again", async (t) => {
+  test("S1-5 S1-19: while servers are killed and stopped there is never more than one leader, and always one again", async (t) => {
     const paths = { electionPath: "/alluxio/election", leaderPath: "/alluxio/leader" };
     const masters = ["a:1", "b:1", "c:1"].map(
       (address) => new Master({ connect: servers.connectString, address, ...paths }),

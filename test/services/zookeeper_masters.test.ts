@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -13,6 +13,7 @@ import { promisify } from "node:util";
 import { FileSystem } from "../../src/client/file_system.ts";
 import { createConfiguration } from "../../src/conf/configuration.ts";
 import { runCli, type ShellParts } from "../../src/shell/cli.ts";
+import { checksFor, runChecks } from "../../src/shell/environment_checks.ts";
 import type { Elector } from "../../src/ufs_journal/elector.ts";
 import { nodeWorld } from "../../src/world/node_world.ts";
 import { createElector, findMasters, followMasters } from "../../src/zookeeper_masters.ts";
@@ -34,7 +35,7 @@ const PARTS: ShellParts = {
   storeTests: never,
   local: never,
   cliScript: "",
-  processes: { mainScript: "", formatMaster: never, formatWorker: never },
+  processes: { mainScript: "", formatMaster: never, formatWorker: never, usedSharedJournal: never },
   askZooKeeper: (configuration, connect) => findMasters(configuration, world, connect),
 };
 
@@ -229,6 +230,22 @@ describe("masters are found by ZooKeeper", { skip }, () => {
     }
   });
 
+  test("S1-10 S1-13 the doctor says of each ZooKeeper server whether it can be reached", async () => {
+    const configuration = configure({
+      "alluxio.zookeeper.address": `${servers.connectString},127.0.0.1:1`,
+    });
+    const checks = checksFor(new Set(["master", "worker"]), () => configuration);
+    const found = await runChecks(checks.filter(({ name }) => /^zookeeper\./.test(name)));
+    assert.deepEqual(
+      found.map(({ name, state }) => [name, state]),
+      [
+        [`zookeeper.${servers.connectString}`, "OK"],
+        ["zookeeper.127.0.0.1:1", "FAILED"],
+      ],
+    );
+    assert.match(found[1]?.text ?? "", /alluxio\.zookeeper\.address/);
+  });
+
   test("S1-9 S1-28 Alluxio's own client finds leader and masters in the nodes that we write", async (t) => {
     assert.ok(java.kind === "ready");
     const { cluster, stand } = await scene(t);
@@ -236,10 +253,12 @@ describe("masters are found by ZooKeeper", { skip }, () => {
     const classes = join(home, "classes");
     const driver = resolve("test/services/java/FindMasters.java");
     const jars = java.classpath;
-    execFileSync("javac", ["-nowarn", "-d", classes, "-cp", jars, driver], { stdio: "inherit" });
+    // Not in the way of pings: sessions are short here.
+    const run = promisify(execFile);
+    await run("javac", ["-nowarn", "-d", classes, "-cp", jars, driver]);
     const ask = async (more: Readonly<Record<string, string>> = {}) => {
       const words = Object.entries(settings(more)).map(([key, value]) => `${key}=${value}`);
-      const { stdout } = await promisify(execFile)("java", [
+      const { stdout } = await run("java", [
         "-XX:TieredStopAtLevel=1",
         "-cp",
         `${classes}:${jars}`,

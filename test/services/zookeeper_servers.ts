@@ -90,6 +90,13 @@ export class ZooKeeperServers {
     return this.#members.map(({ port }) => `127.0.0.1:${port}`).join(",");
   }
 
+  connectWithout(number: number): string {
+    return this.#members
+      .filter((member) => member.number !== number)
+      .map(({ port }) => `127.0.0.1:${port}`)
+      .join(",");
+  }
+
   get numbers(): readonly number[] {
     return this.#members.map(({ number }) => number);
   }
@@ -166,6 +173,8 @@ export class ZooKeeperServers {
       "-XX:+UseSerialGC",
       "-XX:TieredStopAtLevel=1",
       "-Dzookeeper.admin.enableServer=false",
+      // Of each other's votes they remind one another after a second at the latest, not after a minute: on a busy machine one is lost.
+      "-Dzookeeper.fastleader.maxNotificationInterval=1000",
     ];
     const logging = `-Dlogback.configurationFile=${join(JAVA, "logback.xml")}`;
     const main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";

@@ -4,12 +4,15 @@
  * @module
  */
 import { runSeed } from "./run.ts";
+import { runSharedSeed } from "./shared_run.ts";
 
 type Order = {
   readonly first: number;
   readonly step: number;
   readonly count: number;
   readonly isTraced: boolean;
+  /** A journal on a shared store, not Raft's. */
+  readonly isShared?: boolean;
 };
 
 // scripts/sim.mjs is the only one that starts this script.
@@ -19,6 +22,6 @@ for (let at = 0; at < order.count; at++) {
   const options = order.isTraced
     ? { onLine: (line: string) => void process.stderr.write(`${line}\n`) }
     : {};
-  const result = await runSeed(seed, options);
+  const result = await (order.isShared === true ? runSharedSeed : runSeed)(seed, options);
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }

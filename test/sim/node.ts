@@ -4,6 +4,7 @@
  * @module
  */
 import { isRockpoolError, messageOf } from "../../src/common/errors.ts";
+import type { JournalFileSystem } from "../../src/journal/file_system.ts";
 import { formatFolder } from "../../src/journal/journal_folder.ts";
 import type {
   ConnectThread,
@@ -13,7 +14,6 @@ import type {
   ReplicationLimits,
   ToThread,
 } from "../../src/journal/journal_protocol.ts";
-import type { JournalFileSystem } from "../../src/journal/file_system.ts";
 import type { StateMachine } from "../../src/journal/journal_system.ts";
 import { JournalCore } from "../../src/journal/journal_thread.ts";
 import { RaftJournal } from "../../src/journal/raft_journal.ts";

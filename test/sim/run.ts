@@ -7,16 +7,15 @@ import { EXIT } from "../../src/common/errors.ts";
 import type { BlockId } from "../../src/common/ids.ts";
 import { openKernels } from "../../src/kernels/load.ts";
 import type { Message } from "../../src/raft/messages.ts";
-import { Checkers, Violation } from "./checkers.ts";
-import { ClientStats, SimClient } from "./clients.ts";
+import { Violation } from "./checkers.ts";
 import { DurabilityCheck } from "./durability.ts";
-import { judge, type Recorded } from "./linearizability.ts";
-import { emptyState } from "./model.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Network } from "./network.ts";
 import { type MasterProcess, type NodeObserver, type NodeWorld, SimNode } from "./node.ts";
 import { SimRandom } from "./random.ts";
+import { type RunOptions, type RunResult, simulate, type Told } from "./run_result.ts";
 import { type Lane, Scheduler } from "./scheduler.ts";
+import { Stage, standingOf } from "./stage.ts";
 import { FAULT_KINDS, type Plan, planOf } from "./swarm.ts";
 import { PeerNet } from "./transport.ts";
 import { VirtualUfs } from "./virtual_ufs.ts";
@@ -31,36 +30,9 @@ const LEADERS_LOOKED_AT_MS = 100;
 const LONELY_MS = 2000;
 const OPEN_MS = 10_000;
 const CONVERGE_MS = 10_000;
-const DRAIN_MS = 40_000;
-/** A simulator that turns without end is broken itself. */
-const EVENTS_MAX = 3_000_000;
 
 const kernels = openKernels({ flavour: "wasm", arenaBytes: 64 * 1024 });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
-
-export type RunResult = {
-  readonly seed: number;
-  readonly hash: number;
-  readonly virtualMs: number;
-  readonly cpuMs: number;
-  readonly eventCount: number;
-  readonly operations: number;
-  readonly unknown: number;
-  readonly repeats: number;
-  readonly elections: number;
-  readonly applied: number;
-  readonly undecided: number;
-  /** Kinds that some seeds switch on. */
-  readonly faultKinds: readonly string[];
-  readonly faults: Readonly<Record<string, number>>;
-  readonly events: Readonly<Record<string, number>>;
-  readonly failure: {
-    readonly invariant: string;
-    readonly message: string;
-    readonly stack: string;
-    readonly lines: readonly string[];
-  } | null;
-};
 
 class Run {
   readonly plan: Plan;
@@ -69,18 +41,14 @@ class Run {
   readonly network: Network;
   readonly net: PeerNet;
   readonly ufs: VirtualUfs;
-  readonly checkers: Checkers;
+  readonly stage: Stage;
   readonly nodes: SimNode[] = [];
-  readonly clients: SimClient[] = [];
-  readonly history: Recorded[] = [];
-  readonly stats = new ClientStats();
   readonly eventCounts = new Map<string, number>();
   readonly nemesis: Nemesis;
   readonly durability: DurabilityCheck;
   readonly workers: SimWorker[] = [];
   readonly writer: SimWriter;
   readonly #world: NodeWorld;
-  undecidedCount = 0;
 
   constructor(seed: number) {
     this.random = new SimRandom(seed);
@@ -89,9 +57,12 @@ class Run {
     this.network = new Network(scheduler, this.random.fork("network"), plan.network);
     this.net = new PeerNet(this.network, this.random.fork("transport"), { ...plan.transport });
     this.ufs = new VirtualUfs(scheduler, this.random.fork("ufs"));
-    this.checkers = new Checkers(scheduler);
+    this.stage = new Stage({
+      ...{ scheduler, random: this.random, clientCount: plan.clientCount, traits: plan.clients },
+      masters: () => this.nodes,
+    });
     this.durability = new DurabilityCheck(this.random.fork("durability"), crc32c, (what) =>
-      this.checkers.fail("I5", what),
+      this.stage.checkers.fail("I5", what),
     );
     this.net.onSend = (lane, message) => this.#onSend(lane, message);
     this.#world = {
@@ -114,8 +85,8 @@ class Run {
       network: this.network,
       ufs: this.ufs,
       addNode: () => this.#addNode(),
-      readFloor: () => this.checkers.told,
-      onRead: (master, floor) => this.checkers.read(master, floor),
+      readFloor: () => this.stage.checkers.told,
+      onRead: (master, floor) => this.stage.checkers.read(master, floor),
     });
     for (let number = 1; number <= plan.workerCount; number++) this.#addWorker(number);
     const writing = this.random.fork("writer");
@@ -149,7 +120,7 @@ class Run {
       if (index > (best?.state.stateMachine.position().index ?? -1)) best = lastProcess;
     }
     if (best === null || best.namespace.blockNamespace.blockLength(block) === null) return;
-    this.checkers.fail(
+    this.stage.checkers.fail(
       "I13",
       `${by.name} told ${worker} to remove block ${block}, which is part of a file at ${best.main.name}`,
     );
@@ -159,7 +130,7 @@ class Run {
     this.scheduler.onLine?.(lineOf(lane, message));
     const node = this.nodes.find(({ host }) => host === lane.host);
     if (node === undefined) return;
-    this.checkers.sent(lane, message, this.nemesis.mayForget(node));
+    this.stage.checkers.sent(lane, message, this.nemesis.mayForget(node));
     this.durability.sent(node, message, this.nemesis.wasDamaged(node));
     this.nemesis.sent(node, message);
   }
@@ -172,7 +143,7 @@ class Run {
     return {
       onStarted: (process) => {
         this.scheduler.note(`${process.main.name} is open`);
-        this.checkers.opened(process);
+        this.stage.checkers.opened(process);
       },
       onEvent: (process, event) => {
         this.eventCounts.set(event.kind, (this.eventCounts.get(event.kind) ?? 0) + 1);
@@ -190,13 +161,16 @@ class Run {
           this.#onBrokenDown(process, how);
         else this.nemesis.ended(process.node);
       },
-      wrap: (process, machine) => this.checkers.watch(process, machine),
+      wrap: (process, machine) => this.stage.checkers.watch(process, machine),
     };
   }
 
   #onExpelled({ node, main }: MasterProcess, how: string): void {
     if (!this.nemesis.expelled(node))
-      this.checkers.fail("I9", `${main.name} was told to go, which nobody had asked for: ${how}`);
+      this.stage.checkers.fail(
+        "I9",
+        `${main.name} was told to go, which nobody had asked for: ${how}`,
+      );
   }
 
   /** A process that ends by itself has a reason, and nobody loses what it acknowledged. */
@@ -204,10 +178,14 @@ class Run {
     const isDamage =
       how === "start failed: DATA_LOSS" || how.startsWith(`fatal ${EXIT.journalDamaged}`);
     if (how.startsWith(`fatal ${EXIT.invariant}`) || how.endsWith("bug"))
-      this.checkers.fail("BUG", `${main.name} ${how} ${String(node.startFailure)}`);
+      this.stage.checkers.fail("BUG", `${main.name} ${how} ${String(node.startFailure)}`);
     else if (!isDamage) this.nemesis.ended(node);
     else if (this.nemesis.damaged.has(node) && this.nodes.length > 1) this.nemesis.giveUp(node);
-    else this.checkers.fail("I1", `${main.name} says that a disk is damaged which is not: ${how}`);
+    else
+      this.stage.checkers.fail(
+        "I1",
+        `${main.name} says that a disk is damaged which is not: ${how}`,
+      );
   }
 
   /** A leader without a quorum steps down, and says so to its clients. */
@@ -219,7 +197,10 @@ class Run {
         if (!process.journal.isServing() || !isAwake(process) || this.#hearsQuorum(process))
           process.lonelySinceMs = this.scheduler.nowMs;
         else if (this.scheduler.nowMs - process.lonelySinceMs > 3 * electionMaxMs + LONELY_MS)
-          this.checkers.fail("I8", `${process.main.name} serves, and has no quorum since long`);
+          this.stage.checkers.fail(
+            "I8",
+            `${process.main.name} serves, and has no quorum since long`,
+          );
       }
       this.#watchLeaders();
     });
@@ -237,71 +218,22 @@ class Run {
     return 2 * heard.length > voters.length;
   }
 
-  async #until(what: string, isDone: () => boolean, limitMs: number): Promise<boolean> {
-    const endMs = this.scheduler.nowMs + limitMs;
-    this.scheduler.at(endMs, null, what, () => {});
-    await this.scheduler.run(() => {
-      if (this.scheduler.eventCount > EVENTS_MAX)
-        this.scheduler.fail(new Violation("SIM", "the simulator does not come to an end"));
-      return isDone() || this.scheduler.nowMs >= endMs;
-    });
-    if (this.scheduler.failure !== null) throw this.scheduler.failure;
-    return isDone();
-  }
-
-  #startClients(): void {
-    for (let number = 1; number <= this.plan.clientCount; number++) this.#addClient(number).begin();
-    if (this.workers.length > 0) this.writer.begin();
-  }
-
-  #addClient(number: number): SimClient {
-    const client = new SimClient({
-      number,
-      scheduler: this.scheduler,
-      random: this.random.fork(`client ${number}`),
-      traits: this.plan.clients,
-      masters: () => this.nodes,
-      history: this.history,
-      stats: this.stats,
-      isPatient: number < 1 || number > this.plan.clientCount,
-      readFloor: () => this.checkers.told,
-      onRead: (master, floor) => this.checkers.read(master, floor),
-    });
-    this.clients.push(client);
-    return client;
-  }
-
   async execute(): Promise<void> {
     for (const node of this.nodes) {
       this.scheduler.after(0, null, "format", () => void node.format());
     }
-    await this.#until("formatted", () => false, 500);
+    await this.stage.until("formatted", () => false, 500);
     for (const node of this.nodes)
       this.scheduler.after(this.random.skewed(0, 300), null, "boot", () => node.start());
-    await this.#setUp();
-    this.#startClients();
+    await this.stage.setUp();
+    this.stage.startClients();
+    if (this.workers.length > 0) this.writer.begin();
     this.nemesis.begin();
     this.#watchLeaders();
-    await this.#until("faults", () => false, this.plan.faultPhaseMs);
+    await this.stage.until("faults", () => false, this.plan.faultPhaseMs);
     await this.#heal();
     await this.#converge();
-    this.#judge();
-  }
-
-  /** Before anything goes wrong the cluster gets a leader, and the clients their directories. */
-  async #setUp(): Promise<void> {
-    const client = this.#addClient(0);
-    let isDone = false;
-    this.scheduler.after(0, client.lane, "setUp", () => {
-      void (async () => {
-        for (const path of this.plan.clients.partitions)
-          await client.perform({ kind: "mkdir", path, isRecursive: false, allowExists: false });
-        isDone = true;
-      })();
-    });
-    if (!(await this.#until("set up", () => isDone, OPEN_MS)))
-      throw new Violation("I8", "a cluster without faults does not get going");
-    this.history.length = 0;
+    this.stage.judge();
   }
 
   get #live(): SimNode[] {
@@ -309,50 +241,22 @@ class Run {
   }
 
   async #heal(): Promise<void> {
+    const { stage } = this;
     this.nemesis.heal();
     const isUp = () => this.#live.every(({ process }) => process?.isOpen === true);
-    if (!(await this.#until("open", isUp, OPEN_MS)))
+    if (!(await this.stage.until("open", isUp, OPEN_MS)))
       throw new Violation("I8", `not every master comes up again: ${this.#standing()}`);
     // What a slow disk had begun before takes its time.
     const busyUntilMs = Math.max(...this.nodes.map(({ disk }) => disk.busyUntilMs));
-    await this.#until("reconnect", () => false, RECONNECT_MS);
-    await this.#until("disks", () => this.scheduler.nowMs >= busyUntilMs, OPEN_MS);
-    const prober = this.#addClient(99);
-    let isWritten = false;
-    this.scheduler.after(0, prober.lane, "probe", () => {
-      const path = this.plan.clients.partitions[0] ?? "/p0";
-      const operation = {
-        kind: "mkdir",
-        path: `${path}/z`,
-        isRecursive: false,
-        allowExists: false,
-      } as const;
-      void prober.perform(operation).then((reply) => {
-        isWritten = reply !== null;
-      });
-    });
-    if (!(await this.#until("progress", () => isWritten, PROGRESS_MS)))
-      throw new Violation(
-        "I8",
-        `no write succeeds ${PROGRESS_MS} ms after all is well: ${this.#standing()}`,
-      );
-    for (const client of this.clients) client.isStopped = true;
+    await this.stage.until("reconnect", () => false, RECONNECT_MS);
+    await this.stage.until("disks", () => this.scheduler.nowMs >= busyUntilMs, OPEN_MS);
+    await stage.probe(PROGRESS_MS, () => this.#standing());
     this.writer.isStopped = true;
-    const isQuiet = () =>
-      !this.writer.isBusy && this.clients.every(({ pending }) => pending === null);
-    if (!(await this.#until("quiet", isQuiet, DRAIN_MS)))
-      throw new Violation("I8", "an operation does not end");
+    await stage.drain(() => this.writer.isBusy);
   }
 
   #standing(): string {
-    return this.nodes
-      .map((node) => {
-        const { process } = node;
-        if (process === null) return `${node.name} down`;
-        const { role, term, appliedIndex, lastIndex } = process.journal.status();
-        return `${node.name} ${process.isOpen ? role : "opening"} term ${term} applied ${appliedIndex} last ${lastIndex}`;
-      })
-      .join("; ");
+    return standingOf(this.nodes);
   }
 
   /** All masters reach the same entry, and have the same state there. */
@@ -365,49 +269,26 @@ class Run {
       const { lastIndex = -2 } = leader?.process?.journal.status() ?? {};
       return first === lastIndex && others.every((each) => each === first);
     };
-    if (!(await this.#until("converge", isEqual, CONVERGE_MS)))
+    if (!(await this.stage.until("converge", isEqual, CONVERGE_MS)))
       throw new Violation("I8", `the masters do not come to the same entry: ${this.#standing()}`);
     const digests = new Set(this.#live.map(({ store }) => store.digest));
     if (digests.size > 1)
       throw new Violation("I6", `states differ in the end: ${this.#standing()}`);
-    await this.#readAll();
+    await this.stage.readAll();
   }
 
-  /** A last look at everything, as a client. */
-  async #readAll(): Promise<void> {
-    const client = this.#addClient(100);
-    let isDone = false;
-    this.scheduler.after(0, client.lane, "readAll", () => {
-      void (async () => {
-        for (const path of this.plan.clients.partitions) {
-          await client.perform({ kind: "list", path });
-          for (const name of ["a", "b", "c"])
-            await client.perform({ kind: "list", path: `${path}/${name}` });
-        }
-        isDone = true;
-      })();
-    });
-    if (!(await this.#until("read all", () => isDone, OPEN_MS)))
-      throw new Violation("I8", "the last reads do not end");
-  }
-
-  #judge(): void {
-    for (const partition of this.plan.clients.partitions) {
-      const mine = this.history.filter(
-        ({ operation: { path } }) => path === partition || path.startsWith(`${partition}/`),
-      );
-      const verdict = judge(mine, emptyState(partition));
-      if (verdict.kind === "undecided") this.undecidedCount += 1;
-      if (verdict.kind !== "violated") continue;
-      const stuck = verdict.stuck.map(
-        ({ client, operation, outcome, calledMs, returnedMs }) =>
-          `${client} ${JSON.stringify(operation)} -> ${JSON.stringify(outcome)} [${calledMs.toFixed(1)}, ${returnedMs.toFixed(1)}]`,
-      );
-      throw new Violation(
-        "I2",
-        `the history of ${partition} (${mine.length} operations) is not linearizable; no order goes past:\n  ${stuck.join("\n  ")}`,
-      );
-    }
+  told(): Told {
+    const { stage } = this;
+    const { operations, unknown, repeats } = stage.stats;
+    return {
+      ...{ operations, unknown, repeats },
+      elections: stage.checkers.electionCount,
+      applied: stage.checkers.lastApplied,
+      undecided: stage.undecidedCount,
+      faultKinds: FAULT_KINDS,
+      faults: Object.fromEntries(this.nemesis.counts),
+      events: Object.fromEntries(this.eventCounts),
+    };
   }
 }
 
@@ -425,51 +306,6 @@ function isAwake({ main, journalLane }: MasterProcess): boolean {
   return !main.isPaused && !journalLane.isPaused;
 }
 
-/** What the product threw in no one's arms: a bug, unless the process was dead already. */
-let current: Run | null = null;
-process.on("unhandledRejection", (error) => {
-  if (current === null || current.scheduler.current?.isAlive === false) return;
-  if (error instanceof Error && error.name === "SimCrash") return;
-  current.scheduler.fail(error instanceof Error ? error : new Error(String(error)));
-});
-
-export async function runSeed(
-  seed: number,
-  options: { readonly onLine?: (line: string) => void } = {},
-): Promise<RunResult> {
-  const began = process.cpuUsage();
-  const run = new Run(seed);
-  current = run;
-  run.scheduler.onLine = options.onLine ?? null;
-  let failure: RunResult["failure"] = null;
-  try {
-    await run.execute();
-  } catch (error) {
-    const what = error instanceof Error ? error : new Error(String(error));
-    failure = {
-      invariant: what instanceof Violation ? what.invariant : "BUG",
-      message: what.message,
-      stack: `${what.stack}${what.cause instanceof Error ? `\ncaused by ${what.cause.stack}` : ""}`,
-      lines: run.scheduler.lastLines(80),
-    };
-  }
-  current = null;
-  const { user, system } = process.cpuUsage(began);
-  return {
-    seed,
-    hash: run.scheduler.hash,
-    virtualMs: run.scheduler.nowMs,
-    cpuMs: (user + system) / 1000,
-    eventCount: run.scheduler.eventCount,
-    operations: run.stats.operations,
-    unknown: run.stats.unknown,
-    repeats: run.stats.repeats,
-    elections: run.checkers.electionCount,
-    applied: run.checkers.lastApplied,
-    undecided: run.undecidedCount,
-    faultKinds: FAULT_KINDS,
-    faults: Object.fromEntries(run.nemesis.counts),
-    events: Object.fromEntries(run.eventCounts),
-    failure,
-  };
+export function runSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
+  return simulate(seed, (each) => new Run(each), options);
 }

@@ -9,7 +9,13 @@
  */
 import type { LogIndex } from "../../src/common/ids.ts";
 import type { Crc32c } from "../../src/journal/record.ts";
-import { decodeLogObject, endOf, follows, isFence, type LogEnd } from "../../src/ufs_journal/log_object.ts";
+import {
+  decodeLogObject,
+  endOf,
+  follows,
+  isFence,
+  type LogEnd,
+} from "../../src/ufs_journal/log_object.ts";
 
 const NAME = /^[0-9a-f]{16}\/(log|merged|checkpoint|passed)\/(.+)$/;
 const BEGINNING: LogEnd = { index: 0, epoch: 0, seal: null };
@@ -50,7 +56,9 @@ export class SharedChecks {
     else if (folder === "checkpoint") {
       const index = Number.parseInt(rest, 16);
       if (index > this.#end.index)
-        this.#fail(`the checkpoint ${name} is newer than the log, which ends at ${this.#end.index}`);
+        this.#fail(
+          `the checkpoint ${name} is newer than the log, which ends at ${this.#end.index}`,
+        );
       this.#checkpoints.add(index);
       this.#covered = Math.max(this.#covered, index);
     } else if (folder === "merged") this.#mergedMade(name, rest, bytes);
@@ -68,7 +76,9 @@ export class SharedChecks {
       return;
     }
     if (index <= this.#end.index) {
-      this.#fail(`${name} is made in the middle of another object; the log ends at ${this.#end.index}`);
+      this.#fail(
+        `${name} is made in the middle of another object; the log ends at ${this.#end.index}`,
+      );
       return;
     }
     if (!follows(object, this.#end))

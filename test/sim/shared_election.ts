@@ -209,8 +209,12 @@ export class VirtualElector implements Elector {
   #lost(reason: string): void {
     this.#session = null;
     this.#isChosen = false;
-    this.#listener?.onDeposed(reason);
-    this.#later(RECONNECT_MS, "stand again", () => this.#connect());
+    // The journal may hear of it late: it has to ask.
+    const { isCalm, random, timeoutMs } = this.#election;
+    this.#later(isCalm ? 0.1 : random.skewed(0.1, 2 * timeoutMs), "deposed", () => {
+      this.#listener?.onDeposed(reason);
+      this.#later(RECONNECT_MS, "stand again", () => this.#connect());
+    });
   }
 
   /** Told by a server, some time ago. */

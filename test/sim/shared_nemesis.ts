@@ -3,8 +3,9 @@
  * these two themselves. Nothing that was acknowledged is damaged: that is the store's to keep.
  * @module
  */
-import type { SimNode } from "./node.ts";
+
 import type { Network } from "./network.ts";
+import type { SimNode } from "./node.ts";
 import type { SimRandom } from "./random.ts";
 import { callMaster } from "./rpc.ts";
 import { Host, Lane, type Scheduler, SimCrash } from "./scheduler.ts";
@@ -35,6 +36,7 @@ export class SharedNemesis {
     this.#parts = parts;
     const { nodes, random, plan, store } = parts;
     store.onFault = (kind) => this.#count(kind);
+    store.onLateFence = (host) => this.#onLateFence(host);
     for (const node of nodes) {
       node.clockRate = 1 + random.between(-plan.clockDrift, plan.clockDrift);
       node.wallOffsetMs = random.between(0, 500);
@@ -148,9 +150,7 @@ export class SharedNemesis {
         return this.#ask(node, (master) => {
           const others = master.journal.status().members.filter(({ isSelf }) => !isSelf);
           const [to] = random.shuffled(others);
-          return to === undefined
-            ? Promise.resolve()
-            : master.journal.transferLeadership(to.id);
+          return to === undefined ? Promise.resolve() : master.journal.transferLeadership(to.id);
         });
       default:
         return;
@@ -172,6 +172,7 @@ export class SharedNemesis {
 
   restart(node: SimNode): void {
     const { scheduler, random } = this.#parts;
+    this.#wake(node);
     scheduler.after(random.skewed(20, 4000), null, "restart", () => {
       node.restorePower();
       node.start();
@@ -269,9 +270,23 @@ export class SharedNemesis {
       this.#pause(follower, forMs);
       this.#undoAfter(forMs, () => {
         for (const node of nodes)
-          if (node !== follower && node.process !== null) this.#crash(node, "process", "processCrash");
+          if (node !== follower && node.process !== null)
+            this.#crash(node, "process", "processCrash");
       });
     }
+  }
+
+  /** Its maker is gone before it arrives. */
+  #onLateFence(host: string): void {
+    const { nodes, random, scheduler, plan } = this.#parts;
+    const node = nodes.find(({ name }) => name === host);
+    if (node === undefined || !random.chance(0.7)) return;
+    const isPause = random.chance(0.3);
+    scheduler.after(0.1, null, "late fence", () => {
+      if (this.#isOver || node.process === null) return;
+      if (isPause) this.#pause(node, 2.5 * plan.sessionTimeoutMs);
+      else this.#crash(node, "process", "processCrash");
+    });
   }
 
   /** Everything is as it should be from now on. */
@@ -291,7 +306,6 @@ export class SharedNemesis {
     for (const node of nodes) {
       this.#wake(node);
       node.store.onCommit = () => {};
-      node.clockRate = 1;
       for (const lane of [node.process?.main, node.process?.journalLane])
         if (lane?.isPaused === true) scheduler.resume(lane);
     }

@@ -18,8 +18,6 @@ import type { SimRandom } from "./random.ts";
 import { type Lane, type Scheduler, SimCrash } from "./scheduler.ts";
 
 const CALL_TIMEOUT_MS = 400;
-/** How long a listing may lack, or show, what is not so any more. */
-const STALE_MS = 4000;
 
 export type StoreTraits = {
   readonly latencyMaxMs: number;
@@ -31,6 +29,8 @@ export type StoreTraits = {
   /** Of a fence: its maker is likely to be gone when it arrives. */
   readonly lateFenceChance: number;
   readonly lyingChance: number;
+  /** How long a listing may lack what is there, or show what is not. */
+  readonly staleMaxMs: number;
 };
 
 /** Who may be cut off, and since when. */
@@ -45,15 +45,12 @@ export class StoreWorld {
   isSlow = false;
   isCalm = false;
   onFault: (kind: string) => void = () => {};
+  /** A fence is on its way, and its maker will not hear of it. */
+  onLateFence: (host: string) => void = () => {};
   readonly #madeMs = new Map<string, number>();
   readonly #removedMs = new Map<string, number>();
 
-  constructor(
-    scheduler: Scheduler,
-    shared: SharedObjects,
-    random: SimRandom,
-    traits: StoreTraits,
-  ) {
+  constructor(scheduler: Scheduler, shared: SharedObjects, random: SimRandom, traits: StoreTraits) {
     this.scheduler = scheduler;
     this.shared = shared;
     this.random = random;
@@ -81,21 +78,20 @@ export class StoreWorld {
       return { delayMs: CALL_TIMEOUT_MS, failure: mayArrive ? "late" : "before", lateMs };
     }
     const isLate = random.chance(isFence ? traits.lateFenceChance : traits.lateChance);
-    if (isChange && isLate) return this.#told("late", delayMs, lateMs);
+    if (isChange && isLate) {
+      if (isFence) this.onLateFence(host);
+      return this.#told("late", delayMs, lateMs);
+    }
     if (random.chance(traits.ambiguousChance))
       return this.#told(isChange && random.chance(0.6) ? "after" : "before", delayMs, 0);
     if (kind === "create" && this.isFull) return this.#told("full", delayMs, 0);
     if (kind !== "list" || !random.chance(traits.lyingChance)) return { delayMs };
     this.onFault("lying");
-    const since = this.scheduler.nowMs - random.between(0, STALE_MS);
+    const since = this.scheduler.nowMs - random.between(0, traits.staleMaxMs);
     return { delayMs, hides: (name) => (this.#madeMs.get(name) ?? 0) > since };
   }
 
-  #told(
-    failure: "before" | "after" | "late" | "full",
-    delayMs: number,
-    lateMs: number,
-  ): StoreFate {
+  #told(failure: "before" | "after" | "late" | "full", delayMs: number, lateMs: number): StoreFate {
     this.onFault(failure === "full" ? "full" : failure === "late" ? "late" : "ambiguous");
     return { delayMs, failure, lateMs };
   }
@@ -104,7 +100,7 @@ export class StoreWorld {
   ghosts(folder: string, after: string): string[] {
     const { random, traits } = this;
     if (this.isCalm || !random.chance(traits.lyingChance)) return [];
-    const since = this.scheduler.nowMs - random.between(0, STALE_MS);
+    const since = this.scheduler.nowMs - random.between(0, traits.staleMaxMs);
     const prefix = `${folder}/`;
     return [...this.#removedMs]
       .filter(([name, atMs]) => atMs > since && name.startsWith(prefix))

@@ -54,19 +54,25 @@ export type SharedPlan = {
 };
 
 /** Faults that belong together. */
-const THEMES: readonly (readonly SharedFaultKind[])[] = [
-  ["pause", "usurp", "late"],
-  ["pause", "suspend", "cutElection"],
-  ["late", "lying", "usurp", "processCrash"],
-  ["late", "ambiguous", "cutStore", "usurp"],
-  ["loseStore", "lying", "checkpoint", "powerLoss"],
-  ["deceive", "usurp"],
+type Theme = {
+  readonly faults: readonly SharedFaultKind[];
+  /** Everything is merged and trimmed as soon as it may be. */
+  readonly isTidy?: boolean;
+};
+const THEMES: readonly Theme[] = [
+  { faults: ["pause", "usurp", "late"] },
+  { faults: ["pause", "suspend", "cutElection"] },
+  { faults: ["late", "lying", "usurp", "processCrash"], isTidy: true },
+  { faults: ["lying", "usurp"], isTidy: true },
+  { faults: ["late", "deceive", "usurp"], isTidy: true },
+  { faults: ["late", "ambiguous", "cutStore", "usurp"] },
+  { faults: ["loseStore", "lying", "checkpoint", "powerLoss"] },
+  { faults: ["deceive", "usurp"] },
 ];
 
-function pickFaults(random: SimRandom): ReadonlySet<SharedFaultKind> {
-  const theme = random.chance(0.6) ? random.pick(THEMES) : null;
+function pickFaults(random: SimRandom, theme: Theme | null): ReadonlySet<SharedFaultKind> {
   const share = theme === null ? random.pick([0.1, 0.25, 0.4, 0.6]) : random.pick([0, 0.05, 0.15]);
-  const found = new Set<SharedFaultKind>(theme);
+  const found = new Set<SharedFaultKind>(theme?.faults);
   for (const kind of SHARED_FAULT_KINDS) if (random.chance(share)) found.add(kind);
   return found;
 }
@@ -77,31 +83,38 @@ function pickStore(random: SimRandom, faults: ReadonlySet<SharedFaultKind>): Sto
     latencyMaxMs: random.pick([2, 10, 40]),
     ambiguousChance: faults.has("ambiguous") ? random.pick([0.01, 0.05, 0.2]) : 0,
     lateChance: isLate ? random.pick([0.002, 0.02]) : 0,
-    lateMaxMs: random.pick([500, 4000]),
+    lateMaxMs: random.pick([500, 4000, 8000]),
     lateFenceChance: isLate ? random.pick([0.1, 0.5]) : 0,
-    lyingChance: faults.has("lying") ? random.pick([0.1, 0.5]) : 0,
+    lyingChance: faults.has("lying") ? random.pick([0.1, 0.5, 0.9]) : 0,
+    staleMaxMs: random.pick([1000, 4000, 8000]),
   };
 }
 
 export function sharedPlanOf(random: SimRandom): SharedPlan {
-  const faults = pickFaults(random);
+  const theme = random.chance(0.7) ? random.pick(THEMES) : null;
+  const faults = pickFaults(random, theme);
+  const isTidy = theme?.isTidy === true;
   return {
     masterCount: random.pick([2, 2, 3, 3, 3, 4]),
     faults,
-    faultIntervalMs: random.pick([200, 600, 1500]),
+    faultIntervalMs: random.pick([400, 1000, 2500]),
     faultPhaseMs: random.pick([6000, 10_000, 14_000]),
     sessionTimeoutMs: random.pick([600, 1000, 2500]),
     tailMs: random.pick([20, 50, 150]),
     // An election that lies is only for those who trust no clock.
     areReadsStrict: faults.has("deceive") || random.chance(0.4),
-    windowEntries: random.pick([4, 8, 16, 64]),
-    merging: { lag: random.pick([0, 2, 16]), countMin: random.pick([1, 2, 4, 16]) },
+    windowEntries: isTidy ? 4 : random.pick([4, 8, 16, 64]),
+    merging: isTidy
+      ? { lag: 0, countMin: 1 }
+      : { lag: random.pick([0, 2, 16]), countMin: random.pick([1, 2, 4, 16]) },
     node: {
       timings: { tickMs: 10, heartbeatMs: 50, electionMinMs: 200, electionMaxMs: 400 },
       replication: {},
       segmentBytes: 128 * 1024,
       cacheBytesMax: 64 * 1024,
-      checkpointEntries: random.pick([8, 20, 40, 150, 100_000]),
+      checkpointEntries: isTidy
+        ? random.pick([8, 20, 100_000])
+        : random.pick([8, 20, 40, 150, 100_000]),
       checkpointIntervalMs: 600_000,
       dedupeEntriesMax: 100_000,
       workerTimeoutMs: 4000,
@@ -110,7 +123,7 @@ export function sharedPlanOf(random: SimRandom): SharedPlan {
     },
     network: { delayMinMs: 0.05, delayMaxMs: random.pick([1, 5, 20]), retransmitMaxMs: 20 },
     store: pickStore(random, faults),
-    clients: pickClients(random),
+    clients: { ...pickClients(random), thinkMaxMs: random.pick([20, 60, 250]) },
     clientCount: 2 + random.below(4),
     clockDrift: random.chance(0.3) ? 0.05 : 0,
   };

@@ -48,6 +48,7 @@ export type Opened = {
   readonly status: EdgeStatus;
   readonly offset: number;
   readonly length: number;
+  /** Of bytes: may be read with a reader of one's own memory (`mode: "byob"`), too. */
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
 };
 
@@ -65,7 +66,8 @@ export class RockpoolClient {
   readonly #options: ClientOptions;
   readonly #runtime: Runtime;
   readonly #masters: string[];
-  #crc: Crc = crcInTypeScript;
+  /** CRC-32C, by the best there is by now. */
+  crc: Crc = crcInTypeScript;
   #leader: string | undefined;
   #session: Promise<Session> | undefined;
 
@@ -75,7 +77,7 @@ export class RockpoolClient {
     this.#masters = [options.masters].flat().map((master) => this.#url(master));
     // Compiled while the first connection is made.
     void runtime.kernel().then(async (module) => {
-      if (module !== null) this.#crc = await crcOfModule(module);
+      if (module !== null) this.crc = await crcOfModule(module);
     });
   }
 
@@ -103,21 +105,39 @@ export class RockpoolClient {
     // The first thing it gives.
     const head = (await chunks.next()).value as Head;
     const end = () => signal?.removeEventListener("abort", abort);
-    const body = new ReadableStream<Uint8Array<ArrayBuffer>>(
-      {
-        async pull(controller) {
+    let rest: Uint8Array | undefined;
+    // Readers that bring their own memory keep this runtime's from filling with what is only waiting to be collected.
+    const body = new ReadableStream({
+      type: "bytes",
+      async pull(controller) {
+        if (rest === undefined) {
           const { done, value } = await chunks.next();
-          if (!done) return controller.enqueue(value as Uint8Array<ArrayBuffer>); // all but the first
-          end();
-          controller.close();
-        },
-        cancel(reason) {
-          end();
-          aborter.abort(reason);
-        },
+          if (done) {
+            end();
+            controller.close();
+            controller.byobRequest?.respond(0);
+            return;
+          }
+          rest = value as Uint8Array; // all but the first
+        }
+        const request = controller.byobRequest;
+        const view = request?.view;
+        if (request == null || view == null) {
+          controller.enqueue(rest as Uint8Array<ArrayBuffer>); // no message is shared memory
+          rest = undefined;
+          return;
+        }
+        const count = Math.min(view.byteLength, rest.length);
+        new Uint8Array(view.buffer, view.byteOffset).set(rest.subarray(0, count));
+        if (count === rest.length) discard(rest);
+        rest = count < rest.length ? rest.subarray(count) : undefined;
+        request.respond(count);
       },
-      { highWaterMark: 0 },
-    );
+      cancel(reason) {
+        end();
+        aborter.abort(reason);
+      },
+    });
     return { ...head, body };
   }
 
@@ -126,17 +146,16 @@ export class RockpoolClient {
   }
 
   /** Reads a file, or a piece of it, that fits in memory. */
-  async read(path: string, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
-    const { length, body } = await this.open(path, options);
-    const into = new Uint8Array(length);
-    const reader = body.getReader();
+  async read(path: string, options: ReadOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    let into = new Uint8Array(0);
     let at = 0;
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return into;
-      into.set(value, at);
-      at += value.length;
-    }
+    for await (const item of this.#read(path, options, options.signal))
+      if (item instanceof Uint8Array) {
+        into.set(item, at);
+        at += item.length;
+        discard(item);
+      } else into = new Uint8Array(item.length);
+    return into;
   }
 
   /** Many small pieces (64 KiB at most) in one round trip, in the order of asking; what failed is an EdgeError. */
@@ -225,7 +244,7 @@ export class RockpoolClient {
   async *#read(
     path: string,
     { offset = 0, length, etag }: ReadOptions,
-    signal: AbortSignal,
+    signal: AbortSignal | undefined,
   ): AsyncGenerator<Head | Uint8Array, void, undefined> {
     let patience = this.#patience();
     let head: Head | undefined;
@@ -295,7 +314,7 @@ export class RockpoolClient {
             ...(frameBytes === undefined ? {} : { frameBytes }),
           };
           const socket = await this.#runtime.dial(url);
-          session = new Session(socket, { hello, stallMs, crc: () => this.#crc });
+          session = new Session(socket, { hello, stallMs, crc: () => this.crc });
           begun.push(session);
           if (isOver) return session.fail(unavailable("Too late"));
           const { masters } = await session.welcomed;
@@ -346,6 +365,11 @@ export class RockpoolClient {
       if (!this.#masters.includes(url)) this.#masters.push(url);
     }
   }
+}
+
+/** Gives memory back at once, where that can be done. Nobody else may have it. */
+function discard({ buffer }: Uint8Array): void {
+  (buffer as { transfer?(bytes: number): void }).transfer?.(0); // newer than some runtimes
 }
 
 /** Answers of readMany in a frame: u32 index, u32 status (0: fine), u32 length, then bytes. */

@@ -120,8 +120,9 @@ export class Session {
         }
         isOver = frame.isLast;
         if (frame.type === FRAME.error) throw failureOf(frame);
-        yield frame;
+        // Before whoever takes it gives its memory back.
         if (frame.type === FRAME.data) taken += frame.payload.length;
+        yield frame;
         if (!isOver && taken * 2 >= windowBytes && taken > 0) {
           this.send(FRAME.credit, id, taken);
           taken = 0;

@@ -1,0 +1,85 @@
+/**
+ * Blocks for edge clients and gateways on a worker's web port: who has a signed URL reads that block.
+ * @module
+ */
+import { Readable } from "node:stream";
+import type { BlockId } from "./common/ids.ts";
+import { EdgeKeys } from "./conf/edge_keys.ts";
+import type { DaemonContext } from "./daemon.ts";
+import { allowedBlock, BLOCK_PATH, stretchesOf } from "./edge/block_url.ts";
+import { edgeSecret } from "./edge_secret.ts";
+import { plainText, type WebHandler, type WebReply, type WebRequest } from "./web/server.ts";
+import type { VerifiedBlock } from "./worker/verified_pieces.ts";
+import type { WorkerProcess } from "./worker/worker_process.ts";
+
+const READS_MAX = 64;
+/** Not ours, and hence another page's. */
+const NONE: WebHandler = () => null;
+
+/** First and last byte; the whole block without a header; null when it has none of them. */
+function rangeOf(header: string | undefined, lengthBytes: number) {
+  const [, first = "", last = ""] = /^bytes=(\d+)-(\d*)$/.exec(header ?? "") ?? [];
+  if (first === "") return { start: 0, end: lengthBytes, isPart: false };
+  const start = Number(first);
+  const end = last === "" ? lengthBytes : Math.min(Number(last) + 1, lengthBytes);
+  return start < end ? { start, end, isPart: true } : null;
+}
+
+export function edgeBlockHandler(
+  { configuration, world }: DaemonContext,
+  worker: Pick<WorkerProcess, "openBlock">,
+): WebHandler {
+  const secret = edgeSecret(configuration);
+  if (secret === null || !configuration.get(EdgeKeys.edgeEnabled)) return NONE;
+  const origins = configuration.get(EdgeKeys.edgeAllowedOrigins);
+  let readCount = 0;
+
+  const serve = (block: VerifiedBlock, request: WebRequest): WebReply | null => {
+    const range = rangeOf(request.headers.range, block.lengthBytes);
+    if (range === null) return null;
+    const { start, end, isPart } = range;
+    const hasSums = request.query.get("sums") === "1";
+    async function* body() {
+      readCount++;
+      try {
+        for await (const piece of block.pieces(start, end))
+          if (hasSums) yield* stretchesOf(piece);
+          else yield piece.bytes;
+      } finally {
+        readCount--;
+        await block.close();
+      }
+    }
+    return {
+      status: isPart ? 206 : 200,
+      contentType: "application/octet-stream",
+      body: Readable.from(body(), { objectMode: false, highWaterMark: 1024 * 1024 }),
+      ...(hasSums ? {} : { lengthBytes: end - start }),
+      headers: {
+        "accept-ranges": "bytes",
+        ...(isPart ? { "content-range": `bytes ${start}-${end - 1}/${block.lengthBytes}` } : {}),
+      },
+    };
+  };
+
+  return async (request) => {
+    if (!request.path.startsWith(BLOCK_PATH)) return null;
+    const id = allowedBlock(request.path, request.query, secret(), world.clock.wallMs());
+    if (id === null) return plainText(403, "The URL is not signed for that, or its time is over");
+    if (readCount >= READS_MAX) return plainText(503, "This worker has too many readers");
+    const block = await worker.openBlock(id as BlockId); // a master signed it
+    if (block === null) return plainText(404, "The block is not on this worker");
+    const { origin } = request.headers;
+    const isAllowed = origin !== undefined && (origins.includes("*") || origins.includes(origin));
+    const reply = request.method === "GET" ? serve(block, request) : null;
+    if (reply === null) {
+      await block.close();
+      return plainText(416, "The block has no such bytes");
+    }
+    const headers = {
+      ...reply.headers,
+      ...(isAllowed ? { "access-control-allow-origin": origin, vary: "origin" } : {}),
+    };
+    return { ...reply, headers };
+  };
+}

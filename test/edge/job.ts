@@ -1,0 +1,29 @@
+/**
+ * What a runtime is told to do, and what it says then.
+ * @module
+ */
+export type Job = {
+  readonly what: "digest" | "range" | "refused" | "many" | "respond" | "cached" | "direct";
+  readonly masters: readonly string[];
+  readonly token: string;
+  readonly path: string;
+  readonly offset?: number;
+  readonly length?: number;
+  /** Times that the file is read, one after the other. */
+  readonly times?: number;
+  /** Asked once so many bytes are here; the read goes on when it has answered. */
+  readonly checkpoint?: { readonly bytes: number; readonly url: string };
+  readonly options?: Readonly<Record<string, unknown>>;
+};
+
+export type Outcome = {
+  readonly bytes?: number;
+  readonly sha256?: string;
+  readonly status?: string;
+  readonly longestGapMs?: number;
+  readonly connects?: number;
+  readonly damaged?: number;
+  readonly tookMs?: number;
+  readonly facts?: unknown;
+  readonly error?: string;
+};
