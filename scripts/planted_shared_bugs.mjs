@@ -24,29 +24,14 @@ export const PLANTED_BUGS = [
   {
     name: "fenceNotWritten",
     file: core,
-    find: "const outcome = await this.#append(fence);",
+    find: "const outcome = await this.#appender.append(fence);",
     replace: 'const outcome = { kind: "appended", end: fence.end };',
   },
   {
     name: "ambiguousTakenForSuccess",
-    file: core,
+    file: "src/ufs_journal/appender.ts",
     find: "        mustLook = true;\n",
     replace: '        if (isAmbiguous(error)) return { kind: "appended", end: draft.end };\n',
-  },
-  {
-    name: "ambiguousTakenForFailure",
-    file: core,
-    find: "        mustLook = true;\n",
-    replace: '        if (isAmbiguous(error)) return { kind: "refused" };\n',
-    also: [
-      {
-        // Else the same object would be made again, and be found.
-        file: core,
-        find: "const draft = log.compose(this.#end, reign, entries, world.clock.wallMs());",
-        replace:
-          "const draft = log.compose(this.#end, reign, entries, world.clock.wallMs());\n    log.find = async () => ({ kind: 'appended', end: draft.end });",
-      },
-    ],
   },
   {
     name: "epochNotRaised",
@@ -112,8 +97,8 @@ export const PLANTED_BUGS = [
   {
     name: "strictReadNotChecked",
     file: core,
-    find: "isLast = await this.#options.log.isLast(this.#end);",
-    replace: "isLast = true;",
+    find: "      isLast = await this.#options.log.isLast(this.#end);",
+    replace: "      isLast = true;",
   },
   {
     name: "restOfAnObjectForgotten",

@@ -3,6 +3,7 @@
  * and workers that share one under store, with faults that a test switches on.
  * @module
  */
+import { posix } from "node:path";
 import { RockpoolError } from "../src/common/errors.ts";
 import { BlockMasterClientService } from "../src/proto/gen/block_master.ts";
 import { BlockWorker, type ReadRequest, RequestType } from "../src/proto/gen/block_worker.ts";
@@ -270,6 +271,15 @@ export class FakeCluster {
     file.isCompleted = true;
   }
 
+  /** Of a file, itself, as masters do it. */
+  #listed(path: string): readonly string[] {
+    const prefix = path === "/" ? "/" : `${path}/`;
+    const isChild = (name: string) =>
+      name !== "/" && name.startsWith(prefix) && !name.slice(prefix.length).includes("/");
+    const isFile = this.files.get(path)?.isDirectory === false;
+    return isFile ? [path] : [...this.files.keys()].sort().filter(isChild);
+  }
+
   #info(path: string): FileInfoInit {
     const file = this.files.get(path);
     if (file === undefined) throw new RockpoolError("NOT_FOUND", `Path "${path}" does not exist.`);
@@ -372,14 +382,18 @@ export class FakeCluster {
           }),
           serverStream(files.ListStatus, async ({ path = "" }, out) => {
             leading();
-            const prefix = path === "/" ? "/" : `${path}/`;
-            for (const name of [...this.files.keys()].sort())
-              if (
-                name !== "/" &&
-                name.startsWith(prefix) &&
-                !name.slice(prefix.length).includes("/")
-              )
-                out.send({ fileInfos: [this.#info(name)] });
+            for (const name of this.#listed(path)) out.send({ fileInfos: [this.#info(name)] });
+            if (this.loseAnswerOf !== "ListStatus") return;
+            this.loseAnswerOf = null;
+            throw new RockpoolError("UNAVAILABLE", "The end of the listing is lost");
+          }),
+          unary(files.ListStatusPartial, ({ path = "", options }) => {
+            leading();
+            const after = options?.startAfter ?? "";
+            const names = this.#listed(path).filter(
+              (name) => posix.basename(name) > after || name === path,
+            );
+            return { fileInfos: names.map((name) => this.#info(name)) };
           }),
           unary(files.CreateDirectory, ({ path = "", options }) => {
             leading();

@@ -307,6 +307,21 @@ test("listStatus() yields every child, and getStatus() says NOT_FOUND", async ()
   await assert.rejects(files.writeFile("/d/a", "again"), isError("ALREADY_EXISTS"));
 });
 
+test("listStatus() shows each name once, also when the end of the answer is lost", async () => {
+  const { files, cluster } = await setUp();
+  await files.createDirectory("/d");
+  for (const name of ["b", "a", "c"]) await files.writeFile(`/d/${name}`, name);
+  for (const [path, expected] of [
+    ["/d", ["/d/a", "/d/b", "/d/c"]],
+    ["/d/a", ["/d/a"]],
+  ] as const) {
+    cluster.loseAnswerOf = "ListStatus";
+    const paths: string[] = [];
+    for await (const status of files.listStatus(path)) paths.push(status.path);
+    assert.deepEqual(paths, expected);
+  }
+});
+
 test("a file of many blocks streams through with one chunk in hand", async () => {
   const { files } = await setUp({ workers: ["w1", "w2", "w3"] });
   const piece = randomBytes(100 * KB);

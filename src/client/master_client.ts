@@ -162,27 +162,29 @@ export class MasterClient {
       recursive: options.isRecursive,
       loadMetadataType: LoadMetadataPType[options.loadMetadata],
     };
-    let lastName: string | null = null;
+    let last: FileStatus | null = null;
     try {
       const pages = this.#port.stream(FILES.ListStatus, { path, options: wire }, signal);
       for await (const page of pages)
         for (const fileInfo of page.fileInfos) {
           const status = fileStatusOf(fileInfo);
-          lastName = status.name;
+          last = status;
           yield status;
         }
       return;
     } catch (error) {
       // Half a listing was given: a plain directory goes on behind its last name, a tree cannot.
       const canResume =
-        lastName !== null &&
+        last !== null &&
         !options.isRecursive &&
         error instanceof RockpoolError &&
         (error.status === "UNAVAILABLE" || error.status === "CANCELLED") &&
         signal?.aborted !== true;
       if (!canResume) throw error;
     }
-    yield* this.#listAfter(path, lastName ?? "", wire, signal);
+    // Of a file that is all there is: behind its name it would come again.
+    if (last?.path === path) return;
+    yield* this.#listAfter(path, last?.name ?? "", wire, signal);
   }
 
   async *#listAfter(

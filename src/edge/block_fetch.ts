@@ -3,7 +3,7 @@
  * @module
  */
 import { Agent, get, type IncomingMessage } from "node:http";
-import { RockpoolError } from "../common/errors.ts";
+import { messageOf, RockpoolError } from "../common/errors.ts";
 import { StretchParser } from "./block_url.ts";
 import type { EdgeChunk } from "./ports.ts";
 
@@ -32,7 +32,7 @@ export class BlockFetcher {
   }
 
   /**
-   * A stretch of a block, in chunks of a page or less.
+   * A stretch of a block, in chunks of whole pages where it has them.
    * @throws RockpoolError UNAVAILABLE when the worker does not give all of it; what it gave before counts
    */
   async *read(
@@ -63,15 +63,19 @@ export class BlockFetcher {
       for await (const piece of reply as AsyncIterable<Buffer>)
         for (const chunk of parser.push(piece)) {
           received += chunk.bytes.length;
-          if (received > lengthBytes) throw failed(place, "it sends too much");
           yield chunk;
         }
+      for (const chunk of parser.flush()) {
+        received += chunk.bytes.length;
+        yield chunk;
+      }
     } catch (error) {
       if (error instanceof RockpoolError) throw error;
-      throw failed(place, error instanceof Error ? error.message : String(error));
+      throw failed(place, messageOf(error));
     } finally {
-      if (received < lengthBytes) reply.destroy();
+      if (!reply.complete) reply.destroy();
     }
+    if (received > lengthBytes) throw failed(place, "it sent too much");
     if (received < lengthBytes) throw failed(place, `it ends after ${received} bytes`);
   }
 }

@@ -17,6 +17,7 @@ import type { EdgeChunk, Sum } from "./ports.ts";
 export const BLOCK_PATH = "/edge/block/";
 export const STRETCH_HEADER_BYTES = 8;
 const STRETCH_BYTES_MAX = 1024 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
 function signatureOf(blockId: bigint, expiresMs: number, secret: Uint8Array): Buffer {
   // Another use of the secret (tokens) signs texts that never look so.
@@ -58,44 +59,56 @@ export function stretchesOf({ bytes, sums }: { bytes: Buffer; sums: readonly Sum
   return pieces;
 }
 
-/** Stretches out of what arrives in pieces of any size. @throws Error when it is none */
+/** Whole stretches out of what arrives in pieces of any size, as many together as make a good frame. @throws Error when it is none */
 export class StretchParser {
   readonly #header = Buffer.alloc(STRETCH_HEADER_BYTES);
   #headerBytes = 0;
-  #body: Buffer | null = null;
-  #bodyBytes = 0;
-
-  /** Whether a stretch has begun and not ended. */
-  get isInside(): boolean {
-    return this.#headerBytes > 0;
-  }
+  #target = Buffer.alloc(0);
+  #sums: Sum[] = [];
+  /** Of whole stretches in the target. */
+  #wholeBytes = 0;
+  /** Of the stretch that is coming in; 0 between two. */
+  #lengthBytes = 0;
+  #arrivedBytes = 0;
 
   *push(piece: Buffer): Generator<EdgeChunk> {
     for (let at = 0; at < piece.length; ) {
-      if (this.#body === null) {
+      if (this.#lengthBytes === 0) {
         const count = Math.min(STRETCH_HEADER_BYTES - this.#headerBytes, piece.length - at);
         piece.copy(this.#header, this.#headerBytes, at, at + count);
         this.#headerBytes += count;
         at += count;
         if (this.#headerBytes < STRETCH_HEADER_BYTES) return;
-        const lengthBytes = this.#header.readUInt32LE(0);
-        if (lengthBytes === 0 || lengthBytes > STRETCH_BYTES_MAX)
-          throw new Error(`A stretch of ${lengthBytes} bytes`);
-        this.#body = Buffer.allocUnsafe(lengthBytes);
-        this.#bodyBytes = 0;
+        yield* this.#begin(this.#header.readUInt32LE(0));
       }
-      const body = this.#body;
-      const count = Math.min(body.length - this.#bodyBytes, piece.length - at);
-      piece.copy(body, this.#bodyBytes, at, at + count);
-      this.#bodyBytes += count;
+      const count = Math.min(this.#lengthBytes - this.#arrivedBytes, piece.length - at);
+      piece.copy(this.#target, this.#wholeBytes + this.#arrivedBytes, at, at + count);
+      this.#arrivedBytes += count;
       at += count;
-      if (this.#bodyBytes < body.length) return;
-      yield {
-        bytes: body,
-        sums: [{ lengthBytes: body.length, crc: this.#header.readUInt32LE(4) }],
-      };
-      this.#body = null;
-      this.#headerBytes = 0;
+      if (this.#arrivedBytes < this.#lengthBytes) return;
+      this.#sums.push({ lengthBytes: this.#lengthBytes, crc: this.#header.readUInt32LE(4) });
+      this.#wholeBytes += this.#lengthBytes;
+      this.#lengthBytes = this.#headerBytes = this.#arrivedBytes = 0;
     }
+  }
+
+  /** What is whole and was not given yet. */
+  *flush(): Generator<EdgeChunk> {
+    if (this.#wholeBytes === 0) return;
+    const chunk = { bytes: this.#target.subarray(0, this.#wholeBytes), sums: this.#sums };
+    this.#target = Buffer.alloc(0);
+    this.#sums = [];
+    this.#wholeBytes = 0;
+    yield chunk;
+  }
+
+  *#begin(lengthBytes: number): Generator<EdgeChunk> {
+    if (lengthBytes === 0 || lengthBytes > STRETCH_BYTES_MAX)
+      throw new Error(`a stretch of ${lengthBytes} bytes`);
+    if (this.#wholeBytes + lengthBytes > this.#target.length) {
+      yield* this.flush();
+      this.#target = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, lengthBytes));
+    }
+    this.#lengthBytes = lengthBytes;
   }
 }

@@ -27,7 +27,9 @@ const ATTEMPTS_MAX = 4;
 const PAUSE_MIN_MS = 30;
 /** Takes a leader's time: after it, who asked decides. */
 const SETTLE_MAX_MS = 15_000;
-/** Of a server that is to write or read small objects. */
+/** By the package, of calls that may be made twice: what is here tries again, too. */
+const CALLS_MAX = 2;
+/** Of a server that is to write or read small objects. A store for files may be given more time than a leader has. */
 const SILENCE_MAX_MS = 10_000;
 const PIECE_BYTES = 1024 * 1024;
 
@@ -40,7 +42,12 @@ export class S3LogStore implements LogStore {
 
   /** @param folder absolute path within the bucket */
   constructor(folder: string, options: S3Options) {
-    this.#bucket = new S3Bucket({ silenceMaxMs: SILENCE_MAX_MS, ...options });
+    const { silenceMaxMs = SILENCE_MAX_MS, attemptsMax = CALLS_MAX } = options;
+    this.#bucket = new S3Bucket({
+      ...options,
+      silenceMaxMs: Math.min(SILENCE_MAX_MS, silenceMaxMs),
+      attemptsMax: Math.min(CALLS_MAX, attemptsMax),
+    });
     const key = folder.replace(/^\/+|\/+$/g, "");
     this.#prefix = key === "" ? "" : `${key}/`;
     this.uri = `${this.#bucket.uri}/${key}`;

@@ -7,7 +7,7 @@
  * 16 u64 group           24 u64 epoch        32 u64 epoch of the object before (0 for none)
  * 40 u64 index of the first entry            48 16 B the reign that wrote it, random
  * 64 u64 wall-clock ms   72 u32 body bytes   76 u32 CRC-32C of the body
- * 80 u32 seal of the object before; 0 when its maker did not know it (it had the state from a checkpoint, or from its disk)
+ * 80 u32 seal of the object before; 0 for none
  * 84 u32 seal: CRC-32C of bytes 0..84
  * 88 body: for each entry u8 kind, u32 length, payload
  * ```
@@ -79,8 +79,7 @@ export function placeOf(payload: Uint8Array): LogIndex {
 
 /** Whether an object goes right behind that end. */
 export function follows(object: LogObject, end: LogEnd): boolean {
-  const isChained =
-    end.seal === null || object.previousSeal === 0 || object.previousSeal === end.seal;
+  const isChained = end.seal === null || object.previousSeal === end.seal;
   return object.firstIndex === end.index + 1 && object.previousEpoch === end.epoch && isChained;
 }
 

@@ -13,7 +13,7 @@
  * Time, store, files and election are arguments: the simulator runs it as it is.
  * @module
  */
-import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { unreachable } from "../common/invariant.ts";
 import {
@@ -27,9 +27,8 @@ import {
 } from "../journal/journal_protocol.ts";
 import type { StatePosition } from "../journal/journal_system.ts";
 import { memberIdOf } from "../journal/member_ids.ts";
-import type { SoftState } from "../raft/messages.ts";
-import { Timer as Stopwatch } from "../telemetry/timer.ts";
-import type { Timer, World } from "../world/ports.ts";
+import type { World } from "../world/ports.ts";
+import { Appender, RETRY_MS_MAX, RETRY_MS_MIN } from "./appender.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { Elector } from "./elector.ts";
 import {
@@ -40,18 +39,16 @@ import {
   placeEntry,
   WRITER_BYTES,
 } from "./log_object.ts";
-import { type Draft, isAmbiguous, type Reign, type UfsLog } from "./ufs_log.ts";
+import { Standing } from "./standing.ts";
+import type { Reign, UfsLog } from "./ufs_log.ts";
 
 /** What one object holds at most, but for a single larger entry. */
 const APPEND_BYTES_MAX = 4 * 1024 * 1024;
 /** What the main thread may have before it that is not applied. */
 const UNAPPLIED_BYTES_MAX = 8 * 1024 * 1024;
-const RETRY_MS_MIN = 50;
-const RETRY_MS_MAX = 2000;
 /** How long a standby finds nothing before it looks for what was merged or trimmed before it could read it, at first and later. */
 const THOROUGH_MS_MIN = 1000;
 const THOROUGH_MS_MAX = 10_000;
-const STATUS_MS = 100;
 const MEMBERS_TEXT = "Start or stop masters instead: who runs with the same ZooKeeper takes part";
 
 export type UfsCoreOptions = {
@@ -70,16 +67,11 @@ export type UfsCoreOptions = {
 
 type Request = Extract<ToThread, { kind: "propose" }>;
 
-/** What may be told of an append: it is in the log; somebody else's is; it was refused; nobody knows. */
-type Outcome =
-  | { readonly kind: "appended"; readonly end: LogEnd }
-  | { readonly kind: "lost"; readonly why: string }
-  | { readonly kind: "refused" };
-
 export class UfsCore {
   readonly #options: UfsCoreOptions;
+  readonly #standing: Standing;
+  readonly #appender: Appender;
   #end: LogEnd = { index: 0, epoch: 0, seal: null };
-  #softState: SoftState = { role: "follower", term: 0, leader: null };
   #reign: Reign | null = null;
   #isChosen = false;
   #isClosed = false;
@@ -95,16 +87,17 @@ export class UfsCore {
   #thoroughWaitMs = 0;
   #wake: (() => void) | null = null;
   #isWoken = false;
-  #trouble: string | null = null;
-  #isRefused = false;
-  #refusal: RockpoolError | null = null;
-  #statusTimer: Timer | null = null;
   #loop: Promise<void> = Promise.resolve();
-  readonly #appends = new Stopwatch();
-  readonly #lags = new Stopwatch();
 
   constructor(options: UfsCoreOptions) {
     this.#options = options;
+    this.#standing = new Standing(options, () => this.#end.index);
+    this.#appender = new Appender({
+      log: options.log,
+      event: (event) => this.#event(event),
+      sleep: (ms) => this.#sleep(ms),
+      isWanted: () => this.#isChosen && !this.#isClosed,
+    });
   }
 
   receive(message: ToThread): void {
@@ -164,7 +157,7 @@ export class UfsCore {
       await elector.start({
         onChosen: () => this.#onChosen(),
         onDeposed: (reason) => this.#onDeposed(reason),
-        onCandidates: () => this.#onCandidates(),
+        onCandidates: () => this.#standing.candidatesChanged(),
       });
     } catch (error) {
       this.#isClosed = true;
@@ -174,16 +167,20 @@ export class UfsCore {
     const tookMs = world.clock.monotonicMs() - beganMs;
     const { index, epoch } = this.#end;
     this.#event({ kind: "sharedJournalOpened", index, epoch, tookMs });
-    this.#post({ kind: "started", status: this.#status(), softState: this.#softState });
+    this.#post({
+      kind: "started",
+      status: this.#standing.status(),
+      softState: this.#standing.softState,
+    });
     this.#loop = this.#run();
-    this.#scheduleStatus();
+    this.#standing.begin();
   }
 
   async #close(): Promise<void> {
     this.#isClosed = true;
     this.#rouse();
     await this.#loop;
-    this.#statusTimer?.cancel();
+    this.#standing.end();
     await this.#options.elector.close();
     this.#post({ kind: "closed" });
   }
@@ -192,7 +189,7 @@ export class UfsCore {
   abandon(): void {
     this.#isClosed = true;
     this.#rouse();
-    this.#statusTimer?.cancel();
+    this.#standing.end();
   }
 
   // — the loop —
@@ -204,29 +201,15 @@ export class UfsCore {
         if (this.#isChosen) await this.#lead();
         else if (!(await this.#follow())) await this.#sleep(this.#options.tailMs);
         waitMs = RETRY_MS_MIN;
-        this.#troubleIsOver();
+        this.#appender.troubleIsOver();
       } catch (error) {
         if (this.#reign !== null) this.#endReign();
-        this.#tell(error);
+        this.#appender.tell(error);
         await this.#sleep(waitMs);
         waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
       }
     }
     this.#endReign();
-  }
-
-  #tell(error: unknown): void {
-    const { message, remedy } = plainError(error);
-    if (this.#trouble === message) return;
-    this.#trouble = message;
-    const isDamage = isRockpoolError(error, "DATA_LOSS");
-    this.#event({ kind: isDamage ? "sharedJournalDamaged" : "storeTrouble", message, remedy });
-  }
-
-  #troubleIsOver(): void {
-    if (this.#trouble === null) return;
-    this.#trouble = null;
-    this.#event({ kind: "storeWorksAgain" });
   }
 
   #sleep(ms: number): Promise<void> {
@@ -289,9 +272,9 @@ export class UfsCore {
   #take(object: LogObject): void {
     const { firstIndex, entries, epoch, madeMs } = object;
     this.#end = endOf(object);
-    this.#lags.record(Math.max(0, this.#options.world.clock.wallMs() - madeMs));
+    this.#standing.lags.record(Math.max(0, this.#options.world.clock.wallMs() - madeMs));
     this.#deliver(firstIndex, epoch, entries);
-    if (this.#softState.term !== epoch) this.#setRole(this.#standbyRole, epoch);
+    if (this.#standing.softState.term !== epoch) this.#standing.setRole(this.#standbyRole, epoch);
   }
 
   #deliver(firstIndex: LogIndex, epoch: Term, entries: readonly LogEntry[]): void {
@@ -321,11 +304,12 @@ export class UfsCore {
       // What was sent and not applied is void, also when the image could not be installed.
       this.#unapplied = [];
       this.#unappliedBytes = 0;
-      await this.#resume(position);
+      if (failure === null) await this.#resume(position);
+      else this.#unresumed = position;
     }
     if (failure !== null) throw failure;
     if (position === null) return;
-    this.#setRole(this.#standbyRole, position.term);
+    this.#standing.setRole(this.#standbyRole, position.term);
   }
 
   get #standbyRole(): "candidate" | "follower" {
@@ -336,12 +320,12 @@ export class UfsCore {
   async #resume(position: StatePosition): Promise<void> {
     this.#unresumed = position;
     const resumed = await this.#options.log.resume(position);
-    this.#unresumed = null;
     if (resumed.kind === "behind") {
       this.#end = { index: position.index, epoch: position.term, seal: null };
       await this.#install();
       return;
     }
+    this.#unresumed = null;
     this.#end = resumed.end;
     if (resumed.rest.length > 0) this.#deliver(resumed.restIndex, resumed.end.epoch, resumed.rest);
   }
@@ -356,7 +340,7 @@ export class UfsCore {
     if (this.#unappliedBytes <= UNAPPLIED_BYTES_MAX) this.#rouse();
     if (this.#announceAt === null || index < this.#announceAt) return;
     this.#announceAt = null;
-    this.#options.elector.announce().catch((error: unknown) => this.#tell(error));
+    this.#options.elector.announce().catch((error: unknown) => this.#appender.tell(error));
   }
 
   // — leading —
@@ -399,7 +383,7 @@ export class UfsCore {
   async #takeOver(): Promise<Reign | null> {
     const { log, world, elector } = this.#options;
     const beganMs = world.clock.monotonicMs();
-    this.#setRole("candidate", this.#softState.term);
+    this.#standing.setRole("candidate", this.#standing.softState.term);
     const writer = this.#random(WRITER_BYTES);
     while (this.#isChosen && !this.#isClosed) {
       if (await this.#follow()) continue;
@@ -408,10 +392,10 @@ export class UfsCore {
         continue;
       }
       const fence = log.composeFence(this.#end, writer, world.clock.wallMs());
-      const outcome = await this.#append(fence);
+      const outcome = await this.#appender.append(fence);
       // Somebody else appended meanwhile: it is read, and the fence goes behind it.
       if (outcome.kind === "lost") continue;
-      if (outcome.kind === "refused") throw this.#refusal ?? new Error("A fence was refused");
+      if (outcome.kind === "refused") throw outcome.error;
       if (await log.isBuried(fence.end.index)) {
         await this.#sleep(RETRY_MS_MIN);
         continue;
@@ -423,7 +407,7 @@ export class UfsCore {
       this.#event({ kind: "fenced", index, epoch, tookMs });
       return { epoch, writer };
     }
-    if (!this.#isClosed) this.#setRole("follower", this.#softState.term);
+    if (!this.#isClosed) this.#standing.setRole("follower", this.#standing.softState.term);
     return null;
   }
 
@@ -434,8 +418,8 @@ export class UfsCore {
     if (isStill) {
       this.#reign = reign;
       this.#announceAt = index;
-      this.#setRole("leader", epoch);
-    } else this.#setRole("follower", epoch);
+      this.#standing.setRole("leader", epoch);
+    } else this.#standing.setRole("follower", epoch);
     this.#deliver(index, epoch, [placeEntry(index)]);
   }
 
@@ -446,8 +430,8 @@ export class UfsCore {
     this.#proposals = [];
     for (const { requestId } of proposals) this.#post({ kind: "refused", requestId });
     this.#abortReads();
-    const { role, term } = this.#softState;
-    if (role !== "follower") this.#setRole("follower", term);
+    const { role, term } = this.#standing.softState;
+    if (role !== "follower") this.#standing.setRole("follower", term);
   }
 
   /** This master has to go, though it is chosen: the next in the line may. */
@@ -455,7 +439,7 @@ export class UfsCore {
     this.#endReign();
     this.#isChosen = false;
     this.#event({ kind: "deposed", reason: why });
-    this.#options.elector.resign().catch((error: unknown) => this.#tell(error));
+    this.#options.elector.resign().catch((error: unknown) => this.#appender.tell(error));
   }
 
   // — proposals —
@@ -488,7 +472,7 @@ export class UfsCore {
     const begin = this.#end.index + 1;
     const beganMs = world.clock.monotonicMs();
     const draft = log.compose(this.#end, reign, entries, world.clock.wallMs());
-    const outcome = await this.#append(draft);
+    const outcome = await this.#appender.append(draft);
     if (outcome.kind === "refused" || this.#reign !== reign) {
       // Deposed meanwhile: whether it is in the log is read there, as by anybody else.
       for (const { requestId } of batch) this.#post({ kind: "refused", requestId });
@@ -499,7 +483,7 @@ export class UfsCore {
       this.#giveUp(outcome.why);
       return;
     }
-    this.#appends.record(world.clock.monotonicMs() - beganMs);
+    this.#standing.appends.record(world.clock.monotonicMs() - beganMs);
     this.#end = outcome.end;
     const term = reign.epoch;
     this.#deliver(begin, term, [placeEntry(begin)]);
@@ -510,46 +494,6 @@ export class UfsCore {
     }
     this.#post({ kind: "committedOwn", firstIndex: begin + 1, count: entries.length, term });
     this.#options.checkpoints.appended(begin, this.#end.index);
-  }
-
-  /** Until it is known what became of it, or this master is chosen no more. */
-  async #append(draft: Draft): Promise<Outcome> {
-    const { log } = this.#options;
-    let waitMs = RETRY_MS_MIN;
-    for (let mustLook = false; ; ) {
-      try {
-        const appended = (mustLook ? await log.find(draft) : null) ?? (await log.append(draft));
-        this.#troubleIsOver();
-        this.#writable();
-        if (appended.kind === "appended") return appended;
-        return { kind: "lost", why: `another master appended at ${draft.name}` };
-      } catch (error) {
-        if (!isAmbiguous(error) && !mustLook && isRockpoolError(error)) {
-          this.#readOnly(error);
-          return { kind: "refused" };
-        }
-        mustLook = true;
-        this.#tell(error);
-        if (!this.#isChosen || this.#isClosed)
-          return { kind: "lost", why: "this master was deposed while the store did not answer" };
-        await this.#sleep(waitMs);
-        waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
-      }
-    }
-  }
-
-  /** The store takes nothing, and says so: reads go on. */
-  #readOnly(error: RockpoolError): void {
-    this.#refusal = error;
-    if (this.#isRefused) return;
-    this.#isRefused = true;
-    this.#event({ kind: "readOnly", message: error.message, remedy: error.remedy });
-  }
-
-  #writable(): void {
-    if (!this.#isRefused) return;
-    this.#isRefused = false;
-    this.#event({ kind: "writableAgain" });
   }
 
   // — reads —
@@ -575,7 +519,7 @@ export class UfsCore {
     try {
       isLast = await this.#options.log.isLast(this.#end);
     } catch (error) {
-      this.#tell(error);
+      this.#appender.tell(error);
     }
     if (isLast !== true || this.#reign !== reign) this.#post({ kind: "readsAborted", contexts });
     else
@@ -615,70 +559,6 @@ export class UfsCore {
     } catch (error) {
       this.#post({ kind: "done", requestId, outcome: plainError(error) });
     }
-  }
-
-  // — what others see —
-
-  #leader(): MemberId | null {
-    const chosen = this.#options.elector.candidates().find(({ isChosen }) => isChosen);
-    return chosen === undefined ? null : memberIdOf(chosen.address);
-  }
-
-  #setRole(role: SoftState["role"], term: number): void {
-    const isLeader = role === "leader";
-    const leader = isLeader ? memberIdOf(this.#options.address) : this.#leader();
-    const own = memberIdOf(this.#options.address);
-    const shown = !isLeader && leader === own ? null : leader;
-    const before = this.#softState;
-    if (before.role === role && before.term === term && before.leader === shown) return;
-    this.#softState = { role, term, leader: shown };
-    this.#post({ kind: "softState", softState: this.#softState, leaderSilenceMs: null });
-    const leaderAddress = shown === own ? this.#options.address : (this.#chosenAddress() ?? null);
-    this.#event({ kind: "roleChanged", role, term, leaderAddress });
-    this.#post({ kind: "status", status: this.#status() });
-  }
-
-  #chosenAddress(): string | undefined {
-    return this.#options.elector.candidates().find(({ isChosen, isSelf }) => isChosen && !isSelf)
-      ?.address;
-  }
-
-  #onCandidates(): void {
-    if (this.#isClosed) return;
-    const { role, term } = this.#softState;
-    this.#setRole(role, term);
-    this.#post({ kind: "status", status: this.#status() });
-  }
-
-  #scheduleStatus(): void {
-    this.#statusTimer = this.#options.world.timers.after(STATUS_MS, () => {
-      if (this.#isClosed) return;
-      this.#post({ kind: "status", status: this.#status() });
-      this.#scheduleStatus();
-    });
-  }
-
-  #status(): Extract<FromThread, { kind: "status" }>["status"] {
-    const own = memberIdOf(this.#options.address);
-    const candidates = this.#options.elector.candidates();
-    const isListed = candidates.some(({ isSelf }) => isSelf);
-    const addresses = candidates.map(({ address }) => address);
-    if (!isListed) addresses.push(this.#options.address);
-    return {
-      self: own,
-      lastIndex: this.#end.index,
-      commitIndex: this.#end.index,
-      members: [...new Set(addresses)].map((address) => ({
-        id: memberIdOf(address),
-        address,
-        isSelf: address === this.#options.address,
-        standing: "voter" as const,
-        isAvailable: true,
-        matchIndex: null,
-      })),
-      flushes: this.#appends.read(),
-      lags: this.#lags.read(),
-    };
   }
 
   #random(sizeBytes: number): Uint8Array {

@@ -24,6 +24,7 @@
 import { DecodeError } from "../common/bytes.ts";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
 import type { LogIndex, Term } from "../common/ids.ts";
+import { invariant } from "../common/invariant.ts";
 import type { StatePosition } from "../journal/journal_system.ts";
 import { hex64 } from "../journal/member_ids.ts";
 import type { Crc32c } from "../journal/record.ts";
@@ -124,7 +125,7 @@ export class UfsLog {
    */
   async resume({ index, term, membership }: StatePosition): Promise<Resumed> {
     if (index === 0 || membership === null) {
-      const end = { index: 0, epoch: 0, seal: null };
+      const end = { index: 0, epoch: 0, seal: 0 };
       if (index === 0) return { kind: "at", end, rest: [], restIndex: 1 };
       throw this.#unknown(index, term);
     }
@@ -356,7 +357,7 @@ export class UfsLog {
       firstIndex: end.index + 1,
       writer: reign.writer,
       madeMs,
-      previousSeal: end.seal ?? 0,
+      previousSeal: sealAt(end),
       entries,
     };
     const bytes = encodeLogObject(object, this.#options.crc32c);
@@ -493,6 +494,12 @@ export type Draft = {
 /** Whether a store's failure leaves open what became of a create. */
 export function isAmbiguous(error: unknown): boolean {
   return isRockpoolError(error, "UNAVAILABLE") || !isRockpoolError(error);
+}
+
+/** Nothing is made behind an end of which the object is not known: it may be in the middle of one. */
+function sealAt({ index, seal }: LogEnd): number {
+  invariant(seal !== null, `the object that ends at entry ${index} is known`);
+  return seal;
 }
 
 function concat(parts: readonly Uint8Array[], sizeBytes: number): Uint8Array {

@@ -133,6 +133,83 @@ async function responses(client: RockpoolClient, { path }: Job): Promise<Outcome
   };
 }
 
+const median = (times: number[]) => times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
+
+/** A plain WebSocket, as little around it as can be. */
+async function rawSocket(url: string): Promise<WebSocket> {
+  const { WebSocket: own } = globalThis as { WebSocket?: typeof WebSocket };
+  const { WebSocket: packaged } = own === undefined ? await import("ws") : { WebSocket: own };
+  // Both are WebSockets.
+  const socket = new (packaged as typeof WebSocket)(url);
+  socket.binaryType = "arraybuffer";
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = () => reject(new Error("The plain WebSocket fails"));
+  });
+  return socket;
+}
+
+async function raw({ raw: url = "", length = 0 }: Job): Promise<Outcome> {
+  const socket = await rawSocket(url);
+  const startedMs = performance.now();
+  let bytes = 0;
+  await new Promise<void>((resolve) => {
+    socket.onmessage = ({ data }) => {
+      bytes += (data as ArrayBuffer).byteLength;
+      if (bytes >= length) resolve();
+    };
+    socket.send(JSON.stringify({ bytes: length }));
+  });
+  const tookMs = performance.now() - startedMs;
+  socket.close();
+  return { bytes, tookMs };
+}
+
+async function rawPings({ raw: url = "", times = 1 }: Job): Promise<Outcome> {
+  const socket = await rawSocket(url);
+  const took: number[] = [];
+  for (let time = 0; time < times; time++) {
+    const startedMs = performance.now();
+    await new Promise((resolve) => {
+      socket.onmessage = resolve;
+      socket.send("echo");
+    });
+    took.push(performance.now() - startedMs);
+  }
+  socket.close();
+  return { medianMs: median(took) };
+}
+
+async function pings(client: RockpoolClient, { path, times = 1 }: Job): Promise<Outcome> {
+  const took: number[] = [];
+  for (let time = 0; time < times; time++) {
+    const startedMs = performance.now();
+    await client.status(path);
+    took.push(performance.now() - startedMs);
+  }
+  return { medianMs: median(took) };
+}
+
+/** Takes the bytes and does nothing with them. */
+async function swallow(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+  await client.status(path);
+  const startedMs = performance.now();
+  let bytes = 0;
+  const reader = (await client.stream(path)).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return { bytes, tookMs: performance.now() - startedMs };
+    bytes += value.length;
+  }
+}
+
+async function swallowDirect(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+  const startedMs = performance.now();
+  let bytes = 0;
+  for await (const piece of readDirect(client, path)) bytes += piece.length;
+  return { bytes, tookMs: performance.now() - startedMs };
+}
+
 async function attempt(client: RockpoolClient, job: Job): Promise<Outcome> {
   const { path, offset = 0, length = 0 } = job;
   switch (job.what) {
@@ -154,6 +231,16 @@ async function attempt(client: RockpoolClient, job: Job): Promise<Outcome> {
       const tookMs = performance.now() - startedMs;
       return { bytes: sum.bytes, sha256: await sum.end(), facts: counts, tookMs };
     }
+    case "pings":
+      return pings(client, job);
+    case "raw":
+      return raw(job);
+    case "rawPings":
+      return rawPings(job);
+    case "swallow":
+      return swallow(client, job);
+    case "swallowDirect":
+      return swallowDirect(client, job);
     case "cached":
       return cached(client, job);
     case "refused":

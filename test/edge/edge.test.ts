@@ -214,7 +214,10 @@ for (const name of RUNTIMES)
     test("notices a damaged frame, and reads again from there", async () => {
       const proxy = await damagingProxy(webOf(await cluster.leader()), 20_000_000);
       try {
-        const outcome = await run({ masters: [proxy.address], options: { follow: false } });
+        const outcome = await run({
+          masters: [proxy.address],
+          options: { follow: false, stallMs: 60_000 },
+        });
         assert.ok(proxy.hasDamaged());
         assert.equal(outcome.sha256, await contentDigest(CONTENT));
         assert.equal(outcome.damaged, 1);

@@ -3,12 +3,26 @@
  * @module
  */
 export type Job = {
-  readonly what: "digest" | "range" | "refused" | "many" | "respond" | "cached" | "direct";
+  readonly what:
+    | "digest"
+    | "range"
+    | "refused"
+    | "many"
+    | "respond"
+    | "cached"
+    | "direct"
+    | "pings"
+    | "raw"
+    | "rawPings"
+    | "swallow"
+    | "swallowDirect";
   readonly masters: readonly string[];
   readonly token: string;
   readonly path: string;
   readonly offset?: number;
   readonly length?: number;
+  /** Of a plain WebSocket, for comparison: sends as many bytes as it is asked for, and echoes what is short. */
+  readonly raw?: string;
   /** Times that the file is read, one after the other. */
   readonly times?: number;
   /** Asked once so many bytes are here; the read goes on when it has answered. */
@@ -24,6 +38,8 @@ export type Outcome = {
   readonly connects?: number;
   readonly damaged?: number;
   readonly tookMs?: number;
+  /** Of round trips: the median. */
+  readonly medianMs?: number;
   readonly facts?: unknown;
   readonly error?: string;
 };

@@ -120,7 +120,7 @@ async function prepare(folder: string): Promise<void> {
     import { createInterface } from "node:readline";
     createInterface(process.stdin).on("line", async (line) => console.log(JSON.stringify(await run(JSON.parse(line)))));`;
   await build({
-    ...{ ...common, platform: "node", external: ["@rockpool/edge"] },
+    ...{ ...common, platform: "node", external: ["@rockpool/edge", "ws"] },
     stdin: stdin(lines),
     outfile: join(folder, "lines.mjs"),
   });
@@ -129,13 +129,13 @@ async function prepare(folder: string): Promise<void> {
   const alias = { "@rockpool/edge": join(installed, "dist/index.js") };
   await build({
     ...{ ...common, platform: "neutral", conditions: ["workerd", "worker"], alias },
-    external: ["*.wasm"],
+    external: ["*.wasm", "ws"],
     stdin: stdin(worker),
     outfile: join(folder, "worker.js"),
   });
   const page = `import { run } from "./driver.ts"; globalThis.run = run;`;
   await build({
-    ...{ ...common, platform: "browser", conditions: ["browser"], alias },
+    ...{ ...common, platform: "browser", conditions: ["browser"], alias, external: ["ws"] },
     stdin: stdin(page),
     outfile: join(folder, "page.js"),
   });

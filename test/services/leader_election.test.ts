@@ -268,6 +268,33 @@ describe("election on one ZooKeeper server", { skip }, () => {
     assert.match(a.told[1] ?? "", /somebody removed its node/);
   });
 
+  test("who was deposed and does not know it yet can't pass for the leader", async (t) => {
+    const { add, electionPath, leaderPath } = scene(t);
+    const a = await add("a:1");
+    for (let round = 1; round <= 20; round++) {
+      await until("it is chosen", () => a.leads && a.told.length === 2 * round - 1);
+      const [node = ""] = (await keeper.getChildren(electionPath)).names;
+      const removal = keeper.delete(`${electionPath}/${node}`);
+      const announcing = a.election.announce().then(
+        () => "announced",
+        () => "refused",
+      );
+      await removal;
+      // Either came first; what must not be is a leader that was announced when it had no node any more.
+      const outcome = await announcing;
+      const [known] = (await keeper.getChildren(leaderPath)).names;
+      assert.equal(known, outcome === "announced" ? "a:1" : undefined);
+      if (outcome === "announced") {
+        const [made, gone] = await Promise.all([
+          keeper.exists(`${leaderPath}/a:1`),
+          keeper.getChildren(electionPath),
+        ]);
+        void gone;
+        void made;
+      }
+    }
+  });
+
   test("whichever answer is lost, there is one node in the end", async (t) => {
     const { add, electionPath } = scene(t);
     const line = await CutLine.to(servers.connectString);
@@ -281,6 +308,20 @@ describe("election on one ZooKeeper server", { skip }, () => {
       await until("its node is gone", async () => {
         return (await keeper.getChildren(electionPath)).names.length === 0;
       });
+    }
+  });
+
+  test("whichever answer is lost while it stands anew, there is one node in the end", async (t) => {
+    const { add, electionPath } = scene(t);
+    const line = await CutLine.to(servers.connectString);
+    t.after(() => line.close());
+    const a = await add("a:1", { connect: line.connectString, sessionTimeoutMs: 20_000 });
+    for (let answers = 0; answers < 14; answers++) {
+      await until("it is chosen", () => a.leads);
+      await a.election.announce();
+      line.cutAfter(answers);
+      await a.election.resign();
+      assert.equal((await keeper.getChildren(electionPath)).names.length, 1);
     }
   });
 

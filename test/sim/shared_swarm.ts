@@ -98,7 +98,7 @@ export function sharedPlanOf(random: SimRandom): SharedPlan {
     masterCount: random.pick([2, 2, 3, 3, 3, 4]),
     faults,
     faultIntervalMs: random.pick([400, 1000, 2500]),
-    faultPhaseMs: random.pick([6000, 10_000, 14_000]),
+    faultPhaseMs: random.pick([4000, 7000, 10_000]),
     sessionTimeoutMs: random.pick([600, 1000, 2500]),
     tailMs: random.pick([20, 50, 150]),
     // An election that lies is only for those who trust no clock.
