@@ -371,7 +371,7 @@ export class ChaosCluster {
   mayEnd(kind: NodeKind, number: number, exitCodes: readonly number[]): void {
     const { name } = this.node(kind, number);
     this.#expected.delete(name);
-    this.#allowed.set(name, exitCodes);
+    this.#allowed.set(name, [...(this.#allowed.get(name) ?? []), ...exitCodes]);
   }
 
   /** Lines by which a process says that it cannot go on, and that nothing allowed. */
