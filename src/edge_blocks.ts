@@ -4,9 +4,10 @@
  */
 import { Readable } from "node:stream";
 import type { BlockId } from "./common/ids.ts";
+import { PAGE_BYTES } from "./common/limits.ts";
 import { EdgeKeys } from "./conf/edge_keys.ts";
 import type { DaemonContext } from "./daemon.ts";
-import { allowedBlock, BLOCK_PATH, stretchesOf } from "./edge/block_url.ts";
+import { allowedBlock, BLOCK_PATH, stretchedBytes, stretchesOf } from "./edge/block_url.ts";
 import { edgeSecret } from "./edge_secret.ts";
 import { plainText, type WebHandler, type WebReply, type WebRequest } from "./web/server.ts";
 import type { VerifiedBlock } from "./worker/verified_pieces.ts";
@@ -42,9 +43,7 @@ export function edgeBlockHandler(
     async function* body() {
       readCount++;
       try {
-        for await (const piece of block.pieces(start, end))
-          if (hasSums) yield* stretchesOf(piece);
-          else yield piece.bytes;
+        yield* block.pieces(start, end, hasSums ? stretchesOf : ({ bytes }) => Buffer.from(bytes));
       } finally {
         readCount--;
         await block.close();
@@ -54,7 +53,7 @@ export function edgeBlockHandler(
       status: isPart ? 206 : 200,
       contentType: "application/octet-stream",
       body: Readable.from(body(), { objectMode: false, highWaterMark: 1024 * 1024 }),
-      ...(hasSums ? {} : { lengthBytes: end - start }),
+      lengthBytes: hasSums ? stretchedBytes(start, end, PAGE_BYTES) : end - start,
       headers: {
         "accept-ranges": "bytes",
         ...(isPart ? { "content-range": `bytes ${start}-${end - 1}/${block.lengthBytes}` } : {}),

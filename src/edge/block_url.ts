@@ -45,18 +45,29 @@ export function allowedBlock(
   return BigInt(id);
 }
 
-/** Bytes as stretches, each page of the block by itself. */
-export function stretchesOf({ bytes, sums }: { bytes: Buffer; sums: readonly Sum[] }): Buffer[] {
-  const pieces: Buffer[] = [];
-  let at = 0;
+/** Bytes as stretches, one for each sum: the only copy that is made of them. */
+export function stretchesOf(piece: {
+  readonly bytes: Uint8Array;
+  readonly sums: readonly Sum[];
+}): Buffer {
+  const { bytes, sums } = piece;
+  const into = Buffer.allocUnsafe(bytes.length + STRETCH_HEADER_BYTES * sums.length);
+  let from = 0;
+  let to = 0;
   for (const { lengthBytes, crc } of sums) {
-    const header = Buffer.allocUnsafe(STRETCH_HEADER_BYTES);
-    header.writeUInt32LE(lengthBytes, 0);
-    header.writeUInt32LE(crc, 4);
-    pieces.push(header, bytes.subarray(at, at + lengthBytes));
-    at += lengthBytes;
+    into.writeUInt32LE(lengthBytes, to);
+    into.writeUInt32LE(crc, to + 4);
+    into.set(bytes.subarray(from, from + lengthBytes), to + STRETCH_HEADER_BYTES);
+    from += lengthBytes;
+    to += STRETCH_HEADER_BYTES + lengthBytes;
   }
-  return pieces;
+  return into;
+}
+
+/** What the stretches of a range of a block take, in pages. */
+export function stretchedBytes(startBytes: number, endBytes: number, pageBytes: number): number {
+  const pages = Math.ceil(endBytes / pageBytes) - Math.floor(startBytes / pageBytes);
+  return endBytes - startBytes + STRETCH_HEADER_BYTES * pages;
 }
 
 /** Whole stretches out of what arrives in pieces of any size, as many together as make a good frame. @throws Error when it is none */

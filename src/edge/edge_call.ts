@@ -87,21 +87,20 @@ export class EdgeCall {
 
   /** Bytes of a file from an offset on, in as many frames as it takes. */
   async chunk(chunk: EdgeChunk, offsetBytes: number): Promise<void> {
-    const { crc, joiner, counters } = this.#deps;
+    const { crc, joiner, counters, wire } = this.#deps;
     let at = 0;
     for (const { lengthBytes, sum } of piecesOf(chunk, this.frameBytes, joiner)) {
       await this.credit.spend(lengthBytes, this.signal);
       await this.#room();
       const payload = chunk.bytes.subarray(at, at + lengthBytes);
       const argument = (offsetBytes + at) % 2 ** 32;
-      const frame = Buffer.allocUnsafeSlow(HEADER_BYTES + lengthBytes);
-      frame.set(emptyFrame({ type: FRAME.data, id: this.id, argument }, 0));
-      frame.set(payload, HEADER_BYTES);
-      const sealed = crc(frame.subarray(0, SEALED_HEADER_BYTES));
+      const header = emptyFrame({ type: FRAME.data, id: this.id, argument }, 0);
+      const sealed = crc(header.subarray(0, SEALED_HEADER_BYTES));
       const whole = sum === null ? crc(payload, sealed) : joiner.join(sealed, sum, lengthBytes);
-      frame.writeUInt32LE(whole, SEALED_HEADER_BYTES);
+      new DataView(header.buffer).setUint32(SEALED_HEADER_BYTES, whole, true);
       if (sum !== null) counters.bytesWithStoredChecksums += lengthBytes;
-      this.#give(frame);
+      wire.send(header, payload);
+      counters.bytesSent += HEADER_BYTES + lengthBytes;
       at += lengthBytes;
     }
   }

@@ -124,8 +124,8 @@ export class TestClient {
     const wire: EdgeWire = {
       peer: "test:1",
       bufferedBytes: () => this.bufferedBytes,
-      send: (bytes) => {
-        const frame = decodeFrame(bytes, crc32c);
+      send: (bytes, payload = new Uint8Array(0)) => {
+        const frame = decodeFrame(Buffer.concat([bytes, payload]), crc32c);
         if (typeof frame === "string") throw new Error(`A frame of the gateway is ${frame}`);
         this.frames.push(frame);
         this.#wake();

@@ -58,14 +58,28 @@ function tokenOf({ headers }: IncomingMessage): string | null {
     : Buffer.from(protocol.slice(BEARER_PROTOCOL.length), "base64url").toString("utf8");
 }
 
+/** Of a whole binary message of a server (RFC 6455, 5.2). */
+function messageHead(lengthBytes: number): Buffer {
+  const isLong = lengthBytes > 65_535;
+  const head = Buffer.alloc(lengthBytes < 126 ? 2 : isLong ? 10 : 4);
+  head[0] = 0x82;
+  head[1] = lengthBytes < 126 ? lengthBytes : isLong ? 127 : 126;
+  if (isLong) head.writeUInt32BE(lengthBytes, 6);
+  else if (lengthBytes >= 126) head.writeUInt16BE(lengthBytes, 2);
+  return head;
+}
+
 class SocketWire implements EdgeWire {
   readonly peer: string;
   readonly #socket: WebSocket;
+  /** What the WebSocket is on: each of its messages is written at once, so that ours fit in between. */
+  readonly #stream: Duplex;
   readonly #timers: Timers;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(socket: WebSocket, peer: string, timers: Timers) {
+  constructor(socket: WebSocket, stream: Duplex, peer: string, timers: Timers) {
     this.#socket = socket;
+    this.#stream = stream;
     this.peer = peer;
     this.#timers = timers;
     socket.on("close", () => this.#wake());
@@ -75,9 +89,18 @@ class SocketWire implements EdgeWire {
     return this.#socket.bufferedAmount;
   }
 
-  send(bytes: Uint8Array): void {
+  send(bytes: Uint8Array, payload?: Uint8Array): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    this.#socket.send(bytes, { binary: true }, () => this.#wake());
+    if (payload === undefined) {
+      this.#socket.send(bytes, { binary: true }, () => this.#wake());
+      return;
+    }
+    // As `ws` itself writes, which takes one part alone: joining them costs a copy into memory that is new each time.
+    const stream = this.#stream;
+    stream.cork();
+    stream.write(Buffer.concat([messageHead(bytes.length + payload.length), bytes]));
+    stream.write(payload, () => this.#wake());
+    stream.uncork();
   }
 
   close(code: number, reason: string): void {
@@ -154,7 +177,11 @@ export class EdgeGateway {
     request.socket.setTimeout(0);
     request.socket.setNoDelay(true);
     this.#server.handleUpgrade(request, socket, head, (webSocket) =>
-      this.#begin(webSocket, peer, tokenOf(request)),
+      this.#begin(
+        new SocketWire(webSocket, socket, peer, this.#options.timers),
+        webSocket,
+        tokenOf(request),
+      ),
     );
   }
 
@@ -169,9 +196,9 @@ export class EdgeGateway {
     for (const session of [...this.#sessions]) session.moved();
   }
 
-  #begin(socket: WebSocket, peer: string, token: string | null): void {
-    const { files, leadership, limits, kernels, clock, timers, onEvent } = this.#options;
-    const session = new EdgeSession(new SocketWire(socket, peer, timers), token, {
+  #begin(wire: SocketWire, socket: WebSocket, token: string | null): void {
+    const { files, leadership, limits, kernels, clock, onEvent } = this.#options;
+    const session = new EdgeSession(wire, token, {
       ...{ files, leadership, limits, onEvent, watches: this.watches, counters: this.counters },
       crc: (bytes, seed) => kernels.crc32c(bytes, seed),
       joiner: this.#joiner,

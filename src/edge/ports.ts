@@ -78,8 +78,11 @@ export interface EdgeWire {
   readonly peer: string;
   /** Bytes that the client has not taken yet. */
   bufferedBytes(): number;
-  /** The bytes must not be changed afterwards. */
-  send(bytes: Uint8Array): void;
+  /**
+   * Sends a message. The bytes must not be changed afterwards.
+   * @param payload the second part of the same message, so that nobody has to join them
+   */
+  send(bytes: Uint8Array, payload?: Uint8Array): void;
   /** Says farewell; what was sent before is delivered if the client takes it soon. */
   close(code: number, reason: string): void;
   /** Resolves when some of what is buffered has left, or the socket is closed. */

@@ -19,10 +19,13 @@ import {
 } from "./log_object.ts";
 
 const safe = fc.nat(Number.MAX_SAFE_INTEGER - 10_000);
-const entry = fc.record({
-  kind: fc.constantFrom(ENTRY_KINDS.command, ENTRY_KINDS.commands, ENTRY_KINDS.noop),
-  payload: fc.uint8Array({ maxLength: 60 }),
-});
+const entry = fc.record(
+  {
+    kind: fc.constantFrom(ENTRY_KINDS.command, ENTRY_KINDS.commands, ENTRY_KINDS.noop),
+    payload: fc.uint8Array({ maxLength: 60 }),
+  },
+  { noNullPrototype: true },
+);
 const unsealed = fc
   .record({
     groupId: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),

@@ -8,16 +8,21 @@ import type { Kernels } from "../kernels/kernels.ts";
 import type { SlotPool } from "../kernels/slot_pool.ts";
 import type { BlockStore } from "./block_store.ts";
 
-/** Verified bytes, the caller's own; `sums` cover them in order. */
+/** Verified bytes, valid until what takes them returns; `sums` cover them in order. */
 export type VerifiedPiece = {
-  readonly bytes: Buffer;
-  readonly sums: readonly { readonly lengthBytes: number; readonly crc: number }[];
+  readonly bytes: Uint8Array;
+  readonly sums: readonly Sum[];
 };
+type Sum = { readonly lengthBytes: number; readonly crc: number };
 
 export type VerifiedBlock = {
   readonly lengthBytes: number;
-  /** Lets the block go when it ends, however it ends. To be iterated once, from its beginning on. */
-  pieces(startBytes: number, endBytes: number): AsyncGenerator<VerifiedPiece, void, undefined>;
+  /** Lets the block go when it ends, however it ends. To be iterated once. @param take makes of a piece what is given */
+  pieces(
+    startBytes: number,
+    endBytes: number,
+    take: (piece: VerifiedPiece) => Buffer,
+  ): AsyncGenerator<Buffer, void, undefined>;
   /** For those who do not iterate. */
   close(): Promise<void>;
 };
@@ -31,7 +36,7 @@ export async function openVerifiedBlock(
   const reader = await store.openReader(blockId);
   if (reader === null) return null;
   const sumsOf = (bytes: Uint8Array, positionBytes: number) => {
-    const sums: { lengthBytes: number; crc: number }[] = [];
+    const sums: Sum[] = [];
     for (let at = 0; at < bytes.length; ) {
       const position = positionBytes + at;
       const page = Math.floor(position / PAGE_BYTES);
@@ -46,23 +51,31 @@ export async function openVerifiedBlock(
     return sums;
   };
   // A slot is held only while the disk reads into it, and never while somebody takes their time.
-  const read = async (at: number, endBytes: number): Promise<VerifiedPiece> => {
+  const read = async (at: number, endBytes: number) => {
     const slot = slots.take() ?? (await slots.whenFree());
     try {
-      const view = await reader.read(slot, at, Math.min(SLOT_BYTES, endBytes - at));
-      return { bytes: Buffer.from(view), sums: sumsOf(view, at) };
-    } finally {
+      const bytes = await reader.read(slot, at, Math.min(SLOT_BYTES, endBytes - at));
+      return { slot, bytes };
+    } catch (error) {
       slots.release(slot);
+      throw error;
     }
   };
   return {
     lengthBytes: reader.lengthBytes,
-    async *pieces(startBytes, endBytes) {
+    async *pieces(startBytes, wantedEndBytes, take) {
+      const endBytes = Math.min(wantedEndBytes, reader.lengthBytes);
       try {
-        for (let at = startBytes; at < Math.min(endBytes, reader.lengthBytes); ) {
-          const piece = await read(at, endBytes);
-          yield piece;
-          at += piece.bytes.length;
+        for (let at = startBytes; at < endBytes; ) {
+          const { slot, bytes } = await read(at, endBytes);
+          let taken: Buffer;
+          try {
+            taken = take({ bytes, sums: sumsOf(bytes, at) });
+            at += bytes.length;
+          } finally {
+            slots.release(slot);
+          }
+          yield taken;
         }
       } finally {
         await reader.close();

@@ -158,14 +158,16 @@ export class LeaderElection {
   async announce(): Promise<void> {
     const candidacy = this.#candidacy;
     const path = `${this.#options.leaderPath}/${this.#options.address}`;
+    const node = candidacy?.node ?? null;
     for (let tried = 0; ; tried++) {
-      if (candidacy === null || candidacy !== this.#candidacy || !candidacy.isChosen)
+      // Chosen again is another reign, in which it may not serve yet.
+      if (candidacy === null || !candidacy.isChosen || node === null || candidacy.node !== node)
         throw new RockpoolError(
           "ABORTED",
           `${this.#options.address} is chosen no more, and cannot be announced as the leader`,
         );
       try {
-        await this.#makeKnown(candidacy, path);
+        await this.#makeKnown(candidacy.keeper, node, path);
         this.#options.onEvent?.({ kind: "announced", path });
         return;
       } catch (error) {
@@ -346,6 +348,7 @@ export class LeaderElection {
     if (at === -1) {
       this.#depose(candidacy, "somebody removed its node from ZooKeeper");
       candidacy.node = null;
+      await this.#withdraw(candidacy);
     } else if (at === 0 && !candidacy.isChosen) this.#choose(candidacy);
   }
 
@@ -381,13 +384,22 @@ export class LeaderElection {
     if (listener !== null) queueMicrotask(() => tell(listener));
   }
 
-  async #makeKnown({ keeper, node }: Candidacy, path: string): Promise<void> {
+  async #makeKnown(keeper: ZooKeeper, node: string, path: string): Promise<void> {
     const { electionPath, leaderPath, address } = this.#options;
     const stat = await keeper.exists(path);
     const { names } = await keeper.getChildren(leaderPath);
-    if (stat?.ephemeralOwner === keeper.sessionId && names.length === 1) return;
+    const isKnown = stat?.ephemeralOwner === keeper.sessionId && names.length === 1;
+    const check: Step = {
+      kind: "check",
+      path: `${electionPath}/${node}`,
+      version: ANY_VERSION,
+    };
+    if (isKnown) {
+      await keeper.multi([check]);
+      return;
+    }
     const steps: Step[] = [
-      { kind: "check", path: `${electionPath}/${node}`, version: ANY_VERSION },
+      check,
       ...names.map(
         (name): Step => ({ kind: "delete", path: `${leaderPath}/${name}`, version: ANY_VERSION }),
       ),

@@ -102,7 +102,7 @@ function programs(): Readonly<Record<string, string>> {
 }
 
 /** A folder in which the package is installed as its users have it, and the driver beside it. */
-async function prepare(folder: string): Promise<void> {
+export async function prepareRuntime(folder: string): Promise<void> {
   const installed = join(folder, "node_modules/@rockpool/edge");
   mkdirSync(installed, { recursive: true });
   cpSync("workers-runtime/package.json", join(installed, "package.json"));
@@ -329,9 +329,14 @@ export function missingRuntime(name: RuntimeName): string | false {
   return text;
 }
 
-/** @param folder an empty one, for this runtime alone */
+/** @param folder an empty one */
 export async function openRuntime(name: RuntimeName, folder: string): Promise<Runtime> {
-  await prepare(folder);
+  await prepareRuntime(folder);
+  return startRuntime(name, folder);
+}
+
+/** @param folder a prepared one; several runtimes may share it */
+export async function startRuntime(name: RuntimeName, folder: string): Promise<Runtime> {
   const { node = "", deno = "", bun = "", workerd = "", miniflare = "" } = programs();
   switch (name) {
     case "node20":

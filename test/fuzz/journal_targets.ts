@@ -30,11 +30,13 @@ import { decodeMark, encodeMark } from "../../src/journal/wal_mark.ts";
 import { openKernels } from "../../src/kernels/load.ts";
 import { decodeMembership, encodeMembership } from "../../src/raft/membership.ts";
 import { SeededRandom } from "../../src/raft/testing.ts";
+import { decodeLogObject, encodeLogObject } from "../../src/ufs_journal/log_object.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
 import { mustEqual } from "./round_trip.ts";
 
 const kernels = openKernels({ flavour: "js", arenaBytes: 64 * 1024 });
 const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
+const LOG_HEADER_BYTES = 88;
 const INCARNATION = 0x0123456789abcdefn;
 
 const fixture = (name: string) => new Uint8Array(readFileSync(`test/fixtures/${name}`));
@@ -297,6 +299,33 @@ const bundles: FuzzTarget = {
   },
 };
 
+const logObjects: FuzzTarget = {
+  name: "ufs-log",
+  seeds() {
+    const both = fixture("ufs-log-v1.bin");
+    const { sizeBytes } = decodeLogObject(both, crc32c);
+    return [both.slice(0, sizeBytes), both.slice(sizeBytes), both];
+  },
+  run(bytes) {
+    const { object, sizeBytes } = decodeLogObject(bytes, crc32c);
+    const again = encodeLogObject(object, crc32c);
+    const { object: read } = decodeLogObject(again, crc32c);
+    // Reserved bytes are not kept, and are part of the seal.
+    mustEqual({ ...read, seal: 0 }, { ...object, seal: 0 }, "a log object");
+    return `${Math.min(4, object.entries.length)} entries, ${sizeBytes === bytes.length ? "all" : "more"}`;
+  },
+  repair(bytes) {
+    if (bytes.length < LOG_HEADER_BYTES) return bytes;
+    const out = bytes.slice();
+    const view = new DataView(out.buffer);
+    const end = Math.min(out.length, LOG_HEADER_BYTES + view.getUint32(72, true));
+    view.setUint32(72, end - LOG_HEADER_BYTES, true);
+    view.setUint32(76, crc32c(out.subarray(LOG_HEADER_BYTES, end)), true);
+    view.setUint32(84, crc32c(out.subarray(0, 84)), true);
+    return out;
+  },
+};
+
 export const JOURNAL_TARGETS: readonly FuzzTarget[] = [
   records,
   identities,
@@ -307,4 +336,5 @@ export const JOURNAL_TARGETS: readonly FuzzTarget[] = [
   checkpoints,
   memberships,
   bundles,
+  logObjects,
 ];

@@ -4,9 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HadoopShell, JavaWriter, javaToolchain } from "../interop/java_client.ts";
 import { longestGapMs } from "../process/gaps.ts";
@@ -44,7 +45,8 @@ describe("the Java client and ZooKeeper", { skip: java.kind === "missing" }, () 
         `alluxio.master.journal.folder=${join(folder, "journal")}`,
       ],
     });
-    shell = new HadoopShell(java.classpath);
+    execFileSync("mvn", ["-q", "-B", "-f", "hadoop/pom.xml", "package"], { stdio: "inherit" });
+    shell = new HadoopShell(`${resolve("hadoop/target/rockpool-hadoop.jar")}:${java.classpath}`);
   });
   after(async () => {
     await shell?.close();
@@ -74,8 +76,11 @@ describe("the Java client and ZooKeeper", { skip: java.kind === "missing" }, () 
     assert.match(await fs("-ls", `alluxio://zk@${semicolons}/d`), /\/d\/bytes/);
   });
 
-  test("S1-29 S1-30 S1-31 alluxio-ft:///directory, by a property of Hadoop", async () => {
-    await shell.configure({ ...found, "fs.alluxio-ft.impl": "alluxio.hadoop.FileSystem" });
+  test("S1-29 S1-30 S1-31 alluxio-ft:///directory, by our jar and a property of Hadoop", async () => {
+    await shell.configure({
+      ...found,
+      "fs.alluxio-ft.impl": "rockpool.hadoop.FaultTolerantFileSystem",
+    });
     assert.match(await fs("-ls", "alluxio-ft:///d"), /\/d\/bytes/);
     assert.match(await fs("-ls", "alluxio-ft://anything/d"), /\/d\/bytes/);
     assert.equal(await fs("-cat", "alluxio-ft:///d/bytes"), "some bytes");

@@ -6,8 +6,11 @@ import { test } from "node:test";
 import { judge, type Recorded } from "./linearizability.ts";
 import { emptyState, type Operation } from "./model.ts";
 import { runSeed } from "./run.ts";
+import { runSharedSeed } from "./shared_run.ts";
 
 const SEEDS = 200;
+/** Of masters with a journal on a shared store. */
+const SHARED_SEEDS = 100;
 /** Seeds are of the simulator as it is: a change of it makes others of them. These take long and show much. */
 const DETERMINISM_SEEDS = [3, 14, 27];
 
@@ -18,13 +21,25 @@ test(`${SEEDS} seeds pass`, async () => {
   }
 });
 
-test("runSeed() does the same again", async () => {
-  for (const seed of DETERMINISM_SEEDS) {
-    const first = await runSeed(seed);
-    const second = await runSeed(seed);
-    assert.equal(second.hash, first.hash);
-    assert.equal(second.eventCount, first.eventCount);
+test(`${SHARED_SEEDS} seeds of a journal on a shared store pass, and meet buried fences`, async () => {
+  let buriedCount = 0;
+  for (let seed = 1; seed <= SHARED_SEEDS; seed++) {
+    const { failure, events } = await runSharedSeed(seed);
+    const replay = `npm run sim -- --shared --seed ${seed} --trace`;
+    assert.equal(failure, null, `${replay}: ${failure?.stack}`);
+    buriedCount += events.buried ?? 0;
   }
+  assert.ok(buriedCount > 0);
+});
+
+test("runSeed() and runSharedSeed() do the same again", async () => {
+  for (const run of [runSeed, runSharedSeed])
+    for (const seed of DETERMINISM_SEEDS) {
+      const first = await run(seed);
+      const second = await run(seed);
+      assert.equal(second.hash, first.hash);
+      assert.equal(second.eventCount, first.eventCount);
+    }
 });
 
 function recorded(
