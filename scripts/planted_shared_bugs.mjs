@@ -83,12 +83,6 @@ export const PLANTED_BUGS = [
     replace: "void windows;",
   },
   {
-    name: "marksThinnedTooSoon",
-    file: windows,
-    find: "      await this.#make(this.#name(next, around));\n",
-    replace: "",
-  },
-  {
     name: "leaseNotChecked",
     file: core,
     find: "else if (!areReadsStrict && elector.isChosenFor(0))",

@@ -190,7 +190,9 @@ async function runSeeds(first, count) {
 function uncovered({ faults, events, faultKinds }) {
   return [
     ...faultKinds.filter((kind) => faults[kind] === undefined),
-    ...(isShared ? SHARED_EVENTS_COVERED : EVENTS_COVERED).filter((kind) => events[kind] === undefined),
+    ...(isShared ? SHARED_EVENTS_COVERED : EVENTS_COVERED).filter(
+      (kind) => events[kind] === undefined,
+    ),
   ];
 }
 

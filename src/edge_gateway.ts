@@ -150,6 +150,12 @@ export function createMasterEdge(
   serve("Master.EdgeConnections", "Edge clients connected", "gauge", () => gateway.connectionCount);
   serve("Master.EdgeRequests", "Requests of edge clients", "counter", () => counters.requests);
   serve("Master.EdgeBytesSent", "Bytes sent to edge clients", "counter", () => counters.bytesSent);
+  serve(
+    "Master.EdgeStoredChecksumBytes",
+    "Bytes sent to edge clients with the checksums that workers keep",
+    "counter",
+    () => counters.bytesWithStoredChecksums,
+  );
   return {
     gateway,
     async close() {

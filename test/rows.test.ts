@@ -7,8 +7,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-/** Statements of the first document; 66 has five steps. */
+/** Statements of the first document, of which 66 has five steps, and of the second. */
 const FIRST_ROWS = 67;
+const SECOND_ROWS = 31;
 const STEPS = ["S0-66.1", "S0-66.2", "S0-66.3", "S0-66.4", "S0-66.5"];
 
 type Row = { readonly row: string; readonly files: readonly string[] };
@@ -23,10 +24,12 @@ function table(): readonly Row[] {
   );
 }
 
-test("every row of the first document has a test that bears its name", () => {
+test("every row of the two documents has a test that bears its name", () => {
   const rows = table();
   const named = new Set(rows.map(({ row }) => row));
-  const wanted = [...Array.from({ length: FIRST_ROWS }, (_, at) => `S0-${at + 1}`), ...STEPS];
+  const numbered = (document: string, count: number) =>
+    Array.from({ length: count }, (_, at) => `${document}-${at + 1}`);
+  const wanted = [...numbered("S0", FIRST_ROWS), ...STEPS, ...numbered("S1", SECOND_ROWS)];
   assert.deepEqual(
     wanted.filter((row) => !named.has(row)),
     [],

@@ -22,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   raft: WORDS,
   rpc: BASE,
   ufs: BASE,
-  ufs_journal: [...BASE, "journal", "ufs"],
+  ufs_journal: [...BASE, "journal", "raft", "ufs"],
   journal: [...BASE, "raft", "rpc"],
   master: [...BASE, "kv", "journal", "rpc", "ufs", "client"],
   worker: [...BASE, "rpc", "ufs"],

@@ -25,12 +25,12 @@ const PART_BYTES = 32 * 1024 * 1024;
 const AT_ONCE_MAX_BYTES = 8 * 1024 * 1024;
 const ATTEMPTS_MAX = 4;
 const PAUSE_MIN_MS = 30;
-/** Takes a leader's time: after it, who asked decides. */
-const SETTLE_MAX_MS = 15_000;
+/** Takes a leader's time: after it no new attempt begins, and who asked decides. */
+const SETTLE_MAX_MS = 12_000;
 /** By the package, of calls that may be made twice: what is here tries again, too. */
 const CALLS_MAX = 2;
 /** Of a server that is to write or read small objects. A store for files may be given more time than a leader has. */
-const SILENCE_MAX_MS = 10_000;
+const SILENCE_MAX_MS = 5000;
 const PIECE_BYTES = 1024 * 1024;
 
 type Made = "created" | "exists";
@@ -38,6 +38,8 @@ type Made = "created" | "exists";
 export class S3LogStore implements LogStore {
   readonly uri: string;
   readonly #bucket: S3Bucket;
+  /** With more patience: to make an object of many parts takes a store its time. */
+  readonly #files: S3Bucket;
   readonly #prefix: string;
 
   /** @param folder absolute path within the bucket */
@@ -48,6 +50,7 @@ export class S3LogStore implements LogStore {
       silenceMaxMs: Math.min(SILENCE_MAX_MS, silenceMaxMs),
       attemptsMax: Math.min(CALLS_MAX, attemptsMax),
     });
+    this.#files = new S3Bucket(options);
     const key = folder.replace(/^\/+|\/+$/g, "");
     this.#prefix = key === "" ? "" : `${key}/`;
     this.uri = `${this.#bucket.uri}/${key}`;
@@ -118,32 +121,34 @@ export class S3LogStore implements LogStore {
     { file, size }: { readonly file: FileHandle; readonly size: number },
     maker: string,
   ): Promise<void> {
-    const uploadId = await this.#bucket.begin(key, maker);
+    const uploadId = await this.#files.begin(key, maker);
     try {
       const parts: S3Part[] = [];
       const { signal } = new AbortController(); // a checkpoint is written to its end
       for (let at = 0; at < size; at += PART_BYTES) {
         const bytes = await readAll(file, at, Math.min(PART_BYTES, size - at));
         const part = { uploadId, number: parts.length + 1, bytes };
-        parts.push(await this.#bucket.uploadPart(key, part, signal));
+        parts.push(await this.#files.uploadPart(key, part, signal));
       }
-      await this.#bucket.complete(key, { uploadId, parts, maker, isNew: true });
+      await this.#files.complete(key, { uploadId, parts, maker, isNew: true });
     } catch (error) {
       // Its parts are paid for; and what is given up can no more become an object.
-      await this.#bucket.abandon(key, uploadId).catch(() => {});
+      await this.#files.abandon(key, uploadId).catch(() => {});
       throw error;
     }
   }
 
   async read(name: string): Promise<Uint8Array | null> {
     const key = this.#key(name);
+    const deadlineMs = performance.now() + SETTLE_MAX_MS;
     for (let attempt = 1; ; attempt++)
       try {
         return await this.#whole(key);
       } catch (error) {
         if (isNothing(error)) return null;
         const failure = this.#bucket.readError(key, error);
-        if (failure.status !== "UNAVAILABLE" || attempt >= ATTEMPTS_MAX) throw failure;
+        const isLast = attempt >= ATTEMPTS_MAX || performance.now() > deadlineMs;
+        if (failure.status !== "UNAVAILABLE" || isLast) throw failure;
         await delay(PAUSE_MIN_MS * 2 ** attempt * (0.5 + Math.random()));
       }
   }
@@ -157,11 +162,11 @@ export class S3LogStore implements LogStore {
 
   async readToFile(name: string, localPath: string): Promise<boolean> {
     const key = this.#key(name);
-    const object = await this.#bucket.head(key);
+    const object = await this.#files.head(key);
     if (object === null) return false;
     const reader = new SequentialReader({
       lengthBytes: object.lengthBytes,
-      open: (first, end) => this.#bucket.get(key, { first, last: end - 1 }, object.etag),
+      open: (first, end) => this.#files.get(key, { first, last: end - 1 }, object.etag),
       errorOf: (error) => this.#bucket.readError(key, error),
     });
     const file = await open(localPath, "wx");

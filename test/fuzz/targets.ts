@@ -2,6 +2,8 @@
  * Every decoder that meets bytes from a disk, a network or a person.
  * @module
  */
+
+import { EDGE_TARGETS } from "./edge_targets.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
 import { JOURNAL_TARGETS } from "./journal_targets.ts";
 import { ROW_TARGETS } from "./row_targets.ts";
@@ -15,4 +17,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   ...ROW_TARGETS,
   ...WIRE_TARGETS,
   ...SERVICE_TARGETS,
+  ...EDGE_TARGETS,
 ];

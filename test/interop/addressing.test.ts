@@ -173,9 +173,9 @@ describe("addresses of the Java client", { skip: java.kind === "missing" }, () =
     }
   });
 
-  test("S1-29 S1-30 S1-31 alluxio-ft:// works with the class in examples/hadoop, whatever host it names", async () => {
+  test("S1-29 S1-30 S1-31 alluxio-ft:// works with the class in hadoop/, whatever host it names", async () => {
     assert.ok(java.kind === "ready");
-    const source = "examples/hadoop/FaultTolerantFileSystem.java";
+    const source = "hadoop/src/main/java/alluxio/hadoop/FaultTolerantFileSystem.java";
     const javac = ["-nowarn", "-d", folder, "-cp", java.classpath, source];
     execFileSync("javac", javac, { stdio: "inherit" });
     const given = new HadoopShell(`${folder}:${java.classpath}`);

@@ -130,7 +130,7 @@ for (const { name, missing, isRequired, start } of kinds) {
       await cluster.until("it is written again", () => writer.acknowledged.length > count + more);
     }
 
-    test("a killed leader is followed by one that has everything", () =>
+    test("S1-4 S1-6 S1-11 S1-14 S1-24 a killed leader is followed by one that has everything", () =>
       writing("/kills", async (writer) => {
         for (let round = 0; round < 2; round++) {
           const leader = await cluster.leader();

@@ -208,6 +208,25 @@ describe("S3", { skip }, () => {
     );
   });
 
+  test("a server that hangs is given up, and found again", async () => {
+    const options = optionsOf({ endpoint: server.endpoint, bucket: "log" });
+    const log = new S3LogStore("/hangs", { ...options, silenceMaxMs: 300 });
+    assert.equal(await log.create("log/0", pattern(10)), "created");
+    server.signal("SIGSTOP");
+    try {
+      await assert.rejects(log.create("log/1", pattern(10)), { status: "UNAVAILABLE" });
+      await assert.rejects(log.read("log/0"), { status: "UNAVAILABLE" });
+      await assert.rejects(log.list("log"), { status: "UNAVAILABLE" });
+    } finally {
+      server.signal("SIGCONT");
+    }
+    const patient = new S3LogStore("/hangs", options);
+    assert.equal((await patient.read("log/0"))?.length, 10);
+    // What was asked for before may have been done meanwhile.
+    assert.match(await patient.create("log/1", pattern(10)), /^(created|exists)$/);
+    assert.equal((await patient.read("log/1"))?.length, 10);
+  });
+
   describe("through a network that cuts connections", () => {
     let proxy: FaultProxy;
     before(async () => {

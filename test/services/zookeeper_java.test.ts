@@ -69,7 +69,7 @@ describe("the Java client and ZooKeeper", { skip: java.kind === "missing" }, () 
     assert.match(await fs("-ls", "alluxio:///d"), /\/d\/bytes/);
   });
 
-  test("S1-21 the authority names the ensemble", async () => {
+  test("S0-51 S1-21 the authority names the ensemble", async () => {
     await shell.configure({});
     assert.match(await fs("-ls", `alluxio://zk@${zookeeper.connectString}/d`), /\/d\/bytes/);
     const semicolons = zookeeper.connectString.replaceAll(",", ";");
@@ -79,7 +79,7 @@ describe("the Java client and ZooKeeper", { skip: java.kind === "missing" }, () 
   test("S1-29 S1-30 S1-31 alluxio-ft:///directory, by our jar and a property of Hadoop", async () => {
     await shell.configure({
       ...found,
-      "fs.alluxio-ft.impl": "rockpool.hadoop.FaultTolerantFileSystem",
+      "fs.alluxio-ft.impl": "alluxio.hadoop.FaultTolerantFileSystem",
     });
     assert.match(await fs("-ls", "alluxio-ft:///d"), /\/d\/bytes/);
     assert.match(await fs("-ls", "alluxio-ft://anything/d"), /\/d\/bytes/);

@@ -79,7 +79,7 @@ describe("masters with ZooKeeper", { skip: why === null ? false : `NOT RUN: ${wh
     return leader ?? -1;
   }
 
-  test("S1-1 S1-5 S1-25 one of them leads; the others are standbys, and a report names ZooKeeper", async () => {
+  test("S1-1 S1-4 S1-5 S1-25 one of them leads; the others are standbys, and a report names ZooKeeper", async () => {
     const leader = await cluster.leader();
     const report = await ok("fsadmin", "report", "summary");
     assert.match(report, /Zookeeper Enabled: true/);

@@ -6,6 +6,7 @@
  *   its way), and a fence of somebody who was away.
  * - A fence is never removed, and nothing else before all that is in it is in a merged file or behind a checkpoint.
  * - A merged file holds what was there.
+ * @module
  */
 import type { LogIndex } from "../../src/common/ids.ts";
 import type { Crc32c } from "../../src/journal/record.ts";

@@ -208,6 +208,8 @@ export class VirtualElector implements Elector {
 
   #lost(reason: string): void {
     this.#session = null;
+    // What was on its way to it counts no more.
+    this.#generation += 1;
     this.#isChosen = false;
     // The journal may hear of it late: it has to ask.
     const { isCalm, random, timeoutMs } = this.#election;

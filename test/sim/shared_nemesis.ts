@@ -85,27 +85,36 @@ export class SharedNemesis {
     const longMs = 2.5 * plan.sessionTimeoutMs;
     switch (kind) {
       case "processCrash":
-        return this.#crash(node, "process", kind);
+        this.#crash(node, "process", kind);
+        return;
       case "powerLoss":
-        return this.#crash(node, "power", kind);
+        this.#crash(node, "power", kind);
+        return;
       case "loseStore":
         this.#crash(node, "process", kind);
         node.loseStore();
         return;
       case "crashAtCommit":
-        return this.#crashAtCommit(node);
+        this.#crashAtCommit(node);
+        return;
       case "pause":
-        return this.#pause(node, random.skewed(10, longMs));
+        this.#pause(node, random.skewed(10, longMs));
+        return;
       case "stall":
-        return this.#stall(node, random.skewed(10, 1500));
+        this.#stall(node, random.skewed(10, 1500));
+        return;
       case "suspend":
-        return this.#suspend(node, random.skewed(10, longMs));
+        this.#suspend(node, random.skewed(10, longMs));
+        return;
       case "stop":
-        return this.#stop(node);
+        this.#stop(node);
+        return;
       case "usurp":
-        return this.#usurp(random.between(plan.sessionTimeoutMs, 2 * longMs));
+        this.#usurp(random.between(plan.sessionTimeoutMs, 2 * longMs));
+        return;
       default:
-        return this.#actOutside(kind, node, random.skewed(20, longMs));
+        this.#actOutside(kind, node, random.skewed(20, longMs));
+        return;
     }
   }
 
@@ -118,40 +127,48 @@ export class SharedNemesis {
       case "cut": {
         const other = random.chance(0.5) ? "c1" : "c2";
         network.cut(other, name);
-        return this.#undoAfter(forMs, () => network.heal(other, name));
+        this.#undoAfter(forMs, () => network.heal(other, name));
+        return;
       }
       case "cutStore":
         store.cut.add(name);
-        return this.#undoAfter(forMs, () => store.cut.delete(name));
+        this.#undoAfter(forMs, () => store.cut.delete(name));
+        return;
       case "cutElection":
         election.cut.add(name);
-        return this.#undoAfter(forMs, () => election.cut.delete(name));
+        this.#undoAfter(forMs, () => election.cut.delete(name));
+        return;
       case "electionAway":
         election.isAway = true;
-        return this.#undoAfter(forMs, () => {
+        this.#undoAfter(forMs, () => {
           election.isAway = false;
         });
+        return;
       case "slowStore":
         store.isSlow = true;
-        return this.#undoAfter(forMs, () => {
+        this.#undoAfter(forMs, () => {
           store.isSlow = false;
         });
+        return;
       case "full":
         store.isFull = true;
-        return this.#undoAfter(forMs, () => {
+        this.#undoAfter(forMs, () => {
           store.isFull = false;
         });
+        return;
       case "deceive":
         if (election.deceive(random.pick(nodes).name)) this.#count(kind);
         return;
       case "checkpoint":
-        return this.#ask(node, (master) => master.journal.checkpoint());
+        this.#ask(node, (master) => master.journal.checkpoint());
+        return;
       case "transfer":
-        return this.#ask(node, (master) => {
+        this.#ask(node, (master) => {
           const others = master.journal.status().members.filter(({ isSelf }) => !isSelf);
           const [to] = random.shuffled(others);
           return to === undefined ? Promise.resolve() : master.journal.transferLeadership(to.id);
         });
+        return;
       default:
         return;
     }

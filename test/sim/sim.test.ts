@@ -27,7 +27,7 @@ test(`${SHARED_SEEDS} seeds of a journal on a shared store pass, and meet buried
     const { failure, events } = await runSharedSeed(seed);
     const replay = `npm run sim -- --shared --seed ${seed} --trace`;
     assert.equal(failure, null, `${replay}: ${failure?.stack}`);
-    buriedCount += events.buried ?? 0;
+    buriedCount += events["buried"] ?? 0;
   }
   assert.ok(buriedCount > 0);
 });

@@ -97,11 +97,14 @@ export class Stage {
     let isWritten = false;
     this.scheduler.after(0, prober.lane, "probe", () => {
       const path = `${this.#traits.partitions[0] ?? "/p0"}/z`;
-      void prober
-        .perform({ kind: "mkdir", path, isRecursive: false, allowExists: false })
-        .then((reply) => {
+      // It may lose its patience while another one takes over.
+      const operation = { kind: "mkdir", path, isRecursive: false, allowExists: false } as const;
+      const ask = (): void =>
+        void prober.perform(operation).then((reply) => {
           isWritten = reply !== null;
+          if (!isWritten && !prober.isStopped) ask();
         });
+      ask();
     });
     if (!(await this.until("progress", () => isWritten, limitMs)))
       throw new Violation("I8", `no write succeeds ${limitMs} ms after all is well: ${standing()}`);

@@ -5,7 +5,7 @@
  * is damaged, a read goes on at the byte where it stood, of the same file, or fails with ABORTED.
  * @module
  */
-import { FRAME, type Crc, type Frame } from "../../src/edge/frame.ts";
+import { type Crc, FRAME, type Frame } from "../../src/edge/frame.ts";
 import type { EdgeListing, EdgeRequest, EdgeStatus, Range, Welcome } from "../../src/edge/words.ts";
 import { crcInTypeScript, crcOfModule } from "./crc.ts";
 import { EdgeError, unavailable } from "./edge_error.ts";
@@ -293,7 +293,10 @@ export class RockpoolClient {
   /** The first master that leads, of those known. The next is tried when one says no, or says nothing for a while. */
   #probe(): Promise<Session> {
     const { hedgeMs = 250, follow = true, token, frameBytes, stallMs = 3000 } = this.#options;
-    const waiting = new Set([...(this.#leader === undefined ? [] : [this.#leader]), ...this.#masters]);
+    const waiting = new Set([
+      ...(this.#leader === undefined ? [] : [this.#leader]),
+      ...this.#masters,
+    ]);
     const tried = new Set<string>();
     const begun: Session[] = [];
     this.counts.connects++;
@@ -304,7 +307,8 @@ export class RockpoolClient {
       const end = (winner?: Session) => {
         isOver = true;
         clearTimeout(timer);
-        for (const one of begun) if (one !== winner) one.fail(unavailable("Another master was faster"));
+        for (const one of begun)
+          if (one !== winner) one.fail(unavailable("Another master was faster"));
       };
       const attempt = async (url: string) => {
         let session: Session | undefined;
@@ -341,9 +345,10 @@ export class RockpoolClient {
       };
       const next = (best?: string, error?: unknown) => {
         clearTimeout(timer);
-        const url = best !== undefined && waiting.has(best) && !tried.has(best)
-          ? best
-          : [...waiting].find((one) => !tried.has(one));
+        const url =
+          best !== undefined && waiting.has(best) && !tried.has(best)
+            ? best
+            : [...waiting].find((one) => !tried.has(one));
         if (url !== undefined) {
           tried.add(url);
           running++;

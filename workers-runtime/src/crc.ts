@@ -45,8 +45,7 @@ export const crcInTypeScript: Crc = (b, seed = 0) => {
       (t[512 + (b[at + 5] as number)] as number) ^
       (t[256 + (b[at + 6] as number)] as number) ^
       (t[b[at + 7] as number] as number);
-  for (; at < b.length; at++)
-    crc = (t[(crc ^ (b[at] as number)) & 255] as number) ^ (crc >>> 8);
+  for (; at < b.length; at++) crc = (t[(crc ^ (b[at] as number)) & 255] as number) ^ (crc >>> 8);
   return ~crc >>> 0;
 };
 

@@ -35,7 +35,8 @@ async function* stretches(
       let at = 0;
       while (bytes.length - at >= HEADER_BYTES) {
         const length = view.getUint32(at, true);
-        if (length === 0 || length > STRETCH_BYTES_MAX) throw new EdgeError("DATA_LOSS", "No stretch");
+        if (length === 0 || length > STRETCH_BYTES_MAX)
+          throw new EdgeError("DATA_LOSS", "No stretch");
         if (bytes.length - at < HEADER_BYTES + length) break;
         const stretch = bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length);
         if (crc(stretch) !== view.getUint32(at + 4, true))

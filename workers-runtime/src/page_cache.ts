@@ -40,7 +40,11 @@ export class PageCache {
   async read(
     client: RockpoolClient,
     path: string,
-    { offset = 0, length, signal }: {
+    {
+      offset = 0,
+      length,
+      signal,
+    }: {
       readonly offset?: number;
       readonly length?: number;
       readonly signal?: AbortSignal;

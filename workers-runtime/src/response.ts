@@ -37,11 +37,15 @@ function typeOf(name: string): string {
 }
 
 /** First and last byte; null when the file has none of them; undefined when the header asks for no single range. */
-function rangeOf(header: string, lengthBytes: number): readonly [number, number] | null | undefined {
+function rangeOf(
+  header: string,
+  lengthBytes: number,
+): readonly [number, number] | null | undefined {
   const [, first, last] = /^bytes=(\d*)-(\d*)$/.exec(header) ?? [];
   if (first === undefined || last === undefined || first + last === "") return undefined;
   const start = first === "" ? Math.max(0, lengthBytes - Number(last)) : Number(first);
-  const end = first === "" || last === "" ? lengthBytes - 1 : Math.min(Number(last), lengthBytes - 1);
+  const end =
+    first === "" || last === "" ? lengthBytes - 1 : Math.min(Number(last), lengthBytes - 1);
   return start <= end ? [start, end] : null;
 }
 
@@ -98,9 +102,7 @@ export async function respond(
     if (range !== undefined)
       given.set("content-range", `bytes ${first}-${last}/${status.lengthBytes}`);
     const { etag } = status;
-    const body = isHead
-      ? null
-      : await client.stream(path, { offset: first, length, etag, signal });
+    const body = isHead ? null : await client.stream(path, { offset: first, length, etag, signal });
     return new Response(body, { status: range === undefined ? 200 : 206, headers: given });
   } catch (error) {
     if (!(error instanceof EdgeError)) throw error;

@@ -71,7 +71,13 @@ export class Session {
     this.#listen();
   }
 
-  send(type: number, id: number, argument = 0, payload: Uint8Array = NOTHING, isLast = false): void {
+  send(
+    type: number,
+    id: number,
+    argument = 0,
+    payload: Uint8Array = NOTHING,
+    isLast = false,
+  ): void {
     if (this.failure !== undefined) return;
     this.#socket.send(encodeFrame({ type, id, argument, isLast }, payload, this.#options.crc()));
   }
@@ -136,8 +142,13 @@ export class Session {
   }
 
   #receive(bytes: Uint8Array): void {
+    // Behind a damaged frame more may be on its way.
+    if (this.failure !== undefined) return;
     const frame = decodeFrame(bytes, this.#options.crc());
-    if (typeof frame === "string") return this.fail(unavailable(`A frame is ${frame}`));
+    if (typeof frame === "string") {
+      this.fail(unavailable(`A frame is ${frame}`));
+      return;
+    }
     this.#isSilent = false;
     const { type, id } = frame;
     const call = this.#calls.get(id);

@@ -28,6 +28,7 @@ function pathOf(url: string, root: string): string | null {
   return `${root.replace(/\/$/, "")}${path}`;
 }
 
+// biome-ignore lint/style/noDefaultExport: how the platform finds it
 export default {
   async fetch(request: Request, env: Env, context: Context): Promise<Response> {
     const path = pathOf(request.url, env.ROCKPOOL_ROOT ?? "/");
@@ -46,8 +47,7 @@ export default {
       request.method === "GET" &&
       response.status === 200 &&
       Number(response.headers.get("content-length")) <= CACHED_BYTES_MAX;
-    if (cache !== undefined && isKept)
-      context.waitUntil(cache.put(request, response.clone()));
+    if (cache !== undefined && isKept) context.waitUntil(cache.put(request, response.clone()));
     return response;
   },
 };

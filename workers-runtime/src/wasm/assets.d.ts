@@ -2,10 +2,12 @@
 declare module "*.wasm" {
   /** A module in workerd, the name of a file in Bun. */
   const asset: WebAssembly.Module & string;
+  // biome-ignore lint/style/noDefaultExport: what runtimes make of it
   export default asset;
 }
 declare module "*.wasm?module" {
   const module: WebAssembly.Module;
+  // biome-ignore lint/style/noDefaultExport: as above
   export default module;
 }
 declare module "ws" {

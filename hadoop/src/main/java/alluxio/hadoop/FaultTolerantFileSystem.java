@@ -7,10 +7,10 @@ import org.apache.hadoop.fs.Path;
 
 /**
  * Paths of the form alluxio-ft://anything/path for programs that still write them: the host is ignored, and the masters
- * are those of the configuration (alluxio.master.rpc.addresses).
+ * are those of the configuration (alluxio.zookeeper.address, or alluxio.master.rpc.addresses).
  *
- * <p>Alluxio's client of version 2 has no class of this name any more. Compile it against that client, put it on the class
- * path beside it, and set fs.alluxio-ft.impl=alluxio.hadoop.FaultTolerantFileSystem in core-site.xml.
+ * <p>Alluxio's client of version 2 has no class of this name any more. Put the jar on the class path beside it, and set
+ * fs.alluxio-ft.impl=alluxio.hadoop.FaultTolerantFileSystem in core-site.xml, as with version 1.
  */
 public class FaultTolerantFileSystem extends FileSystem {
   private static final String SCHEME = "alluxio-ft";
