@@ -132,6 +132,16 @@ async function done(runtime: Runtime, job: Job): Promise<Outcome> {
   return outcome;
 }
 
+/** Its clock stands still but for I/O: it is timed from outside, connections and all. */
+const CLOCK_STANDS = /^(workerd|miniflare)$/;
+
+/** The median; where the clock stands, the mean. */
+async function tripMs(runtime: Runtime, job: Job): Promise<number> {
+  const startedMs = performance.now();
+  const { medianMs = 0 } = await done(runtime, job);
+  return CLOCK_STANDS.test(runtime.name) ? (performance.now() - startedMs) / PING_COUNT : medianMs;
+}
+
 type Speed = { readonly best: number; readonly median: number };
 
 type RuntimeResult = {
@@ -180,16 +190,20 @@ async function measureRuntime(
   if (runtime === null) throw new Error("It was started right above");
   const speeds = { plain: [], gateway: [], relayed: [], direct: [] } as Record<string, number[]>;
   const trips = { plain: [], gateway: [], cluster: [] } as Record<string, number[]>;
+  // As its users are told to read there.
+  const times = CLOCK_STANDS.test(name) ? 2 : 1;
   const jobs: readonly (readonly [string, Job])[] = [
     ["plain", { ...memory, what: "raw" }],
-    ["gateway", gateway],
-    ["relayed", cluster],
+    ["gateway", { ...gateway, times }],
+    ["relayed", { ...cluster, times }],
     ["direct", { ...cluster, what: "swallowDirect" }],
   ];
   try {
     for (let turn = 0; turn < rounds; turn++) {
       for (const [way, job] of jobs) {
-        const { bytes = 0, tookMs = 0 } = await done(runtime, job);
+        const startedMs = performance.now();
+        const { bytes = 0, tookMs: ownMs = 0 } = await done(runtime, job);
+        const tookMs = CLOCK_STANDS.test(name) ? performance.now() - startedMs : ownMs;
         if (bytes !== FILE_BYTES) throw new Error(`${name}, ${way}: ${bytes} bytes`);
         speeds[way]?.push(bytes / 1000 / tookMs);
       }
@@ -198,7 +212,7 @@ async function measureRuntime(
         ["gateway", { ...gateway, what: "pings" }],
         ["cluster", { ...cluster, what: "pings" }],
       ] as const)
-        trips[way]?.push(1000 * ((await done(runtime, job)).medianMs ?? 0));
+        trips[way]?.push(1000 * (await tripMs(runtime, job)));
     }
   } finally {
     await runtime.close();

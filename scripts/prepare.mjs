@@ -38,7 +38,14 @@ export function installIfNeeded() {
   else run("npm ci", "npm", args);
 }
 
-const SOURCES = ["src", "asm", "workers-runtime/src", "scripts/generate_proto.mjs", "build.mjs", "package-lock.json"];
+const SOURCES = [
+  "src",
+  "asm",
+  "workers-runtime/src",
+  "scripts/generate_proto.mjs",
+  "build.mjs",
+  "package-lock.json",
+];
 /** Made by the build itself, so never a reason to build. */
 const GENERATED = /(^|\/)gen(\/|$)|\.test\.ts$/;
 

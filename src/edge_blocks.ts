@@ -49,10 +49,13 @@ export function edgeBlockHandler(
         await block.close();
       }
     }
+    const readable = Readable.from(body(), { objectMode: false, highWaterMark: 1024 * 1024 });
+    // A HEAD, or a client that is gone at once, leaves it without having begun.
+    readable.once("close", () => void block.close());
     return {
       status: isPart ? 206 : 200,
       contentType: "application/octet-stream",
-      body: Readable.from(body(), { objectMode: false, highWaterMark: 1024 * 1024 }),
+      body: readable,
       lengthBytes: hasSums ? stretchedBytes(start, end, PAGE_BYTES) : end - start,
       headers: {
         "accept-ranges": "bytes",

@@ -9,6 +9,8 @@ import type { EdgeChunk } from "./ports.ts";
 
 /** The worker has the block at hand: who is silent for so long has trouble. */
 const SILENCE_MAX_MS = 5000;
+/** Bytes also stand still because our client takes none. */
+const STANDSTILL_MAX_MS = 60_000;
 
 export type BlockPlace = {
   readonly host: string;
@@ -51,6 +53,7 @@ export class BlockFetcher {
         resolve,
       );
       request.setTimeout(SILENCE_MAX_MS, () => request.destroy(failed(place, "it is silent")));
+      request.once("response", () => request.setTimeout(STANDSTILL_MAX_MS));
       request.on("error", (error) => reject(failed(place, error.message)));
     });
     if (reply.statusCode !== 206) {

@@ -48,6 +48,8 @@ export class MemoryFiles implements EdgeFiles {
   readonly operations: string[] = [];
   chunkBytes = 1 << 20;
   hasSums = false;
+  /** Checksums of chunks, by file and offset: a worker computes them once, too. */
+  readonly #sums = new Map<Uint8Array, Map<string, readonly Sum[]>>();
   /** Thrown by every call. */
   failure: Error | null = null;
 
@@ -56,6 +58,14 @@ export class MemoryFiles implements EdgeFiles {
     const bytes = this.files.get(path);
     if (bytes === undefined) throw new RockpoolError("NOT_FOUND", `${path} does not exist`, "Look");
     return bytes;
+  }
+
+  #sumsOf(file: Uint8Array, piece: Uint8Array, at: number): readonly Sum[] {
+    const known = this.#sums.get(file) ?? new Map<string, readonly Sum[]>();
+    this.#sums.set(file, known);
+    const sums = known.get(`${at} ${piece.length}`) ?? pageSums(piece);
+    known.set(`${at} ${piece.length}`, sums);
+    return sums;
   }
 
   async status(_user: string, path: string) {
@@ -76,6 +86,7 @@ export class MemoryFiles implements EdgeFiles {
     const bytes = this.#get(path);
     const status = statusOf(path, bytes.length);
     const { chunkBytes, hasSums } = this;
+    const sumsOf = (piece: Uint8Array, at: number) => this.#sumsOf(bytes, piece, at);
     return {
       status,
       places: () => ({ status, blocks: [] }),
@@ -83,7 +94,7 @@ export class MemoryFiles implements EdgeFiles {
         for (let at = offset; at < offset + length; at += chunkBytes) {
           signal.throwIfAborted();
           const piece = bytes.subarray(at, Math.min(at + chunkBytes, offset + length));
-          yield { bytes: piece, sums: hasSums ? pageSums(piece) : null };
+          yield { bytes: piece, sums: hasSums ? sumsOf(piece, at) : null };
         }
       },
     };

@@ -234,7 +234,7 @@ export class EdgeGateway {
   /** @throws RockpoolError UNAUTHENTICATED; RESOURCE_EXHAUSTED */
   #admit(token: string | null): Identity {
     const { tokenRules, clock, limits } = this.#options;
-    const identity = identify(token, tokenRules(), clock.wallMs());
+    const identity = identify(token, this.#rules(tokenRules), clock.wallMs());
     const { user } = identity;
     if ((this.#byUser.get(user) ?? 0) >= limits.connectionsPerUserMax)
       throw new RockpoolError(
@@ -244,6 +244,21 @@ export class EdgeGateway {
       );
     this.#count(user, 1);
     return identity;
+  }
+
+  /** Those who are not known yet hear nothing of this host's files. @throws RockpoolError UNAVAILABLE */
+  #rules(tokenRules: () => TokenRules): TokenRules {
+    try {
+      return tokenRules();
+    } catch (error) {
+      this.#options.onEvent({ kind: "edgeFailed", peer: "", error });
+      throw new RockpoolError(
+        "UNAVAILABLE",
+        "This master cannot read its tokens",
+        "Its log says why",
+        { cause: error },
+      );
+    }
   }
 
   #count(user: string, change: number): void {

@@ -51,6 +51,8 @@ type Request = {
   readonly what: string;
   readonly resolve: (reader: JuteReader) => void;
   readonly reject: (error: ZooKeeperError) => void;
+  /** Called with ZooKeeper's number of the error, 0 for none, before anything that came behind the answer is looked at. */
+  readonly onAnswer: (error: number) => void;
   readonly askedMs: number;
 };
 /** By both clocks. */
@@ -128,7 +130,12 @@ export class Session {
   }
 
   /** @returns the answer's record @throws ZooKeeperError */
-  request(type: number, what: string, write: (writer: JuteWriter) => void): Promise<JuteReader> {
+  request(
+    type: number,
+    what: string,
+    write: (writer: JuteWriter) => void,
+    onAnswer: (error: number) => void = () => {},
+  ): Promise<JuteReader> {
     this.#expireIfLate();
     return new Promise((resolve, reject) => {
       if (this.#isOver()) return reject(this.#overError(what));
@@ -140,7 +147,8 @@ export class Session {
             `ZooKeeper: ${what}: ${REQUESTS_MAX} requests wait already`,
           ),
         );
-      const request = { type, write, what, resolve, reject, askedMs: this.#nowMs() };
+      const askedMs = this.#nowMs();
+      const request = { type, write, what, resolve, reject, onAnswer, askedMs };
       if (this.#connection?.isOpen === true) this.#send(this.#connection, request);
       else this.#waiting.push(request);
     });
@@ -309,6 +317,7 @@ export class Session {
       return;
     }
     this.#answered(sent.sentAt);
+    sent.onAnswer(error);
     if (error === 0) sent.resolve(reader);
     else sent.reject(errorOf(error, sent.what));
   }

@@ -9,7 +9,7 @@
  */
 import type { World } from "../world/ports.ts";
 import { parseConnectString, requirePath } from "./connect_string.ts";
-import type { JuteReader } from "./jute.ts";
+import type { JuteReader, JuteWriter } from "./jute.ts";
 import {
   type CreateMode,
   isZooKeeperError,
@@ -23,7 +23,7 @@ import {
   writeMulti,
 } from "./protocol.ts";
 import { type Credentials, Session, type SessionState } from "./session.ts";
-import type { Watcher } from "./watches.ts";
+import type { Watcher, WatchList } from "./watches.ts";
 
 export type ZooKeeperOptions = {
   /** "host1:2181,host2:2181/chroot" */
@@ -40,6 +40,16 @@ export type Data = { readonly data: Uint8Array; readonly stat: Stat };
 export type Children = { readonly names: readonly string[]; readonly stat: Stat };
 
 export const ANY_VERSION = -1;
+/** ZooKeeper's number. */
+const NO_NODE = -101;
+
+/** What is asked about a node, and which watch that leaves: on one that is there, and on one that is not. */
+type Question = {
+  readonly type: number;
+  readonly what: string;
+  readonly list: WatchList;
+  readonly ifAbsent?: WatchList;
+};
 
 export class ZooKeeper {
   readonly #session: Session;
@@ -124,13 +134,10 @@ export class ZooKeeper {
   async exists(path: string, watcher?: Watcher): Promise<Stat | null> {
     requirePath(path);
     try {
-      const reader = await this.#askAbout(OP.exists, "exists", path, watcher);
-      const stat = readStat(reader);
-      if (watcher !== undefined) this.#session.watches.add("data", path, watcher);
-      return stat;
+      const asked = { type: OP.exists, what: "exists", list: "data", ifAbsent: "exists" } as const;
+      return readStat(await this.#askAbout(asked, path, watcher));
     } catch (error) {
       if (!isZooKeeperError(error, "NONODE")) throw error;
-      if (watcher !== undefined) this.#session.watches.add("exists", path, watcher);
       return null;
     }
   }
@@ -138,8 +145,8 @@ export class ZooKeeper {
   /** @param watcher is told when the data changes or the node goes */
   async getData(path: string, watcher?: Watcher): Promise<Data> {
     requirePath(path);
-    const reader = await this.#askAbout(OP.getData, "getData", path, watcher);
-    if (watcher !== undefined) this.#session.watches.add("data", path, watcher);
+    const asked = { type: OP.getData, what: "getData", list: "data" } as const;
+    const reader = await this.#askAbout(asked, path, watcher);
     return { data: reader.buffer(), stat: readStat(reader) };
   }
 
@@ -157,8 +164,8 @@ export class ZooKeeper {
   /** Names in no order. @param watcher is told when a child comes or goes, or the node goes */
   async getChildren(path: string, watcher?: Watcher): Promise<Children> {
     requirePath(path);
-    const reader = await this.#askAbout(OP.getChildren2, "getChildren", path, watcher);
-    if (watcher !== undefined) this.#session.watches.add("children", path, watcher);
+    const asked = { type: OP.getChildren2, what: "getChildren", list: "children" } as const;
+    const reader = await this.#askAbout(asked, path, watcher);
     return { names: reader.texts(), stat: readStat(reader) };
   }
 
@@ -185,11 +192,22 @@ export class ZooKeeper {
     return this.#session.close();
   }
 
-  #askAbout(type: number, verb: string, path: string, watcher?: Watcher): Promise<JuteReader> {
-    return this.#ask(type, `${verb} ${path}`, (writer) => {
+  /** The watcher is in its place before what came behind the answer is looked at: that may be the very change that it waits for. */
+  #askAbout(
+    { type, what, list, ifAbsent }: Question,
+    path: string,
+    watcher?: Watcher,
+  ): Promise<JuteReader> {
+    const leave = (error: number) => {
+      const kind = error === 0 ? list : error === NO_NODE ? ifAbsent : undefined;
+      if (watcher !== undefined && kind !== undefined)
+        this.#session.watches.add(kind, path, watcher);
+    };
+    const write = (writer: JuteWriter) => {
       writer.text(this.#full(path));
       writer.bool(watcher !== undefined);
-    });
+    };
+    return this.#ask(type, `${what} ${path}`, write, leave);
   }
 
   #ask(...request: Parameters<Session["request"]>): Promise<JuteReader> {

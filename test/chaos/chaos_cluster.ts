@@ -40,6 +40,7 @@ import {
   stopNodes,
 } from "../../src/local/processes.ts";
 import { freePortOffset } from "../process/local_cluster.ts";
+import type { ZooKeeperServers } from "../services/zookeeper_servers.ts";
 import { FaultProxy } from "./fault_proxy.ts";
 import type { Chance } from "./random.ts";
 
@@ -48,6 +49,8 @@ const ASK_TIMEOUT_MS = 500;
 const CONDITION_TIMEOUT_MS = 120_000;
 const POLL_MS = 20;
 const BALLAST = "ballast";
+/** Of a master with ZooKeeper: pauses are shorter and longer. */
+const SESSION_MS = 2000;
 
 export type ChaosClusterOptions = {
   readonly masters: number;
@@ -57,6 +60,8 @@ export type ChaosClusterOptions = {
   readonly chance: Chance;
   /** A master whose journal lies on a tmpfs of this size; null for none. */
   readonly smallDisk: { readonly master: number; readonly sizeBytes: number } | null;
+  /** Elects the masters, which then share a journal in a folder; null: they replicate it among themselves. Stopped with the cluster. */
+  readonly zookeeper: ZooKeeperServers | null;
   readonly say: (line: string) => void;
 };
 
@@ -108,6 +113,7 @@ function getText(port: number, path: string): Promise<string | null> {
 export class ChaosCluster {
   readonly dir: string;
   readonly proxy: FaultProxy;
+  readonly zookeeper: ZooKeeperServers | null;
   /** RPC addresses of the masters. */
   readonly masterAddresses: readonly string[];
   readonly deaths: Death[] = [];
@@ -133,7 +139,9 @@ export class ChaosCluster {
     readonly net: string;
     readonly mounted: string[];
     readonly patientMaster: number | null;
+    readonly zookeeper: ZooKeeperServers | null;
   }) {
+    this.zookeeper = parts.zookeeper;
     this.patientMaster = parts.patientMaster;
     this.dir = parts.dir;
     this.proxy = parts.proxy;
@@ -179,8 +187,10 @@ export class ChaosCluster {
           .filter(({ at }) => at >= 0);
         return found.sort((one, other) => one.at - other.at)[0]?.name ?? null;
       });
-      const patientMaster = patientMasterOf(options);
-      cluster = new ChaosCluster({ dir, proxy, processes, net, mounted, patientMaster });
+      const { zookeeper } = options;
+      const patientMaster = zookeeper === null ? patientMasterOf(options) : null;
+      const made = { dir, proxy, processes, net, mounted, patientMaster, zookeeper };
+      cluster = new ChaosCluster(made);
       for (const node of processes.nodes) cluster.startProcess(node.kind, node.number);
       await cluster.untilHealthy();
       await cluster.#probeAbilities();
@@ -189,6 +199,7 @@ export class ChaosCluster {
       if (cluster !== null) await cluster.stop();
       else {
         await proxy?.close();
+        await options.zookeeper?.stop();
         unmount(mounted);
         await rm(dir, { recursive: true, force: true });
       }
@@ -437,6 +448,7 @@ export class ChaosCluster {
       this.#processes.nodes.every((node) => runningIdentity(this.#processes, node) === null),
     );
     await this.proxy.close();
+    await this.zookeeper?.stop();
     unmount(this.#mounted);
     if (options.keepsFolder !== true) await rm(this.dir, { recursive: true, force: true });
   }
@@ -487,19 +499,31 @@ function electionProperties(node: LocalNode, patient: number | null): [string, s
 function ownProperties(
   node: LocalNode,
   net: string,
+  dir: string,
   options: ChaosClusterOptions,
 ): [string, string][] {
+  const { zookeeper } = options;
+  if (zookeeper !== null)
+    return [
+      ["alluxio.zookeeper.enabled", "true"],
+      ["alluxio.zookeeper.address", zookeeper.connectString],
+      ["alluxio.zookeeper.session.timeout", `${SESSION_MS}ms`],
+      ["alluxio.master.journal.folder", join(dir, "shared-journal")],
+      checkpointPeriod(options),
+    ];
   if (node.kind === "worker") return [];
   return [
     ...electionProperties(node, patientMasterOf(options)),
     ["alluxio.master.hostname", listenHost(net, node)],
     ["rockpool.master.journal.bind.host", bindHost(net, node)],
     ["alluxio.master.journal.folder", `\${alluxio.work.dir}/disk/journal`],
-    [
-      "alluxio.master.journal.checkpoint.period.entries",
-      String(Math.round(options.chance.logarithmic(1000, 20_000))),
-    ],
+    checkpointPeriod(options),
   ];
+}
+
+function checkpointPeriod({ chance }: ChaosClusterOptions): [string, string] {
+  const entries = Math.round(chance.logarithmic(1000, 20_000));
+  return ["alluxio.master.journal.checkpoint.period.entries", String(entries)];
 }
 
 /** Writes the site files, and formats. */
@@ -516,7 +540,7 @@ async function prepare(
   for (const node of nodes) {
     const own = [
       ["alluxio.master.embedded.journal.addresses", addresses.join(",")] as [string, string],
-      ...ownProperties(node, net, options),
+      ...ownProperties(node, net, dir, options),
     ];
     const replaced = new Set(own.map(([key]) => key));
     const lines = nodeSiteFile(node, shape, dir)

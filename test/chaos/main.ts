@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --minutes N [--seed S] [--masters 3] [--workers 2] [--nemesis kill,pause]`; see docs/TESTING.md.
+ * `npm run chaos -- --minutes N [--seed S] [--masters 3] [--workers 2] [--nemesis kill,pause] [--shared]`; see docs/TESTING.md.
  *
  * Exit code 0: nothing is wrong; 1: a violation, or the run could not be finished; 2: the command line is wrong.
  * @module
@@ -7,11 +7,11 @@
 import { randomInt } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { NEMESES, type Nemesis } from "./nemesis.ts";
+import { NEMESES, type Nemesis, SHARED_NEMESES } from "./nemesis.ts";
 import { runChaos } from "./run.ts";
 
 const names = NEMESES.map(({ name }) => name).join(",");
-const USAGE = `Usage: npm run chaos -- --minutes N [--seed S] [--masters 3] [--workers 2] [--nemesis ${names}]`;
+const USAGE = `Usage: npm run chaos -- --minutes N [--seed S] [--masters 3] [--workers 2] [--nemesis ${names}] [--shared]`;
 
 class UsageError extends Error {}
 
@@ -22,10 +22,11 @@ function numberOf(name: string, text: string, isInteger: boolean): number {
   return value;
 }
 
-function nemesesOf(text: string | undefined): readonly Nemesis[] {
-  if (text === undefined) return NEMESES;
+function nemesesOf(text: string | undefined, isShared: boolean): readonly Nemesis[] {
+  const known = isShared ? SHARED_NEMESES : NEMESES;
+  if (text === undefined) return known;
   return text.split(",").map((wanted) => {
-    const found = NEMESES.find(({ name }) => name === wanted);
+    const found = known.find(({ name }) => name === wanted);
     if (found === undefined) throw new UsageError(`There is no nemesis ${wanted}`);
     return found;
   });
@@ -41,6 +42,7 @@ function parse(words: readonly string[]) {
       workers: { type: "string", default: "2" },
       nemesis: { type: "string" },
       checker: { type: "string" },
+      shared: { type: "boolean", default: false },
     },
   });
   return {
@@ -48,7 +50,8 @@ function parse(words: readonly string[]) {
     seed: values.seed ?? String(randomInt(1, 2 ** 31)),
     masters: numberOf("masters", values.masters, true),
     workers: numberOf("workers", values.workers, true),
-    nemeses: nemesesOf(values.nemesis),
+    nemeses: nemesesOf(values.nemesis, values.shared),
+    isShared: values.shared,
     nemesisText: values.nemesis,
     checker: values.checker ?? null,
   };
@@ -67,10 +70,11 @@ async function main(): Promise<number> {
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, () => aborter.abort(new Error(`Ended by ${signal}`)));
   const say = (line: string) => console.log(line);
-  const { seed, minutes, masters, workers, nemesisText } = given;
+  const { seed, minutes, masters, workers, nemesisText, isShared } = given;
   const again = [
     `npm run chaos -- --minutes ${minutes} --seed ${seed} --masters ${masters} --workers ${workers}`,
     ...(nemesisText === undefined ? [] : [`--nemesis ${nemesisText}`]),
+    ...(isShared ? ["--shared"] : []),
   ].join(" ");
   say(`chaos: seed ${seed}, ${minutes} minutes`);
   const wrong = await runChaos({

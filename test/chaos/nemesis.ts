@@ -6,6 +6,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { EXIT } from "../../src/common/errors.ts";
+import { invariant } from "../../src/common/invariant.ts";
 import type { ChaosCluster } from "./chaos_cluster.ts";
 import { damageMark, damageMiddle, damageStore, tearTail } from "./damage.ts";
 import type { Direction } from "./fault_proxy.ts";
@@ -464,3 +465,31 @@ export const NEMESES: readonly Nemesis[] = [...SINGLE, storm, diskFull, corrupt,
         : (nemesis.missing?.(cluster) ?? null),
   }),
 );
+
+const zookeeper: Nemesis = {
+  name: "zookeeper",
+  weight: 4,
+  async run(context) {
+    const { cluster, chance } = context;
+    const servers = cluster.zookeeper;
+    invariant(servers !== null, "it is only chosen with ZooKeeper");
+    const isAll = chance.oneIn(4);
+    const victims = isAll ? servers.numbers : [chance.pick(servers.numbers)];
+    const isKill = chance.oneIn(2);
+    const ms = chance.logarithmic(STOP_MS_MIN, FAULT_MS_MAX);
+    for (const number of victims) servers.signal(number, isKill ? "SIGKILL" : "SIGSTOP");
+    try {
+      await wait(ms, context);
+    } finally {
+      if (!isKill) for (const number of victims) servers.signal(number, "SIGCONT");
+      else await Promise.all(victims.map((number) => servers.restart(number)));
+    }
+    await servers.untilAllServe();
+    const what = isKill ? "killed" : "stopped";
+    const detail = `servers ${victims.join(", ")} ${what} for ${Math.round(ms)} ms`;
+    return { detail, isFailover: false };
+  },
+};
+
+/** Of masters that ZooKeeper elects. */
+export const SHARED_NEMESES: readonly Nemesis[] = [kill, pause, worker, zookeeper];

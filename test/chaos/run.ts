@@ -9,6 +9,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "../../src/common/errors.ts";
+import { ZooKeeperServers } from "../services/zookeeper_servers.ts";
 import { ChaosCluster, until } from "./chaos_cluster.ts";
 import type { ClientProcessOptions, ClientReport } from "./client_process.ts";
 import { type FinalReads, readEverything } from "./final_reads.ts";
@@ -27,6 +28,8 @@ export type ChaosOptions = {
   readonly masters: number;
   readonly workers: number;
   readonly nemeses: readonly Nemesis[];
+  /** ZooKeeper elects the masters, and they share a journal. */
+  readonly isShared: boolean;
   readonly mainScript: string;
   readonly clientScript: string;
   /** Null: linearizability is not judged. */
@@ -49,6 +52,7 @@ const RESTLESS = 5;
 const PROGRESS_COUNT = 20;
 const SMALL_DISK_BYTES = 768 * 1024 * 1024;
 const PORCUPINE_SECONDS = 60;
+const ZOOKEEPER_SERVERS = 3;
 /** Of partitions that could not be judged in time more than this is no verdict. */
 const UNDECIDED_SHARE_MAX = 0.1;
 
@@ -290,6 +294,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     smallDisk: options.nemeses.some(({ name }) => name === "diskfull")
       ? { master: masters, sizeBytes: SMALL_DISK_BYTES }
       : null,
+    zookeeper: options.isShared ? await ZooKeeperServers.start(ZOOKEEPER_SERVERS) : null,
     say,
   });
   if (cluster.patientMaster !== null)

@@ -8,7 +8,11 @@ import {
   PageCache,
   type RockpoolClient,
   readDirect,
+  remove,
+  rename,
   respond,
+  watch,
+  writeFile,
 } from "@rockpool/edge";
 import type { Job, Outcome } from "./job.ts";
 
@@ -190,16 +194,20 @@ async function pings(client: RockpoolClient, { path, times = 1 }: Job): Promise<
   return { medianMs: median(took) };
 }
 
-/** Takes the bytes and does nothing with them. */
-async function swallow(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+/** Takes the bytes and does nothing with them; in memory of its own where `times` says so. */
+async function swallow(client: RockpoolClient, { path, times = 1 }: Job): Promise<Outcome> {
   await client.status(path);
   const startedMs = performance.now();
   let bytes = 0;
-  const reader = (await client.stream(path)).getReader();
+  const stream = await client.stream(path);
+  const own = times > 1 ? stream.getReader({ mode: "byob" }) : null;
+  const reader = own === null ? stream.getReader() : null;
+  let memory = new ArrayBuffer(1 << 18);
   for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return { bytes, tookMs: performance.now() - startedMs };
-    bytes += value.length;
+    const read = await (own?.read(new Uint8Array(memory)) ?? reader?.read());
+    if (read === undefined || read.done) return { bytes, tookMs: performance.now() - startedMs };
+    bytes += read.value.length;
+    if (own !== null) memory = read.value.buffer as ArrayBuffer; // as it was given
   }
 }
 
@@ -208,6 +216,36 @@ async function swallowDirect(client: RockpoolClient, { path }: Job): Promise<Out
   let bytes = 0;
   for await (const piece of readDirect(client, path)) bytes += piece.length;
   return { bytes, tookMs: performance.now() - startedMs };
+}
+
+/** Changes files below a directory that it watches, and gives what it heard. */
+async function change(client: RockpoolClient, { path }: Job): Promise<Outcome> {
+  const aborter = new AbortController();
+  const heard: string[] = [];
+  const events = watch(client, path, { recursive: true, signal: aborter.signal });
+  await events.next();
+  const text = "edge ".repeat(100_000);
+  await writeFile(client, `${path}/a/b`, text);
+  let refused = "";
+  try {
+    await writeFile(client, `${path}/a/b`, "again");
+  } catch (error) {
+    refused = error instanceof EdgeError ? error.status : String(error);
+  }
+  await writeFile(client, `${path}/a/b`, text, { overwrite: true });
+  await rename(client, `${path}/a/b`, `${path}/c`);
+  const back = new TextDecoder().decode(await client.read(`${path}/c`));
+  await remove(client, `${path}/c`);
+  await remove(client, `${path}/a`, { recursive: true });
+  while (heard.at(-1) !== `deleted ${path}/a`) {
+    const { value, done } = await events.next();
+    if (done === true) break;
+    heard.push(`${value.kind} ${value.path}`);
+  }
+  aborter.abort();
+  const left: string[] = [];
+  for await (const { name } of client.list(path)) left.push(name);
+  return { status: refused, facts: { heard, left, isSame: back === text } };
 }
 
 async function attempt(client: RockpoolClient, job: Job): Promise<Outcome> {
@@ -231,6 +269,8 @@ async function attempt(client: RockpoolClient, job: Job): Promise<Outcome> {
       const tookMs = performance.now() - startedMs;
       return { bytes: sum.bytes, sha256: await sum.end(), facts: counts, tookMs };
     }
+    case "change":
+      return change(client, job);
     case "pings":
       return pings(client, job);
     case "raw":

@@ -202,6 +202,19 @@ for (const name of RUNTIMES)
       assert.equal(answers["head"]?.given["cache-control"], "public, max-age=9");
     });
 
+    test("changes files, and hears of it", async () => {
+      const path = `/changes-${name}`;
+      await files.createDirectory(path);
+      const { status, facts } = await run({ what: "change", path });
+      assert.equal(status, "ALREADY_EXISTS");
+      // As the driver makes them.
+      const { heard, left, isSame } = facts as { heard: string[]; left: string[]; isSame: boolean };
+      assert.ok(isSame);
+      assert.deepEqual(left, []);
+      for (const event of ["created a/b", "completed a/b", "renamed a/b", "deleted c", "deleted a"])
+        assert.ok(heard.includes(event.replace(" ", ` ${path}/`)), `${event} of ${heard.join()}`);
+    });
+
     test("finds the leader from a standby, and is refused with a wrong token", async () => {
       const leader = await cluster.leader();
       const standbys = [1, 2, 3].filter((number) => number !== leader).map(webOf);

@@ -11,6 +11,7 @@ export type Job = {
     | "respond"
     | "cached"
     | "direct"
+    | "change"
     | "pings"
     | "raw"
     | "rawPings"
