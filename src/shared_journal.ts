@@ -116,6 +116,8 @@ export function bindMetastore(folder: string, groupId: bigint | null): boolean {
   const found = existsSync(file) ? readFileSync(file, "utf8").trim() : null;
   if (found === wanted) return false;
   const names = readdirSync(folder).filter((name) => METASTORE_FILE.test(name));
+  // Whose image it is goes last: what a crash leaves is still known to be another's.
+  names.sort((one, other) => Number(one === GROUP_FILE) - Number(other === GROUP_FILE));
   for (const name of names) rmSync(join(folder, name), { force: true });
   if (wanted !== null)
     nodeFileSystem().replaceFileSync(file, new TextEncoder().encode(`${wanted}\n`));

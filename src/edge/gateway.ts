@@ -187,13 +187,14 @@ export class EdgeGateway {
 
   /** Leadership was lost: clients go to the next leader. */
   leadershipLost(): void {
-    for (const session of [...this.#sessions]) session.moved();
+    for (const session of this.#sessions) session.moved();
+    this.#sessions.clear();
   }
 
   close(): void {
     this.#isClosed = true;
     this.#checks?.cancel();
-    for (const session of [...this.#sessions]) session.moved();
+    this.leadershipLost();
   }
 
   #begin(wire: SocketWire, socket: WebSocket, token: string | null): void {
