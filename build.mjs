@@ -172,7 +172,8 @@ export async function buildEdgeClient() {
 
 /** Their types, for the package alone: everyday builds do not stop at a type error. */
 function buildClientTypes() {
-  execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.client.json"], { stdio: "inherit" });
+  for (const project of ["tsconfig.client.json", "workers-runtime/tsconfig.package.json"])
+    execFileSync("node_modules/.bin/tsc", ["-p", project], { stdio: "inherit" });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

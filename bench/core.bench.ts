@@ -87,7 +87,9 @@ async function main(): Promise<void> {
     const content = randomBytes(FILE_BYTES);
     const rounds = numberFlag("rounds", 8);
     for (let turn = -2; turn < rounds; turn++)
-      for (const rival of rivals) await round(rival, edge, content, turn < 0);
+      // Whoever comes first finds the machine in another state.
+      for (const rival of turn % 2 === 0 ? rivals : rivals.toReversed())
+        await round(rival, edge, content, turn < 0);
   } finally {
     await edge.close();
     for (const { files, cluster } of rivals) {

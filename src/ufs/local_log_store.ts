@@ -28,6 +28,7 @@ import { probeFolder, probeLogStore } from "./log_store_probe.ts";
 const UNFINISHED = ".new-";
 /** Left by a crash: nobody writes for so long. */
 const UNFINISHED_MS = 3_600_000;
+const LARGE_FOLDER = "checkpoint";
 
 const STATUS_OF_CODE: Readonly<Record<string, StatusName>> = {
   EACCES: "PERMISSION_DENIED",
@@ -92,9 +93,9 @@ export class LocalLogStore implements LogStore {
       await write(unfinished);
       mayBeThere = true;
       const isOurs = await linked(unfinished, path);
-      if (!isOurs) return "exists";
+      // Also of one that exists: whoever made it may have died, or failed, before its name was durable.
       await syncPath(folder);
-      return "created";
+      return isOurs ? "created" : "exists";
     } catch (error) {
       throw this.#failure(name, error, mayBeThere);
     } finally {
@@ -113,9 +114,9 @@ export class LocalLogStore implements LogStore {
 
   async read(name: string): Promise<Uint8Array | null> {
     try {
-      return await readFile(this.#path(name));
+      const path = this.#path(name);
+      return (await contentOf(path)) ?? (await lookedUp(path));
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return null;
       throw this.#failure(name, error, false);
     }
   }
@@ -151,6 +152,7 @@ export class LocalLogStore implements LogStore {
   async probe(): Promise<void> {
     try {
       await this.#makeFolder(this.#folder);
+      await this.#sweep(Date.now());
     } catch (error) {
       throw this.#failure("", error, false);
     }
@@ -162,14 +164,17 @@ export class LocalLogStore implements LogStore {
     }
   }
 
-  /** Removes what crashes have left in a folder. */
-  async sweep(folder: string, nowMs: number): Promise<void> {
-    const path = this.#path(folder);
-    const names = await readdir(path).catch((): readonly string[] => []);
-    for (const name of names.filter((each) => each.startsWith(UNFINISHED))) {
-      const left = await stat(join(path, name)).catch(() => null);
-      if (left !== null && nowMs - left.mtimeMs > UNFINISHED_MS)
-        await unlink(join(path, name)).catch(() => {}); // another master was quicker
+  /** Removes what crashes have left of large objects, which lie in folders of this name. */
+  async #sweep(nowMs: number): Promise<void> {
+    const groups = await readdir(this.#folder);
+    for (const group of groups) {
+      const folder = join(this.#folder, group, LARGE_FOLDER);
+      const names = await readdir(folder).catch((): readonly string[] => []); // there is none
+      for (const name of names.filter((each) => each.startsWith(UNFINISHED))) {
+        const left = await stat(join(folder, name)).catch(() => null); // another master was quicker
+        if (left !== null && nowMs - left.mtimeMs > UNFINISHED_MS)
+          await unlink(join(folder, name)).catch(() => {}); // as above
+      }
     }
   }
 
@@ -200,6 +205,27 @@ async function linked(unfinished: string, path: string): Promise<boolean> {
     ]);
     return own.ino === there.ino && own.dev === there.dev;
   }
+}
+
+/** Null when there is no such file. */
+async function contentOf(path: string): Promise<Uint8Array | null> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** A client of NFS may remember for long that a name is missing; to open the folder makes it ask the server again. */
+async function lookedUp(path: string): Promise<Uint8Array | null> {
+  try {
+    await (await open(dirname(path), "r")).close();
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return null;
+    throw error;
+  }
+  return contentOf(path);
 }
 
 async function syncPath(path: string): Promise<void> {

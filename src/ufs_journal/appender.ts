@@ -4,10 +4,26 @@
  * An append of which nothing is known (a time-out) is looked up, and tried again as the very same object, as long as this master is chosen.
  * @module
  */
-import { isRockpoolError, type RockpoolError } from "../common/errors.ts";
+import { EXIT, isRockpoolError, messageOf, type RockpoolError } from "../common/errors.ts";
 import { type JournalEvent, plainError } from "../journal/journal_protocol.ts";
 import type { LogEnd } from "./log_object.ts";
 import { type Draft, isAmbiguous, type UfsLog } from "./ufs_log.ts";
+
+/** Neither a store nor a disk failed: the program did. */
+export function isBug(error: unknown): boolean {
+  return !isRockpoolError(error) && !(error instanceof Error && "code" in error);
+}
+
+export function fatalEvent(error: unknown): JournalEvent {
+  const detail = error instanceof Error ? error.stack : undefined;
+  return {
+    kind: "fatal",
+    exitCode: EXIT.invariant,
+    message: `The journal failed: ${messageOf(error)}`,
+    remedy: "Restart the master; this is a bug, please report it with the log",
+    ...(detail === undefined ? {} : { detail }),
+  };
+}
 
 export const RETRY_MS_MIN = 50;
 export const RETRY_MS_MAX = 2000;
@@ -21,9 +37,8 @@ export type Outcome =
 export type AppenderOptions = {
   readonly log: UfsLog;
   readonly event: (event: JournalEvent) => void;
-  readonly sleep: (ms: number) => Promise<void>;
-  /** Whether this master is chosen still. */
-  readonly isWanted: () => boolean;
+  /** Ends early with the office of this master. */
+  readonly pause: (ms: number) => Promise<void>;
 };
 
 export class Appender {
@@ -35,27 +50,31 @@ export class Appender {
     this.#options = options;
   }
 
-  /** Until it is known what became of it, or this master is chosen no more. */
-  async append(draft: Draft): Promise<Outcome> {
-    const { log, isWanted, sleep } = this.#options;
+  /**
+   * Until it is known what became of it, or nobody wants to know.
+   * @param isWanted whether this master still has the office under which it appends
+   */
+  async append(draft: Draft, isWanted: () => boolean): Promise<Outcome> {
+    const { log, pause } = this.#options;
     let waitMs = RETRY_MS_MIN;
-    for (let mustLook = false; ; ) {
+    // Of an earlier try nothing is known: it may be there, or come to be.
+    for (let isOpen = false; ; isOpen = true) {
       try {
-        const appended = (mustLook ? await log.find(draft) : null) ?? (await log.append(draft));
+        const appended = await log.append(draft);
         this.troubleIsOver();
         this.#writable();
         if (appended.kind === "appended") return appended;
         return { kind: "lost", why: `another master appended at ${draft.name}` };
       } catch (error) {
-        if (!isAmbiguous(error) && !mustLook && isRockpoolError(error)) {
+        if (isBug(error)) throw error;
+        if (!isAmbiguous(error) && !isOpen && isRockpoolError(error)) {
           this.#readOnly(error);
           return { kind: "refused", error };
         }
-        mustLook = true;
         this.tell(error);
         if (!isWanted())
           return { kind: "lost", why: "this master was deposed while the store did not answer" };
-        await sleep(waitMs);
+        await pause(waitMs);
         waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
       }
     }

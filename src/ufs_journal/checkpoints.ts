@@ -212,7 +212,8 @@ export class Checkpoints {
       this.#madeMs = this.#nowMs();
       const made = { path: `${store.uri}/${name}`, index, sizeBytes };
       this.#event({ kind: "checkpointMade", ...made, tookMs: this.#madeMs - beganMs });
-      await this.#trim();
+      // It is made, whatever becomes of what it makes superfluous.
+      await this.#trim().catch((error: unknown) => this.#failed(error));
       return outcome;
     } finally {
       fileSystem.removeSync(path);

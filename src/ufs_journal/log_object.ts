@@ -21,6 +21,7 @@ import { DecodeError } from "../common/bytes.ts";
 import type { LogIndex, Term } from "../common/ids.ts";
 import { ENTRY_KINDS } from "../journal/journal_protocol.ts";
 import { type Crc32c, getSafe, setSafe, viewOf } from "../journal/record.ts";
+import type { Random } from "../world/ports.ts";
 
 export const WRITER_BYTES = 16;
 const HEADER_BYTES = 88;
@@ -53,6 +54,14 @@ export type LogObject = {
   readonly seal: number;
   readonly entries: readonly LogEntry[];
 };
+
+/** The mark of a new reign. */
+export function randomWriter(random: Random): Uint8Array {
+  const bytes = new Uint8Array(WRITER_BYTES);
+  const view = viewOf(bytes);
+  for (let at = 0; at < WRITER_BYTES; at += 4) view.setUint32(at, random.uint32(), true);
+  return bytes;
+}
 
 /** The end of the log with this object as its last. */
 export function endOf({ firstIndex, entries, epoch, seal }: LogObject): LogEnd {

@@ -343,3 +343,30 @@ test("one whose state the log does not know says so, and does not stand for elec
   await assert.rejects(two.journal.start());
   assert.equal(cluster.election.line.length, 1);
 });
+
+test("who was deposed and chosen again while its fence was looked at begins no reign by that fence", async () => {
+  const [one, two] = await new Cluster().pair();
+  await one.propose("a");
+  await until(() => two.machine.words().length === 1);
+  let isLooking = false;
+  two.fate = ({ kind, name }) => {
+    const isMark = kind === "read" && name.includes("/passed/");
+    if (isMark && !isLooking) {
+      isLooking = true;
+      return { delayMs: 300 };
+    }
+    return isLooking && kind === "read" && name.includes("/log/") ? { delayMs: 100 } : {};
+  };
+  one.elector.depose();
+  one.elector.stand();
+  await until(() => isLooking);
+  // Another one leads, acknowledges, and goes, all while the second hears nothing of the store.
+  two.elector.depose();
+  await until(() => one.journal.isServing());
+  await one.propose("b");
+  two.elector.stand();
+  one.elector.depose();
+  await until(() => two.journal.isServing());
+  await two.journal.readBarrier();
+  assert.deepEqual(two.machine.words(), ["a", "b"]);
+});

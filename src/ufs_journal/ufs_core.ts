@@ -28,7 +28,7 @@ import {
 import type { StatePosition } from "../journal/journal_system.ts";
 import { memberIdOf } from "../journal/member_ids.ts";
 import type { World } from "../world/ports.ts";
-import { Appender, RETRY_MS_MAX, RETRY_MS_MIN } from "./appender.ts";
+import { Appender, fatalEvent, isBug, RETRY_MS_MAX, RETRY_MS_MIN } from "./appender.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { Elector } from "./elector.ts";
 import {
@@ -37,8 +37,9 @@ import {
   type LogEntry,
   type LogObject,
   placeEntry,
-  WRITER_BYTES,
+  randomWriter,
 } from "./log_object.ts";
+import { Rest } from "./rest.ts";
 import { Standing } from "./standing.ts";
 import type { Reign, UfsLog } from "./ufs_log.ts";
 
@@ -49,6 +50,10 @@ const UNAPPLIED_BYTES_MAX = 8 * 1024 * 1024;
 /** How long a standby finds nothing before it looks for what was merged or trimmed before it could read it, at first and later. */
 const THOROUGH_MS_MIN = 1000;
 const THOROUGH_MS_MAX = 10_000;
+/** A master that could not use the store for so long lets the next one try, if there is one. */
+const STEP_ASIDE_MS = 10_000;
+/** How long a close waits for what is under way in a store that does not answer. */
+const CLOSE_MS = 2000;
 const MEMBERS_TEXT = "Start or stop masters instead: who runs with the same ZooKeeper takes part";
 
 export type UfsCoreOptions = {
@@ -67,13 +72,18 @@ export type UfsCoreOptions = {
 
 type Request = Extract<ToThread, { kind: "propose" }>;
 
+/** A time in which this master is chosen; each is an object of its own. */
+type Choice = { readonly [unique: string]: never };
+
 export class UfsCore {
   readonly #options: UfsCoreOptions;
   readonly #standing: Standing;
   readonly #appender: Appender;
+  readonly #rest: Rest;
   #end: LogEnd = { index: 0, epoch: 0, seal: null };
   #reign: Reign | null = null;
-  #isChosen = false;
+  /** From when this master is chosen until it is deposed: what is begun under one is not finished under another. Null: it is not chosen. */
+  #choice: Choice | null = null;
   #isClosed = false;
   #proposals: Request[] = [];
   #reads: number[] = [];
@@ -85,18 +95,18 @@ export class UfsCore {
   #unresumed: StatePosition | null = null;
   #thoroughMs = Number.NEGATIVE_INFINITY;
   #thoroughWaitMs = 0;
-  #wake: (() => void) | null = null;
-  #isWoken = false;
+  /** When it was known last that nobody else appends. */
+  #lastMs = Number.NEGATIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: UfsCoreOptions) {
     this.#options = options;
+    this.#rest = new Rest(options.world.timers);
     this.#standing = new Standing(options, () => this.#end.index);
     this.#appender = new Appender({
       log: options.log,
       event: (event) => this.#event(event),
-      sleep: (ms) => this.#sleep(ms),
-      isWanted: () => this.#isChosen && !this.#isClosed,
+      pause: (ms) => this.#rest.pause(ms),
     });
   }
 
@@ -177,61 +187,65 @@ export class UfsCore {
   }
 
   async #close(): Promise<void> {
+    const { elector, world } = this.#options;
     this.#isClosed = true;
-    this.#rouse();
-    await this.#loop;
+    this.#rest.end();
+    // First, so that another one is chosen also when the store keeps this one waiting.
+    await elector.close();
+    const patience = new Promise<void>((resolve) => world.timers.after(CLOSE_MS, resolve));
+    await Promise.race([this.#loop, patience]);
     this.#standing.end();
-    await this.#options.elector.close();
     this.#post({ kind: "closed" });
   }
 
   /** As a crash: nothing is answered. */
   abandon(): void {
     this.#isClosed = true;
-    this.#rouse();
+    this.#rest.end();
     this.#standing.end();
   }
 
   // — the loop —
 
   async #run(): Promise<void> {
+    const { clock } = this.#options.world;
     let waitMs = RETRY_MS_MIN;
+    let failingSinceMs: number | null = null;
     while (!this.#isClosed) {
       try {
-        if (this.#isChosen) await this.#lead();
-        else if (!(await this.#follow())) await this.#sleep(this.#options.tailMs);
+        const choice = this.#choice;
+        if (choice !== null) await this.#lead(choice);
+        else if (!(await this.#follow())) await this.#rest.sleep(this.#options.tailMs);
         waitMs = RETRY_MS_MIN;
+        failingSinceMs = null;
         this.#appender.troubleIsOver();
       } catch (error) {
         if (this.#reign !== null) this.#endReign();
+        if (isBug(error)) {
+          this.#fail(error);
+          return;
+        }
         this.#appender.tell(error);
-        await this.#sleep(waitMs);
+        failingSinceMs ??= clock.monotonicMs();
+        const isPatient = clock.monotonicMs() - failingSinceMs <= STEP_ASIDE_MS;
+        if (this.#choice !== null && !isPatient && this.#hasOthers())
+          this.#giveUp("it could not use the store");
+        await this.#rest.pause(waitMs);
         waitMs = Math.min(2 * waitMs, RETRY_MS_MAX);
       }
     }
     this.#endReign();
   }
 
-  #sleep(ms: number): Promise<void> {
-    if (this.#isWoken || this.#isClosed) {
-      this.#isWoken = false;
-      return Promise.resolve();
-    }
-    return new Promise((resolve) => {
-      const done = () => {
-        timer.cancel();
-        this.#wake = null;
-        this.#isWoken = false;
-        resolve();
-      };
-      const timer = this.#options.world.timers.after(ms, done);
-      this.#wake = done;
-    });
+  /** What this master can't do, another one may. */
+  #hasOthers(): boolean {
+    return this.#options.elector.candidates().some(({ isSelf }) => !isSelf);
   }
 
-  #rouse(): void {
-    if (this.#wake === null) this.#isWoken = true;
-    else this.#wake();
+  #fail(error: unknown): void {
+    this.#isClosed = true;
+    this.#endReign();
+    this.#event(fatalEvent(error));
   }
 
   // — following —
@@ -245,7 +259,7 @@ export class UfsCore {
       return true;
     }
     const nowMs = world.clock.monotonicMs();
-    const isThorough = this.#isChosen || nowMs - this.#thoroughMs >= this.#thoroughWaitMs;
+    const isThorough = this.#choice !== null || nowMs - this.#thoroughMs >= this.#thoroughWaitMs;
     const found = await log.after(this.#end, isThorough);
     if (isThorough || found.kind !== "end") this.#thoroughMs = nowMs;
     switch (found.kind) {
@@ -295,7 +309,7 @@ export class UfsCore {
 
   async #roomToApply(): Promise<void> {
     while (this.#unappliedBytes > UNAPPLIED_BYTES_MAX && !this.#isClosed)
-      await this.#sleep(this.#options.tailMs);
+      await this.#rest.sleep(this.#options.tailMs);
   }
 
   async #install(): Promise<void> {
@@ -313,7 +327,7 @@ export class UfsCore {
   }
 
   get #standbyRole(): "candidate" | "follower" {
-    return this.#isChosen ? "candidate" : "follower";
+    return this.#choice === null ? "follower" : "candidate";
   }
 
   /** Goes on behind a state, which may stand in the middle of an object. */
@@ -337,7 +351,7 @@ export class UfsCore {
       this.#unappliedBytes -= head.sizeBytes;
     }
     this.#options.checkpoints.applied(commandCount);
-    if (this.#unappliedBytes <= UNAPPLIED_BYTES_MAX) this.#rouse();
+    if (this.#unappliedBytes <= UNAPPLIED_BYTES_MAX) this.#rest.rouse();
     if (this.#announceAt === null || index < this.#announceAt) return;
     this.#announceAt = null;
     this.#options.elector.announce().catch((error: unknown) => this.#appender.tell(error));
@@ -346,20 +360,21 @@ export class UfsCore {
   // — leading —
 
   #onChosen(): void {
-    this.#isChosen = true;
-    this.#rouse();
+    this.#choice = {};
+    this.#rest.rouse();
   }
 
   #onDeposed(reason: string): void {
     const wasLeader = this.#reign !== null;
-    this.#isChosen = false;
+    this.#choice = null;
     this.#endReign();
     if (wasLeader) this.#event({ kind: "deposed", reason });
-    this.#rouse();
+    this.#rest.rouse();
+    this.#rest.endPauses();
   }
 
-  async #lead(): Promise<void> {
-    const reign = await this.#takeOver();
+  async #lead(choice: Choice): Promise<void> {
+    const reign = await this.#takeOver(choice);
     if (reign === null) return;
     this.#begin(reign);
     while (this.#reign === reign && !this.#isClosed) {
@@ -372,32 +387,47 @@ export class UfsCore {
 
   /** Nothing is proposed: time to keep the log small, and to see whether another one leads, whom nothing else would tell of. */
   async #idle(reign: Reign): Promise<void> {
-    await this.#sleep(this.#options.tailMs);
+    const { tailMs, checkpoints, log, world } = this.#options;
+    await this.#rest.sleep(tailMs);
     if (this.#reign !== reign || this.#isClosed || this.#proposals.length > 0) return;
-    this.#options.checkpoints.tend(this.#end.index);
-    const isLast = await this.#options.log.isLast(this.#end);
+    checkpoints.tend(this.#end.index);
+    if (world.clock.monotonicMs() - this.#lastMs < tailMs) return;
+    const isLast = await log.isLast(this.#end);
+    this.#lastMs = world.clock.monotonicMs();
     if (!isLast && this.#reign === reign) this.#giveUp("another master has appended");
   }
 
-  /** @returns null when this master is chosen no more */
-  async #takeOver(): Promise<Reign | null> {
+  /**
+   * A fence that is made while this master is deposed is an entry like any other, which it reads as everybody does: also when it was chosen
+   * again meanwhile, for somebody else may have led in between.
+   * @returns null when this office is over
+   */
+  async #takeOver(choice: Choice): Promise<Reign | null> {
     const { log, world, elector } = this.#options;
     const beganMs = world.clock.monotonicMs();
     this.#standing.setRole("candidate", this.#standing.softState.term);
-    const writer = this.#random(WRITER_BYTES);
-    while (this.#isChosen && !this.#isClosed) {
+    const writer = randomWriter(world.random);
+    const isWanted = () => this.#choice === choice && !this.#isClosed;
+    let lostAt: LogIndex | null = null;
+    while (isWanted()) {
       if (await this.#follow()) continue;
       if (!elector.isChosenFor(0)) {
-        await this.#sleep(this.#options.tailMs);
+        await this.#rest.sleep(this.#options.tailMs);
         continue;
       }
       const fence = log.composeFence(this.#end, writer, world.clock.wallMs());
-      const outcome = await this.#appender.append(fence);
+      const outcome = await this.#appender.append(fence, isWanted);
       // Somebody else appended meanwhile: it is read, and the fence goes behind it.
-      if (outcome.kind === "lost") continue;
+      if (outcome.kind === "lost") {
+        if (lostAt === this.#end.index) await this.#rest.pause(RETRY_MS_MIN);
+        lostAt = this.#end.index;
+        continue;
+      }
       if (outcome.kind === "refused") throw outcome.error;
-      if (await log.isBuried(fence.end.index)) {
-        await this.#sleep(RETRY_MS_MIN);
+      const isBuried = await log.isBuried(fence.end.index);
+      if (!isWanted()) break;
+      if (isBuried) {
+        await this.#rest.pause(RETRY_MS_MIN);
         continue;
       }
       const { index, epoch } = fence.end;
@@ -407,19 +437,18 @@ export class UfsCore {
       this.#event({ kind: "fenced", index, epoch, tookMs });
       return { epoch, writer };
     }
-    if (!this.#isClosed) this.#standing.setRole("follower", this.#standing.softState.term);
+    if (!this.#isClosed && this.#choice === null)
+      this.#standing.setRole("follower", this.#standing.softState.term);
     return null;
   }
 
+  /** In the same turn in which the fence was known to count. */
   #begin(reign: Reign): void {
-    // What was told meanwhile counts: a fence of one who was deposed is an entry like any other.
-    const isStill = this.#isChosen && !this.#isClosed;
     const { index, epoch } = this.#end;
-    if (isStill) {
-      this.#reign = reign;
-      this.#announceAt = index;
-      this.#standing.setRole("leader", epoch);
-    } else this.#standing.setRole("follower", epoch);
+    this.#reign = reign;
+    this.#announceAt = index;
+    this.#lastMs = this.#options.world.clock.monotonicMs();
+    this.#standing.setRole("leader", epoch);
     this.#deliver(index, epoch, [placeEntry(index)]);
   }
 
@@ -437,7 +466,8 @@ export class UfsCore {
   /** This master has to go, though it is chosen: the next in the line may. */
   #giveUp(why: string): void {
     this.#endReign();
-    this.#isChosen = false;
+    this.#choice = null;
+    this.#rest.endPauses();
     this.#event({ kind: "deposed", reason: why });
     this.#options.elector.resign().catch((error: unknown) => this.#appender.tell(error));
   }
@@ -449,7 +479,7 @@ export class UfsCore {
     if (!isOfReign) this.#post({ kind: "refused", requestId: request.requestId });
     else {
       this.#proposals.push(request);
-      this.#rouse();
+      this.#rest.rouse();
     }
   }
 
@@ -472,7 +502,10 @@ export class UfsCore {
     const begin = this.#end.index + 1;
     const beganMs = world.clock.monotonicMs();
     const draft = log.compose(this.#end, reign, entries, world.clock.wallMs());
-    const outcome = await this.#appender.append(draft);
+    const isPatient = () =>
+      world.clock.monotonicMs() - beganMs <= STEP_ASIDE_MS || !this.#hasOthers();
+    const isWanted = () => this.#reign === reign && !this.#isClosed && isPatient();
+    const outcome = await this.#appender.append(draft, isWanted);
     if (outcome.kind === "refused" || this.#reign !== reign) {
       // Deposed meanwhile: whether it is in the log is read there, as by anybody else.
       for (const { requestId } of batch) this.#post({ kind: "refused", requestId });
@@ -485,6 +518,7 @@ export class UfsCore {
     }
     this.#standing.appends.record(world.clock.monotonicMs() - beganMs);
     this.#end = outcome.end;
+    this.#lastMs = world.clock.monotonicMs();
     const term = reign.epoch;
     this.#deliver(begin, term, [placeEntry(begin)]);
     let firstIndex = begin + 1;
@@ -505,7 +539,7 @@ export class UfsCore {
       this.#post({ kind: "readReady", context, index: this.#end.index });
     else {
       this.#reads.push(context);
-      this.#rouse();
+      this.#rest.rouse();
     }
   }
 
@@ -537,8 +571,9 @@ export class UfsCore {
 
   #transfer(requestId: number, to: MemberId): void {
     const { elector } = this.#options;
-    const isKnown = elector.candidates().some(({ address }) => memberIdOf(address) === to);
-    const isBegun = isKnown && this.#reign !== null;
+    // Who is next in the line is not for the leader to choose.
+    const next = elector.candidates().find(({ isSelf }) => !isSelf);
+    const isBegun = this.#reign !== null && next !== undefined && memberIdOf(next.address) === to;
     this.#post({ kind: "transferAnswer", requestId, isBegun });
     if (isBegun) this.#giveUp("it hands over");
   }
@@ -559,13 +594,5 @@ export class UfsCore {
     } catch (error) {
       this.#post({ kind: "done", requestId, outcome: plainError(error) });
     }
-  }
-
-  #random(sizeBytes: number): Uint8Array {
-    const bytes = new Uint8Array(sizeBytes);
-    const view = new DataView(bytes.buffer);
-    for (let at = 0; at + 4 <= sizeBytes; at += 4)
-      view.setUint32(at, this.#options.world.random.uint32(), true);
-    return bytes;
   }
 }

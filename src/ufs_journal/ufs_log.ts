@@ -462,10 +462,16 @@ export class UfsLog {
     return names.length;
   }
 
+  /** What can't be read may be one, and stays. */
   async #isFenceAt(index: LogIndex, name: string): Promise<boolean> {
     if (this.#fences.has(index)) return true;
     const bytes = await this.#read(name);
-    if (bytes === null || !isFence(this.#decode(name, bytes))) return false;
+    if (bytes === null) return false;
+    try {
+      if (!isFence(this.#decode(name, bytes))) return false;
+    } catch (error) {
+      if (!isRockpoolError(error, "DATA_LOSS")) throw error;
+    }
     this.#fences.add(index);
     return true;
   }

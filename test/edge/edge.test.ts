@@ -15,7 +15,13 @@ import { after, before, describe, test } from "node:test";
 import { FileSystem } from "../../src/client/file_system.ts";
 import { LocalCluster } from "../process/local_cluster.ts";
 import type { Job, Outcome } from "./job.ts";
-import { missingRuntime, openRuntime, RUNTIMES, type Runtime } from "./runtimes.ts";
+import {
+  missingRuntime,
+  openRuntime,
+  RUNTIMES,
+  type Runtime,
+  startFileWorker,
+} from "./runtimes.ts";
 
 const TOKEN = "a token that nobody guesses".replaceAll(" ", "-");
 const BIG_BYTES = 64 * 1024 * 1024 + 12_345;
@@ -255,6 +261,38 @@ for (const name of RUNTIMES)
         await cluster.untilHealthy();
       }
     });
+
+    if (name === "miniflare")
+      test("the ready Worker serves files, and keeps them in the platform's cache", async () => {
+        await files.writeFile("/public/page.html", "<p>from the cluster", { isRecursive: true });
+        const worker = await startFileWorker(mkdtempSync(join(folder, "files-")), {
+          ROCKPOOL_MASTERS: all().join(","),
+          ROCKPOOL_TOKEN: TOKEN,
+          ROCKPOOL_ROOT: "/public",
+          ROCKPOOL_MAX_AGE: "3600",
+        });
+        const get = async (path: string, headers = {}) => {
+          const response = await fetch(`http://127.0.0.1:${worker.port}${path}`, { headers });
+          return { response, text: await response.text() };
+        };
+        try {
+          const first = await get("/page.html");
+          assert.equal(first.response.status, 200);
+          assert.equal(first.text, "<p>from the cluster");
+          assert.equal(first.response.headers.get("cache-control"), "public, max-age=3600");
+          assert.equal(first.response.headers.get("content-type"), "text/html; charset=utf-8");
+          const etag = first.response.headers.get("etag") ?? "";
+          assert.equal((await get("/none")).response.status, 404);
+          assert.equal((await get("/%2e%2e/big.bin")).response.status, 404);
+          assert.equal((await get("/page.html", { "if-none-match": etag })).response.status, 304);
+          await files.delete("/public/page.html");
+          await cluster.until("the platform has put it into its cache", async () => {
+            return (await get("/page.html")).text === "<p>from the cluster";
+          });
+        } finally {
+          await worker.close();
+        }
+      });
 
     if (name === "workerd")
       test("streams 1 GB within the memory of an isolate", async (context) => {

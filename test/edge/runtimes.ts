@@ -257,6 +257,10 @@ class ServerRuntime implements Runtime {
     return new ServerRuntime(name, child, port);
   }
 
+  get port(): number {
+    return this.#port;
+  }
+
   run(job: Job): Promise<Outcome> {
     return posted(this.#port, job);
   }
@@ -306,6 +310,42 @@ async function openChromium(folder: string): Promise<Runtime> {
       server.closeAllConnections();
     },
   };
+}
+
+/**
+ * The ready Worker in miniflare, bundled as wrangler does it.
+ * @param bindings its variables
+ * @returns its port
+ */
+export async function startFileWorker(
+  folder: string,
+  bindings: Readonly<Record<string, string>>,
+): Promise<{ readonly port: number; close(): Promise<void> }> {
+  await prepareRuntime(folder);
+  const installed = join(folder, "node_modules/@rockpool/edge");
+  await build({
+    ...{ bundle: true, format: "esm", target: "esnext", logLevel: "warning", platform: "neutral" },
+    conditions: ["workerd", "worker"],
+    alias: { "@rockpool/edge": join(installed, "dist/index.js") },
+    external: ["*.wasm"],
+    entryPoints: [join(installed, "dist/worker.js")],
+    outfile: join(folder, "worker.js"),
+    allowOverwrite: true,
+  });
+  const script = readFileSync(join(folder, "miniflare.mjs"), "utf8");
+  const withBindings = script.replace(
+    "modules: [",
+    `bindings: ${JSON.stringify(bindings)}, modules: [`,
+  );
+  writeFileSync(join(folder, "miniflare.mjs"), withBindings);
+  const { node = "", miniflare = "" } = programs();
+  const server = await ServerRuntime.start(
+    "miniflare",
+    [node, "miniflare.mjs", miniflare],
+    folder,
+    (line) => /^READY (\d+)/.exec(line)?.[1],
+  );
+  return { port: server.port, close: () => server.close() };
 }
 
 const ALL = ["node20", "node24", "deno", "bun", "workerd", "miniflare", "chromium"] as const;
