@@ -380,9 +380,14 @@ export class ChaosCluster {
 
   /** From now on this process may end by itself with one of these codes: what is done to it allows that. */
   mayEnd(kind: NodeKind, number: number, exitCodes: readonly number[]): void {
+    this.#expected.delete(this.node(kind, number).name);
+    for (const exitCode of exitCodes) this.mayEndAtSomeTime(kind, number, exitCode);
+  }
+
+  /** It runs, and may end with this code later, when what was done to it shows. */
+  mayEndAtSomeTime(kind: NodeKind, number: number, exitCode: number): void {
     const { name } = this.node(kind, number);
-    this.#expected.delete(name);
-    this.#allowed.set(name, [...(this.#allowed.get(name) ?? []), ...exitCodes]);
+    this.#allowed.set(name, [...(this.#allowed.get(name) ?? []), exitCode]);
   }
 
   /** Lines by which a process says that it cannot go on, and that nothing allowed. */
@@ -398,12 +403,20 @@ export class ChaosCluster {
     });
   }
 
+  /** By its last words. */
+  #hasEndedAsAllowed(name: string): boolean {
+    const [, code] =
+      /\bFATAL\b.*exitCode"?[=:](\d+)\s*$/.exec(lastLineOf(this.logText(name))) ?? [];
+    return (this.#allowed.get(name) ?? []).includes(Number(code));
+  }
+
   /** Remembers processes that ended though nobody ended them. */
   noteDeaths(): void {
     for (const node of this.#processes.nodes) {
       if (!this.#expected.has(node.name)) continue;
       if (runningIdentity(this.#processes, node) !== null) continue;
       this.#expected.delete(node.name);
+      if (this.#hasEndedAsAllowed(node.name)) continue;
       const lastLines = this.logText(node.name).trimEnd().split("\n").slice(-12).join("\n");
       this.deaths.push({ name: node.name, lastLines });
     }
@@ -432,6 +445,10 @@ export class ChaosCluster {
     for (const { kind, number, name } of this.#processes.nodes)
       await until(`${kind} ${number} is healthy`, async () => {
         if (!this.isRunning(kind, number)) {
+          if (this.#hasEndedAsAllowed(name)) {
+            this.startProcess(kind, number); // as whoever watches over it would
+            return false;
+          }
           const lines = this.logText(name).trimEnd().split("\n").slice(-12).join("\n");
           throw new Error(`${name} ended instead of becoming healthy:\n${lines}`);
         }
@@ -456,6 +473,10 @@ export class ChaosCluster {
 
 const listenHost = (net: string, node: LocalNode) => `${net}.${10 + node.number}`;
 const bindHost = (net: string, node: LocalNode) => `${net}.${100 + node.number}`;
+
+function lastLineOf(text: string): string {
+  return text.trimEnd().split("\n").at(-1) ?? "";
+}
 
 function writeUntilFull(file: number, bytes: Buffer): void {
   try {

@@ -415,6 +415,8 @@ const corrupt: Nemesis = {
       mark: () => damageMark(folder, chance),
     }[damage]();
     cluster.startProcess("master", number);
+    // A row that nobody reads for a while ends it when somebody does: the start after that makes the store anew.
+    if (damage === "store") cluster.mayEndAtSomeTime("master", number, EXIT.metadataDamaged);
     await cluster.untilHealthy();
     return { detail: `master ${number}: ${detail}`, isFailover: false };
   },
