@@ -238,6 +238,7 @@ export class MasterJournal implements JournalPort {
     const { journal } = this.#options;
     const { members } = journal.status();
     const { address: known } = memberAt(this.members(), address);
+    this.#requireNext(known);
     const heir = members.find((member) => member.address === known);
     if (heir !== undefined) await journal.transferLeadership(heir.id);
   }
@@ -265,6 +266,18 @@ export class MasterJournal implements JournalPort {
       "UNAVAILABLE",
       `${address} handed leadership to ${heir.address}, which can remove it`,
       "Send the request again: clients do so by themselves",
+    );
+  }
+
+  /** Who leads next is ZooKeeper's to say: whoever has waited longest. */
+  #requireNext(address: string): void {
+    if (!this.#options.isShared) return;
+    const next = this.members().find(({ isSelf }) => !isSelf);
+    if (next === undefined || next.address === address) return;
+    throw new RockpoolError(
+      "FAILED_PRECONDITION",
+      `${address} is not the next in ZooKeeper's line: ${next.address} is`,
+      `Elect ${next.address}, or restart the masters before ${address}: they then stand behind it`,
     );
   }
 

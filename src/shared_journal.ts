@@ -133,11 +133,11 @@ export function connectShared(
   const flavour = configuration.get(CommonKeys.rockpoolCore);
   const kernels = openKernels({ flavour, arenaBytes: ARENA_BYTES });
   const crc32c = (bytes: Uint8Array, seed?: number) => kernels.crc32c(bytes, seed);
-  const { groupId } = identity;
+  const { groupId, windowEntries } = identity;
   const workFolder = join(configuration.get(MasterKeys.metastoreDir), WORK_FOLDER);
   mkdirSync(workFolder, { recursive: true });
   return onThisThread(world.timers, (post) => {
-    const log = new UfsLog({ store, groupId, crc32c });
+    const log = new UfsLog({ store, groupId, crc32c, windowEntries });
     const checkpoints = new Checkpoints({
       ...{ log, store, groupId, crc32c, world, workFolder, post },
       fileSystem: nodeFileSystem(),

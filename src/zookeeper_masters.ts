@@ -2,6 +2,9 @@
  * ZooKeeper mode, joined: configuration → election of masters, and the search for them.
  * @module
  */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { RockpoolError } from "./common/errors.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { formatHostPort, type HostPort, parseHostPort } from "./conf/key_spec.ts";
@@ -12,6 +15,7 @@ import type { World } from "./world/ports.ts";
 import { type ElectionEvent, LeaderElection } from "./zookeeper/leader_election.ts";
 import { inquireMasters, MasterWatch } from "./zookeeper/master_inquiry.ts";
 
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 /** Who formats waits no longer for ZooKeeper. */
 const STANDING_MS = 5000;
 
@@ -117,6 +121,13 @@ export function createElector(
     sessionTimeoutMs: configuration.get(ZooKeeperKeys.sessionTimeout),
     connectionTimeoutMs: configuration.get(ZooKeeperKeys.connectionTimeout),
     world,
+    machine: machineMark(),
     onEvent,
   });
+}
+
+/** Another one after each start of the machine, and in each container. */
+function machineMark(): string {
+  const boot = existsSync(BOOT_ID) ? readFileSync(BOOT_ID, "utf8") : "";
+  return createHash("sha256").update(`${hostname()} ${boot}`).digest("hex").slice(0, 8);
 }

@@ -2,7 +2,7 @@
  * Which journal lies in a folder of a shared store: one small text object, `rockpool-journal`, made when the journal is formatted.
  *
  * ```
- * {"version":1,"group":"<16 hex digits>","formattedMs":<wall-clock ms>}
+ * {"version":1,"group":"<16 hex digits>","windowEntries":4096,"formattedMs":<wall-clock ms>}
  * ```
  * All that belongs to the journal lies below a folder named like its group: a master of a journal that was formatted anew can't meddle with the new one.
  * @module
@@ -14,9 +14,15 @@ import type { World } from "../world/ports.ts";
 
 const NAME = "rockpool-journal";
 const VERSION = 1;
+const WINDOW_ENTRIES = 4096;
 const FOLDERS = ["log", "merged", "checkpoint", "passed"];
 
-export type SharedIdentity = { readonly groupId: bigint; readonly formattedMs: number };
+export type SharedIdentity = {
+  readonly groupId: bigint;
+  /** Of the windows that are marked as passed: the same for all masters, for ever. */
+  readonly windowEntries: number;
+  readonly formattedMs: number;
+};
 
 /** Null when no journal was formatted there. @throws RockpoolError DATA_LOSS when it can't be understood; what the store says */
 export async function readIdentity(store: LogStore): Promise<SharedIdentity | null> {
@@ -24,10 +30,13 @@ export async function readIdentity(store: LogStore): Promise<SharedIdentity | nu
   if (bytes === null) return null;
   try {
     const read: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    const { version, group, formattedMs } = read as Record<string, unknown>;
+    const { version, group, windowEntries, formattedMs } = read as Record<string, unknown>;
     if (version !== VERSION) throw new Error(`its version ${String(version)} is not known`);
     if (typeof group !== "string" || !/^[0-9a-f]{16}$/.test(group)) throw new Error("no group");
-    return { groupId: BigInt(`0x${group}`), formattedMs: Number(formattedMs) };
+    if (!Number.isSafeInteger(windowEntries) || Number(windowEntries) < 1)
+      throw new Error("no length of windows");
+    const groupId = BigInt(`0x${group}`);
+    return { groupId, windowEntries: Number(windowEntries), formattedMs: Number(formattedMs) };
   } catch (error) {
     throw new RockpoolError(
       "DATA_LOSS",
@@ -55,10 +64,12 @@ export async function formatShared(
   });
   await store.remove(NAME);
   const groupId = (BigInt(random.uint32()) << 32n) | BigInt(random.uint32());
-  const identity = { groupId, formattedMs: clock.wallMs() };
+  const windowEntries = WINDOW_ENTRIES;
+  const identity = { groupId, windowEntries, formattedMs: clock.wallMs() };
   const text = JSON.stringify({
     version: VERSION,
     group: hex64(groupId),
+    windowEntries,
     formattedMs: identity.formattedMs,
   });
   const made = await store.create(NAME, new TextEncoder().encode(text));

@@ -46,7 +46,6 @@ import { numberName, Windows } from "./windows.ts";
 
 /** Objects that are read at the same time by who has a lot to catch up with. */
 const READ_AHEAD = 16;
-const WINDOW_ENTRIES = 4096;
 const NUMBER = /^[0-9a-f]{16}$/;
 const RANGE = /^([0-9a-f]{16})-([0-9a-f]{16})$/;
 
@@ -88,7 +87,7 @@ export type UfsLogOptions = {
   readonly groupId: bigint;
   readonly crc32c: Crc32c;
   /** Part of the format: all masters of a journal have the same. */
-  readonly windowEntries?: number;
+  readonly windowEntries: number;
 };
 
 export class UfsLog {
@@ -101,7 +100,7 @@ export class UfsLog {
   constructor(options: UfsLogOptions) {
     this.#options = options;
     this.#root = hex64(options.groupId);
-    const { store, windowEntries = WINDOW_ENTRIES } = options;
+    const { store, windowEntries } = options;
     this.#windows = new Windows(store, this.#root, windowEntries);
   }
 

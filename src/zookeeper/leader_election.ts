@@ -63,6 +63,8 @@ export type LeaderElectionOptions = MasterPaths & {
   /** How long `start` waits for a server. */
   readonly connectionTimeoutMs: number;
   readonly world: World;
+  /** This run of this machine, as up to eight hex digits. Only what has its mark is taken for an earlier process of this master. */
+  readonly machine?: string;
   readonly onEvent?: (event: ElectionEvent) => void;
 };
 
@@ -291,11 +293,14 @@ export class LeaderElection {
   }
 
   async #removePredecessors({ keeper, unknown }: Candidacy): Promise<void> {
-    const { electionPath, leaderPath, address } = this.#options;
-    await removed(keeper, `${leaderPath}/${address}`);
+    const { electionPath, leaderPath, address, machine = "" } = this.#options;
     for (const { name, address: other } of await readContestants(keeper, electionPath)) {
       if (other !== address || (unknown !== null && name.startsWith(unknown))) continue;
+      // The address may have moved here from a machine on which a master goes on: its session ends when it ends.
+      if (!name.startsWith(`_c_${machine.slice(0, 8)}`)) continue;
       const node = `${electionPath}/${name}`;
+      // First: nobody is to be sent there any more.
+      await removed(keeper, `${leaderPath}/${address}`);
       await removed(keeper, node);
       this.#options.onEvent?.({ kind: "predecessorRemoved", node });
     }
@@ -314,7 +319,7 @@ export class LeaderElection {
       candidacy.unknown = null;
       if (mine !== undefined) return mine;
     }
-    const prefix = candidateName(uuidOf(this.#world));
+    const prefix = candidateName(uuidOf(this.#world, this.#options.machine));
     candidacy.unknown = prefix;
     const mode = { isEphemeral: true, isSequential: true };
     const path = await keeper.create(`${electionPath}/${prefix}`, data, mode);
@@ -421,9 +426,9 @@ async function removed(keeper: ZooKeeper, path: string): Promise<void> {
   }
 }
 
-function uuidOf({ random }: World): string {
-  const hex = Array.from({ length: 4 }, () => random.uint32().toString(16).padStart(8, "0")).join(
-    "",
-  );
+/** @param machine its first digits, up to eight */
+function uuidOf({ random }: World, machine = ""): string {
+  const digits = () => random.uint32().toString(16).padStart(8, "0");
+  const hex = `${machine.slice(0, 8)}${digits()}${digits()}${digits()}${digits()}`.slice(0, 32);
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }

@@ -8,7 +8,7 @@
  * It knows which of its processes may be down: any other that ends by itself is remembered (`deaths`).
  * @module
  */
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import {
   closeSync,
   mkdirSync,
@@ -24,7 +24,6 @@ import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { messageOf } from "../../src/common/errors.ts";
 import { loadConfiguration } from "../../src/conf/load.ts";
 import { formatProperty } from "../../src/conf/properties_file.ts";
 import { formatMaster, formatWorker } from "../../src/format.ts";
@@ -43,6 +42,7 @@ import { freePortOffset } from "../process/local_cluster.ts";
 import type { ZooKeeperServers } from "../services/zookeeper_servers.ts";
 import { FaultProxy } from "./fault_proxy.ts";
 import type { Chance } from "./random.ts";
+import { mountSmallDisk, type SmallDiskOptions, unmount } from "./small_disk.ts";
 
 const ASK_TIMEOUT_MS = 500;
 /** Long enough for a machine that does other things too; what takes longer never comes. */
@@ -52,14 +52,12 @@ const BALLAST = "ballast";
 /** Of a master with ZooKeeper: pauses are shorter and longer. */
 const SESSION_MS = 2000;
 
-export type ChaosClusterOptions = {
+export type ChaosClusterOptions = SmallDiskOptions & {
   readonly masters: number;
   readonly workers: number;
   /** The daemons as they were when the run began: another build must not change them under it. */
   readonly mainScript: string;
   readonly chance: Chance;
-  /** A master whose journal lies on a tmpfs of this size; null for none. */
-  readonly smallDisk: { readonly master: number; readonly sizeBytes: number } | null;
   /** Elects the masters, which then share a journal in a folder; null: they replicate it among themselves. Stopped with the cluster. */
   readonly zookeeper: ZooKeeperServers | null;
   readonly say: (line: string) => void;
@@ -576,30 +574,4 @@ async function prepare(
   const parts = { mainScript, format: formatNode };
   const opened = await openCluster(parts, { dir, shape, definitions: [], mayRun: false });
   return opened.cluster;
-}
-
-/** A small disk holds the journal's folder: that may be removed, and the disk stays. */
-function mountSmallDisk(
-  dir: string,
-  { smallDisk, say }: ChaosClusterOptions,
-  mounted: string[],
-): void {
-  if (smallDisk === null) return;
-  const folder = join(dir, `master-${smallDisk.master}`, "disk");
-  mkdirSync(folder, { recursive: true });
-  const words = ["-t", "tmpfs", "-o", `size=${smallDisk.sizeBytes}`, "tmpfs", folder];
-  try {
-    execFileSync("mount", words, { stdio: "pipe" });
-    mounted.push(folder);
-  } catch (error) {
-    const [reason] = messageOf(error).split("\n");
-    say(
-      `!!! SKIPPED: the full disk. It needs a tmpfs, and this user may not mount one: ${reason} !!!`,
-    );
-  }
-}
-
-function unmount(folders: string[]): void {
-  for (const folder of folders.splice(0))
-    execFileSync("umount", ["--lazy", folder], { stdio: "pipe" });
 }
