@@ -3,6 +3,7 @@
  * appends and entries on their way take.
  * @module
  */
+import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId } from "../common/ids.ts";
 import type { FromThread, ThreadStatus } from "../journal/journal_protocol.ts";
 import { memberIdOf } from "../journal/member_ids.ts";
@@ -12,6 +13,15 @@ import type { Timer, World } from "../world/ports.ts";
 import type { Elector } from "./elector.ts";
 
 const STATUS_MS = 100;
+
+/** For who would add or remove one. */
+export function noMembers(): RockpoolError {
+  return new RockpoolError(
+    "FAILED_PRECONDITION",
+    "Masters with a journal on a shared store have no list of members",
+    "Start or stop masters instead: who runs with the same ZooKeeper takes part",
+  );
+}
 
 export type StandingOptions = {
   readonly elector: Elector;

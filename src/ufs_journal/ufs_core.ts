@@ -13,7 +13,6 @@
  * Time, store, files and election are arguments: the simulator runs it as it is.
  * @module
  */
-import { RockpoolError } from "../common/errors.ts";
 import type { LogIndex, MemberId, Term } from "../common/ids.ts";
 import { unreachable } from "../common/invariant.ts";
 import {
@@ -40,7 +39,7 @@ import {
   randomWriter,
 } from "./log_object.ts";
 import { Rest } from "./rest.ts";
-import { Standing } from "./standing.ts";
+import { noMembers, Standing } from "./standing.ts";
 import type { Reign, UfsLog } from "./ufs_log.ts";
 
 /** What one object holds at most, but for a single larger entry. */
@@ -54,7 +53,6 @@ const THOROUGH_MS_MAX = 10_000;
 const STEP_ASIDE_MS = 10_000;
 /** How long a close waits for what is under way in a store that does not answer. */
 const CLOSE_MS = 2000;
-const MEMBERS_TEXT = "Start or stop masters instead: who runs with the same ZooKeeper takes part";
 
 export type UfsCoreOptions = {
   readonly log: UfsLog;
@@ -125,7 +123,11 @@ export class UfsCore {
         this.#transfer(message.requestId, message.to);
         break;
       case "remove":
-        this.#refuseMembers(message.requestId);
+        this.#post({
+          kind: "done",
+          requestId: message.requestId,
+          outcome: plainError(noMembers()),
+        });
         break;
       case "checkpoint":
         void this.#checkpoint(message.requestId); // It answers with its own failure.
@@ -192,8 +194,13 @@ export class UfsCore {
     this.#rest.end();
     // First, so that another one is chosen also when the store keeps this one waiting.
     await elector.close();
-    const patience = new Promise<void>((resolve) => world.timers.after(CLOSE_MS, resolve));
-    await Promise.race([this.#loop, patience]);
+    await new Promise<void>((resolve) => {
+      const timer = world.timers.after(CLOSE_MS, resolve);
+      void this.#loop.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
     this.#standing.end();
     this.#post({ kind: "closed" });
   }
@@ -376,7 +383,7 @@ export class UfsCore {
   async #lead(choice: Choice): Promise<void> {
     const reign = await this.#takeOver(choice);
     if (reign === null) return;
-    this.#begin(reign);
+    this.#begin(reign, choice);
     while (this.#reign === reign && !this.#isClosed) {
       await this.#answerReads();
       const batch = this.#nextBatch();
@@ -442,13 +449,15 @@ export class UfsCore {
     return null;
   }
 
-  /** In the same turn in which the fence was known to count. */
-  #begin(reign: Reign): void {
+  #begin(reign: Reign, choice: Choice): void {
     const { index, epoch } = this.#end;
-    this.#reign = reign;
-    this.#announceAt = index;
-    this.#lastMs = this.#options.world.clock.monotonicMs();
-    this.#standing.setRole("leader", epoch);
+    // Deposed in the moment between: its fence is an entry like any other.
+    if (this.#choice === choice && !this.#isClosed) {
+      this.#reign = reign;
+      this.#announceAt = index;
+      this.#lastMs = this.#options.world.clock.monotonicMs();
+      this.#standing.setRole("leader", epoch);
+    } else this.#standing.setRole(this.#standbyRole, epoch);
     this.#deliver(index, epoch, [placeEntry(index)]);
   }
 
@@ -576,15 +585,6 @@ export class UfsCore {
     const isBegun = this.#reign !== null && next !== undefined && memberIdOf(next.address) === to;
     this.#post({ kind: "transferAnswer", requestId, isBegun });
     if (isBegun) this.#giveUp("it hands over");
-  }
-
-  #refuseMembers(requestId: number): void {
-    const error = new RockpoolError(
-      "FAILED_PRECONDITION",
-      "Masters with a journal on a shared store have no list of members",
-      MEMBERS_TEXT,
-    );
-    this.#post({ kind: "done", requestId, outcome: plainError(error) });
   }
 
   async #checkpoint(requestId: number): Promise<void> {
