@@ -19,6 +19,7 @@ import type { Command } from "./master/command.ts";
 import type { NamespaceView } from "./master/inode_tree.ts";
 import type { MasterParts } from "./master_daemon.ts";
 import type { MasterStatusPage } from "./master_status.ts";
+import type { Reading } from "./telemetry/metrics.ts";
 import { hostOf, originHost } from "./web/guard.ts";
 
 /** A kernel's own memory and room for copying in; the gateway keeps nothing in it. */
@@ -91,12 +92,16 @@ export type MasterEdge = {
   close(): Promise<void>;
 };
 
-/** @param hosts names under which this master is reached */
+/**
+ * @param hosts names under which this master is reached
+ * @param serve takes what is measured
+ */
 export function createMasterEdge(
   context: DaemonContext,
   parts: MasterParts,
   page: MasterStatusPage,
   hosts: () => readonly string[],
+  serve: (reading: Reading) => void,
 ): MasterEdge | null {
   const { configuration, telemetry, world } = context;
   if (!configuration.get(EdgeKeys.edgeEnabled)) return null;
@@ -145,17 +150,34 @@ export function createMasterEdge(
     if (kind === "lost") gateway.leadershipLost();
   });
   const { counters } = gateway;
-  const serve = (name: string, help: string, kind: "gauge" | "counter", read: () => number) =>
-    telemetry.metrics.serve({ name, help, kind, read });
-  serve("Master.EdgeConnections", "Edge clients connected", "gauge", () => gateway.connectionCount);
-  serve("Master.EdgeRequests", "Requests of edge clients", "counter", () => counters.requests);
-  serve("Master.EdgeBytesSent", "Bytes sent to edge clients", "counter", () => counters.bytesSent);
-  serve(
-    "Master.EdgeStoredChecksumBytes",
-    "Bytes sent to edge clients with the checksums that workers keep",
-    "counter",
-    () => counters.bytesWithStoredChecksums,
-  );
+  const reading = (
+    name: string,
+    help: string,
+    kind: "gauge" | "counter",
+    read: () => number,
+  ): Reading => ({ name, help, kind, read });
+  for (const each of [
+    reading(
+      "Master.EdgeConnections",
+      "Edge clients connected",
+      "gauge",
+      () => gateway.connectionCount,
+    ),
+    reading("Master.EdgeRequests", "Requests of edge clients", "counter", () => counters.requests),
+    reading(
+      "Master.EdgeBytesSent",
+      "Bytes sent to edge clients",
+      "counter",
+      () => counters.bytesSent,
+    ),
+    reading(
+      "Master.EdgeStoredChecksumBytes",
+      "Bytes sent to edge clients with the checksums that workers keep",
+      "counter",
+      () => counters.bytesWithStoredChecksums,
+    ),
+  ])
+    serve(each);
   return {
     gateway,
     async close() {

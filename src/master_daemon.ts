@@ -46,6 +46,7 @@ import { startMasterWeb } from "./master_web.ts";
 import { requireOwnPorts } from "./own_ports.ts";
 import type { RpcServer } from "./rpc/service.ts";
 import { bindMetastore } from "./shared_journal.ts";
+import type { Reading } from "./telemetry/metrics.ts";
 import { UnderStores, underStoreOptions } from "./under_stores.ts";
 import type { WebServer } from "./web/server.ts";
 import { makeFolder } from "./world/folders.ts";
@@ -315,11 +316,16 @@ class MasterDaemon implements Daemon {
     const rootSpace = new RootSpace(this.#context, stores);
     page.watchWith(watch, () => rootSpace.read());
     const { startedMs } = page;
-    const readings = masterReadings({
+    const readings: Reading[] = [];
+    const serve = (reading: Reading) => {
+      telemetry.metrics.serve(reading);
+      readings.push(reading);
+    };
+    for (const reading of masterReadings({
       ...{ context: this.#context, parts, watch, rootSpace, startedMs },
-    });
-    for (const reading of readings) telemetry.metrics.serve(reading);
-    const web = await startMasterWeb(this.#context, parts, page, watch);
+    }))
+      serve(reading);
+    const web = await startMasterWeb(this.#context, parts, page, watch, serve);
     this.#web = web;
     const rpc = masterRpcServer(this.#context, parts, page, readings, watch);
     this.#rpc = rpc;

@@ -11,6 +11,7 @@ import type { MasterParts } from "./master_daemon.ts";
 import type { MasterStatusPage } from "./master_status.ts";
 import type { MasterWatch } from "./master_watch.ts";
 import { commonSource, LazyClient } from "./process_web.ts";
+import type { Reading } from "./telemetry/metrics.ts";
 import { masterHandler } from "./web/master_api.ts";
 import { pathOf, startWebServer, type WebServer } from "./web/server.ts";
 import { WebFiles } from "./web_files.ts";
@@ -48,6 +49,7 @@ export async function startMasterWeb(
   parts: MasterParts,
   page: MasterStatusPage,
   watch: MasterWatch,
+  serve: (reading: Reading) => void,
 ): Promise<WebServer> {
   const { configuration, telemetry } = context;
   const { namespace, admin } = parts;
@@ -58,7 +60,7 @@ export async function startMasterWeb(
     configuration.get(MasterKeys.hostname) ?? machineName(configuration),
   ];
   const common = commonSource(context, [...names, ...hosts()]);
-  const edge = createMasterEdge(context, parts, page, () => [...names, ...hosts()]);
+  const edge = createMasterEdge(context, parts, page, () => [...names, ...hosts()], serve);
   const server = await startWebServer({
     bindHost: configuration.get(MasterKeys.webBindHost),
     port: configuration.get(MasterKeys.webPort),
