@@ -161,7 +161,7 @@ test("everything is reached by keyboard, and the focus is seen", { skip }, async
   await tab.shot("keyboard-skip-link");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate("document.activeElement.id"), "content");
-  assert.match(page.url(), /#\/overview$/);
+  await page.waitForURL(/#\/overview$/);
   // Back to the navigation, and on by it.
   const browse = page
     .getByRole("navigation", { name: "Pages" })
