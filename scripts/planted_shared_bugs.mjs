@@ -66,9 +66,9 @@ export const PLANTED_BUGS = [
   {
     name: "buriedFenceIsWithdrawn",
     file: core,
-    find: "        await this.#sleep(RETRY_MS_MIN);\n        continue;",
+    find: "      if (isBuried) {\n        await this.#rest.pause(RETRY_MS_MIN);",
     replace:
-      "        await log.removeMerged([fence.end.index]);\n        await this.#sleep(RETRY_MS_MIN);\n        continue;",
+      "      if (isBuried) {\n        await log.removeMerged([fence.end.index]);\n        await this.#rest.pause(RETRY_MS_MIN);",
   },
   {
     name: "buriedFenceIsRead",
