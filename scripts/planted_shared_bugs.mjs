@@ -24,14 +24,15 @@ export const PLANTED_BUGS = [
   {
     name: "fenceNotWritten",
     file: core,
-    find: "const outcome = await this.#appender.append(fence);",
+    find: "const outcome = await this.#appender.append(fence, isWanted);",
     replace: 'const outcome = { kind: "appended", end: fence.end };',
   },
   {
     name: "ambiguousTakenForSuccess",
     file: "src/ufs_journal/appender.ts",
-    find: "        mustLook = true;\n",
-    replace: '        if (isAmbiguous(error)) return { kind: "appended", end: draft.end };\n',
+    find: "        this.tell(error);\n        if (!isWanted())",
+    replace:
+      '        if (isAmbiguous(error)) return { kind: "appended", end: draft.end };\n        if (!isWanted())',
   },
   {
     name: "epochNotRaised",
@@ -60,8 +61,8 @@ export const PLANTED_BUGS = [
   {
     name: "buriedFenceCounts",
     file: core,
-    find: "if (await log.isBuried(fence.end.index)) {",
-    replace: "if (fence.end.index < 0) {",
+    find: "const isBuried = await log.isBuried(fence.end.index);",
+    replace: "const isBuried = fence.end.index < 0;",
   },
   {
     name: "buriedFenceIsWithdrawn",
