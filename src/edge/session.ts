@@ -23,7 +23,9 @@ import type { Watches } from "./watches.ts";
 import type { EdgeRequest, Moved, Welcome } from "./words.ts";
 
 export const CAPABILITIES = ["readMany", "write", "watch", "locate"] as const;
+/** Unless HELLO says otherwise: an eighth of the request's first credit, within these. Each frame costs a turn at both ends. */
 const FRAME_BYTES = 256 * 1024;
+const CREDIT_PER_FRAME = 8;
 const FRAME_BYTES_MIN = 64 * 1024;
 /** A request's first credit; twice the smallest frame, since credit comes back by halves. */
 const WINDOW_BYTES_MIN = 2 * FRAME_BYTES_MIN;
@@ -46,7 +48,8 @@ export type SessionDeps = Omit<CallDeps, "wire"> & {
   readonly onEvent: (event: EdgeGatewayEvent) => void;
 };
 
-type Open = { readonly identity: Identity; readonly frameBytes: number };
+/** `frameBytes`: what HELLO asked for. */
+type Open = { readonly identity: Identity; readonly frameBytes: number | null };
 
 export class EdgeSession {
   readonly #wire: CallDeps["wire"];
@@ -143,14 +146,13 @@ export class EdgeSession {
           "Use a client of this version of Rockpool",
         );
       const identity = admit(hello.token ?? this.#token);
-      const wanted = hello.frameBytes ?? FRAME_BYTES;
-      const frameBytes = Math.max(FRAME_BYTES_MIN, Math.min(wanted, PAYLOAD_BYTES_MAX));
+      const frameBytes = boundedFrameBytes(hello.frameBytes ?? FRAME_BYTES);
       if (!leadership.serves()) {
         this.#deps.release(identity);
         this.moved();
         return;
       }
-      this.#open = { identity, frameBytes };
+      this.#open = { identity, frameBytes: hello.frameBytes === undefined ? null : frameBytes };
       onEvent({ kind: "edgeConnected", peer, user: identity.user });
       const welcome: Welcome = {
         version: PROTOCOL_VERSION,
@@ -208,7 +210,8 @@ export class EdgeSession {
     }
     counters.requests++;
     const creditBytes = Math.max(argument, WINDOW_BYTES_MIN);
-    const frameBytes = Math.min(open.frameBytes, Math.floor(creditBytes / 2));
+    const byCredit = boundedFrameBytes(Math.max(FRAME_BYTES, creditBytes / CREDIT_PER_FRAME));
+    const frameBytes = Math.floor(Math.min(open.frameBytes ?? byCredit, creditBytes / 2));
     const call = new EdgeCall(
       { ...this.#deps, wire: this.#wire },
       { id, frameBytes, creditBytes: argument },
@@ -285,4 +288,8 @@ function tooMany(what: string): RockpoolError {
     `This connection has ${what}`,
     "Wait for answers, or open another connection",
   );
+}
+
+function boundedFrameBytes(wanted: number): number {
+  return Math.max(FRAME_BYTES_MIN, Math.min(wanted, PAYLOAD_BYTES_MAX));
 }

@@ -233,7 +233,9 @@ export class SessionLoop {
     this.#post({ kind: "softState", softState, leaderSilenceMs });
     const { role, term, leader } = softState;
     this.#event({ kind: "roleChanged", role, term, leaderAddress: this.#addressOf(leader) });
-    if (this.#parting !== null && this.#parting !== leader && !this.#isOver) {
+    // Not while the heir campaigns: cut off, the one that parts would take it for dead, tell another, and split the votes.
+    const isSucceeded = leader !== null && leader !== this.#parting;
+    if (this.#parting !== null && isSucceeded && !this.#isOver) {
       this.#parting = null;
       this.#session.transport.setMembership(this.#session.inForce.membership);
     }

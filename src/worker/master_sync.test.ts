@@ -209,6 +209,7 @@ test("S1-26 masters that are found later are registered with, and one that is go
       await until(() => leader.blocks.has(id(1)));
       tell(addresses);
       await until(() => standby.blocks.has(id(1)));
+      await until(() => worker.status().masters[1]?.state === "registered");
       // Who still answers stays, whatever is said; and nothing is said by saying nobody.
       tell(addresses.slice(0, 1));
       tell([]);

@@ -84,7 +84,7 @@ export class MasterSync {
 
   #dropThoseGone(): void {
     for (const [place, link] of this.#links) {
-      if (this.#wanted.has(place) || link.state === "registered") continue;
+      if (this.#wanted.has(place) || link.state !== "connecting") continue;
       this.#links.delete(place);
       void link.stop();
     }

@@ -153,7 +153,7 @@ async function rawSocket(url: string): Promise<WebSocket> {
   return socket;
 }
 
-async function raw({ raw: url = "", length = 0 }: Job): Promise<Outcome> {
+async function raw({ raw: url = "", length = 0, messageBytes = 0 }: Job): Promise<Outcome> {
   const socket = await rawSocket(url);
   const startedMs = performance.now();
   let bytes = 0;
@@ -162,7 +162,7 @@ async function raw({ raw: url = "", length = 0 }: Job): Promise<Outcome> {
       bytes += (data as ArrayBuffer).byteLength;
       if (bytes >= length) resolve();
     };
-    socket.send(JSON.stringify({ bytes: length }));
+    socket.send(JSON.stringify({ bytes: length, messageBytes }));
   });
   const tookMs = performance.now() - startedMs;
   socket.close();

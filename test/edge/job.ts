@@ -24,6 +24,8 @@ export type Job = {
   readonly length?: number;
   /** Of a plain WebSocket, for comparison: sends as many bytes as it is asked for, and echoes what is short. */
   readonly raw?: string;
+  /** In messages of this size. */
+  readonly messageBytes?: number;
   /** Times that the file is read, one after the other. */
   readonly times?: number;
   /** Asked once so many bytes are here; the read goes on when it has answered. */

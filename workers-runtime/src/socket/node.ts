@@ -1,5 +1,5 @@
 /**
- * Node: its own WebSocket from version 22 on, the package `ws` before.
+ * Node: its own WebSocket from version 22 on, the package `ws` before. Bun, which has as much memory: its own.
  * @module
  */
 import type { Socket } from "../session.ts";
