@@ -10,14 +10,14 @@
  */
 import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, open, rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
-import { setTimeout as delay } from "node:timers/promises";
 import { isRockpoolError, messageOf, RockpoolError } from "../common/errors.ts";
+import { orNull, pauseAfter } from "./attempts.ts";
 import { requireLogName } from "./log_name.ts";
 import type { LogStore } from "./log_store.ts";
 import { probeFolder, probeLogStore } from "./log_store_probe.ts";
-import { SequentialReader } from "./sequential_reader.ts";
+import { copyToFile, SequentialReader } from "./sequential_reader.ts";
 import { TEMPORARY_PREFIX } from "./under_file_system.ts";
 import {
   answerTo,
@@ -32,7 +32,6 @@ import {
 
 const ATTEMPTS_MAX = 4;
 const PAUSE_MIN_MS = 30;
-const PIECE_BYTES = 1024 * 1024;
 const UNREACHED = "It is tried again; check that a name node is active, and the data nodes";
 
 type Made = "created" | "exists";
@@ -84,7 +83,7 @@ export class HdfsLogStore implements LogStore {
         // Nothing has the name yet: only a rename may leave that open.
         if (error instanceof UnknownRename) throw error;
         if (!isRockpoolError(error, "UNAVAILABLE") || attempt >= ATTEMPTS_MAX) throw error;
-        await pause(attempt);
+        await pauseAfter(attempt, PAUSE_MIN_MS);
       }
     }
   }
@@ -149,7 +148,7 @@ export class HdfsLogStore implements LogStore {
       const isDone = failure !== null && !isRockpoolError(failure, "UNAVAILABLE");
       if (isDone && attempt === 1) throw failure;
       if (attempt >= ATTEMPTS_MAX) throw unknownRename(this.#client.uri, path, failure);
-      await pause(attempt);
+      await pauseAfter(attempt, PAUSE_MIN_MS);
     }
   }
 
@@ -204,23 +203,8 @@ export class HdfsLogStore implements LogStore {
     const path = this.#path(name);
     const found = await this.#find(path);
     if (found === null) return false;
-    const reader = this.#reader(path, found.lengthBytes);
-    const file: FileHandle = await open(localPath, "wx");
-    let isWhole = false;
-    try {
-      const piece = Buffer.allocUnsafe(PIECE_BYTES);
-      for (let at = 0; at < found.lengthBytes; ) {
-        const count = await reader.read(piece, at);
-        await file.writeFile(piece.subarray(0, count));
-        at += count;
-      }
-      isWhole = true;
-      return true;
-    } finally {
-      await reader.close();
-      await file.close();
-      if (!isWhole) await rm(localPath, { force: true });
-    }
+    await copyToFile(this.#reader(path, found.lengthBytes), found.lengthBytes, localPath);
+    return true;
   }
 
   async list(folder: string, after = ""): Promise<readonly string[]> {
@@ -276,17 +260,4 @@ async function twice<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof UnknownOutcome)) throw error;
     return work();
   }
-}
-
-async function orNull<T>(work: Promise<T>): Promise<T | null> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isRockpoolError(error, "NOT_FOUND")) return null;
-    throw error;
-  }
-}
-
-function pause(attempt: number): Promise<void> {
-  return delay(PAUSE_MIN_MS * 2 ** attempt * (0.5 + Math.random()));
 }

@@ -9,6 +9,7 @@
 import { Readable } from "node:stream";
 import type { S3ClientConfig } from "@aws-sdk/client-s3";
 import { isRockpoolError, type RockpoolError } from "../common/errors.ts";
+import { orNull } from "./attempts.ts";
 import { S3Error, s3Error } from "./s3_errors.ts";
 import type { s3 } from "./s3_sdk.ts";
 
@@ -428,13 +429,4 @@ function bare(etag: string | undefined): string {
 
 function decoded(text: string): string {
   return decodeURIComponent(text.replaceAll("+", "%20"));
-}
-
-async function orNull<T>(work: Promise<T>): Promise<T | null> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isRockpoolError(error, "NOT_FOUND")) return null;
-    throw error;
-  }
 }

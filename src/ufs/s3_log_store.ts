@@ -10,15 +10,15 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rm } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { isRockpoolError, RockpoolError } from "../common/errors.ts";
+import { pauseAfter } from "./attempts.ts";
 import { requireLogName } from "./log_name.ts";
 import type { LogStore } from "./log_store.ts";
 import { probeLogStore } from "./log_store_probe.ts";
 import { S3Bucket, type S3Options, type S3Part } from "./s3_client.ts";
 import { S3Error } from "./s3_errors.ts";
-import { SequentialReader } from "./sequential_reader.ts";
+import { copyToFile, SequentialReader } from "./sequential_reader.ts";
 
 /** Parts of a large object; S3 takes 10,000, so a checkpoint may have 320 GB. */
 const PART_BYTES = 32 * 1024 * 1024;
@@ -31,7 +31,6 @@ const SETTLE_MAX_MS = 12_000;
 const CALLS_MAX = 2;
 /** Of a server that is to write or read small objects. A store for files may be given more time than a leader has. */
 const SILENCE_MAX_MS = 5000;
-const PIECE_BYTES = 1024 * 1024;
 
 type Made = "created" | "exists";
 
@@ -100,7 +99,7 @@ export class S3LogStore implements LogStore {
         if (!exists && error.status === "UNAVAILABLE") unknown ??= error;
         const isPassing = exists || error.status === "UNAVAILABLE" || error.status === "ABORTED";
         const isLast = attempt >= ATTEMPTS_MAX || performance.now() > deadlineMs;
-        if (isPassing && !isLast) await delay(PAUSE_MIN_MS * 2 ** attempt * (0.5 + Math.random()));
+        if (isPassing && !isLast) await pauseAfter(attempt, PAUSE_MIN_MS);
         else throw unknown ?? error;
       }
     }
@@ -149,7 +148,7 @@ export class S3LogStore implements LogStore {
         const failure = this.#bucket.readError(key, error);
         const isLast = attempt >= ATTEMPTS_MAX || performance.now() > deadlineMs;
         if (failure.status !== "UNAVAILABLE" || isLast) throw failure;
-        await delay(PAUSE_MIN_MS * 2 ** attempt * (0.5 + Math.random()));
+        await pauseAfter(attempt, PAUSE_MIN_MS);
       }
   }
 
@@ -169,22 +168,8 @@ export class S3LogStore implements LogStore {
       open: (first, end) => this.#files.get(key, { first, last: end - 1 }, object.etag),
       errorOf: (error) => this.#bucket.readError(key, error),
     });
-    const file = await open(localPath, "wx");
-    let isWhole = false;
-    try {
-      const piece = Buffer.allocUnsafe(PIECE_BYTES);
-      for (let at = 0; at < object.lengthBytes; ) {
-        const count = await reader.read(piece, at);
-        await file.writeFile(piece.subarray(0, count));
-        at += count;
-      }
-      isWhole = true;
-      return true;
-    } finally {
-      await reader.close();
-      await file.close();
-      if (!isWhole) await rm(localPath, { force: true });
-    }
+    await copyToFile(reader, object.lengthBytes, localPath);
+    return true;
   }
 
   async list(folder: string, after = ""): Promise<readonly string[]> {

@@ -5,9 +5,10 @@
  * broke. A stream that was asked for more than is read is dropped, so windows begin small and grow while reads follow each other.
  * @module
  */
+import { open, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
 import { isRockpoolError, type RockpoolError } from "../common/errors.ts";
+import { pauseAfter } from "./attempts.ts";
 import type { UfsReader } from "./under_file_system.ts";
 
 const ATTEMPTS_MAX = 4;
@@ -15,6 +16,7 @@ const PAUSE_MIN_MS = 20;
 const WINDOW_MIN_BYTES = 256 * 1024;
 const WINDOW_MAX_BYTES = 64 * 1024 * 1024;
 const WINDOW_GROWTH = 8;
+const PIECE_BYTES = 1024 * 1024;
 
 export type StreamSource = {
   readonly lengthBytes: number;
@@ -61,7 +63,7 @@ export class SequentialReader implements UfsReader {
         attempt += 1;
         const isFinal = isRockpoolError(error) && error.status !== "UNAVAILABLE";
         if (isFinal || attempt >= ATTEMPTS_MAX) throw errorOf(error);
-        await delay(PAUSE_MIN_MS * 2 ** attempt * (0.5 + Math.random()));
+        await pauseAfter(attempt, PAUSE_MIN_MS);
       }
     return at;
   }
@@ -94,6 +96,32 @@ export class SequentialReader implements UfsReader {
 
   async close(): Promise<void> {
     this.#drop();
+  }
+}
+
+/** Into a new file, which is removed again when it does not become whole. Closes the reader. */
+export async function copyToFile(
+  reader: UfsReader,
+  lengthBytes: number,
+  localPath: string,
+): Promise<void> {
+  let isWhole = false;
+  try {
+    const file = await open(localPath, "wx");
+    try {
+      const piece = Buffer.allocUnsafe(PIECE_BYTES);
+      for (let at = 0; at < lengthBytes; ) {
+        const count = await reader.read(piece, at);
+        await file.writeFile(piece.subarray(0, count));
+        at += count;
+      }
+      isWhole = true;
+    } finally {
+      await file.close();
+      if (!isWhole) await rm(localPath, { force: true });
+    }
+  } finally {
+    await reader.close();
   }
 }
 

@@ -18,8 +18,8 @@ import {
   type RequestOptions,
   request,
 } from "node:http";
-import { setTimeout as delay } from "node:timers/promises";
 import { messageOf, RockpoolError, type StatusName } from "../common/errors.ts";
+import { pauseAfter } from "./attempts.ts";
 
 export type WebHdfsOptions = {
   /** host:port of the name nodes' HTTP servers. */
@@ -133,7 +133,7 @@ export class WebHdfsClient {
       if (this.#active % nameNodes.length === at) this.#active = at + 1;
       // A whole round has failed: then it is time to wait.
       if ((attempt + 1) % nameNodes.length === 0)
-        await delay(jittered(Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** attempt)));
+        await pauseAfter(attempt, PAUSE_MIN_MS, PAUSE_MAX_MS);
     }
     throw new RockpoolError(
       "UNAVAILABLE",
@@ -272,8 +272,4 @@ function exceptionOf(value: unknown): { readonly name: string; readonly message:
 function hostAndPort(address: string): { readonly host: string; readonly port: number } {
   const { hostname, port } = new URL(`http://${address}`);
   return { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 80) };
-}
-
-function jittered(pauseMs: number): number {
-  return pauseMs * (0.5 + Math.random());
 }

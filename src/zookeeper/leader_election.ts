@@ -28,7 +28,7 @@ import {
   readContestants,
 } from "./masters.ts";
 import { Pauses } from "./pauses.ts";
-import { isZooKeeperError, type Step } from "./protocol.ts";
+import { type ErrorCode, isZooKeeperError, type Step } from "./protocol.ts";
 import { ANY_VERSION, ZooKeeper } from "./zookeeper.ts";
 
 export type ElectionEvent =
@@ -84,8 +84,10 @@ type Candidacy = {
 
 const PAUSE_MIN_MS = 50;
 const PAUSE_MAX_MS = 5000;
-const ANNOUNCE_TRIES = 50;
-const ANNOUNCE_PAUSE_MS = 20;
+const ANNOUNCE_PAUSE_MIN_MS = 20;
+const ANNOUNCE_PAUSE_MAX_MS = 500;
+/** What comes of a connection that breaks, and of nodes that come and go. */
+const PASSING: readonly ErrorCode[] = ["CONNECTIONLOSS", "NONODE", "NODEEXISTS"];
 /**
  * A server that dies may have answered a ping that the others never hear of; they know of each session at least twice a tick, and a
  * tick is at most half of the shortest session. So much of the session is not counted on.
@@ -156,12 +158,19 @@ export class LeaderElection {
     return this.#candidates;
   }
 
-  /** @throws RockpoolError ABORTED when it is chosen no more; UNAVAILABLE when ZooKeeper does not answer */
+  /**
+   * Resolves when clients can find this leader: it is tried for as long as it is chosen, since it serves nobody before.
+   * @throws RockpoolError ABORTED when it is chosen no more
+   */
   async announce(): Promise<void> {
     const candidacy = this.#candidacy;
     const path = `${this.#options.leaderPath}/${this.#options.address}`;
     const node = candidacy?.node ?? null;
-    for (let tried = 0; ; tried++) {
+    for (
+      let pauseMs = ANNOUNCE_PAUSE_MIN_MS;
+      ;
+      pauseMs = Math.min(2 * pauseMs, ANNOUNCE_PAUSE_MAX_MS)
+    ) {
       // Chosen again is another reign, in which it may not serve yet.
       if (candidacy === null || !candidacy.isChosen || node === null || candidacy.node !== node)
         throw new RockpoolError(
@@ -173,9 +182,10 @@ export class LeaderElection {
         this.#options.onEvent?.({ kind: "announced", path });
         return;
       } catch (error) {
-        const isWorthIt = isZooKeeperError(error, "CONNECTIONLOSS", "NONODE", "NODEEXISTS");
-        if (!isWorthIt || tried >= ANNOUNCE_TRIES) throw error;
-        await this.#pauses.about(ANNOUNCE_PAUSE_MS);
+        if (!isZooKeeperError(error)) throw error;
+        if (!PASSING.includes(error.code))
+          this.#options.onEvent?.({ kind: "electionFailing", reason: error.message });
+        await this.#pauses.about(pauseMs);
       }
     }
   }

@@ -268,6 +268,26 @@ describe("election on one ZooKeeper server", { skip }, () => {
     assert.match(a.told[1] ?? "", /somebody removed its node/);
   });
 
+  test("what is in the way of being known is told, and tried again until it is gone", async (t) => {
+    const { add, leaderPath } = scene(t);
+    const a = await add("a:1");
+    await until("it is chosen", () => a.leads);
+    // A node with a child cannot be removed.
+    await keeper.ensurePath(`${leaderPath}/before:1/below`);
+    const announcing = a.election.announce();
+    await until("it is told", () => a.events.some(({ kind }) => kind === "electionFailing"));
+    const failing = a.events.find((event) => event.kind === "electionFailing");
+    assert.match(failing?.reason ?? "", /NOTEMPTY/);
+    await keeper.delete(`${leaderPath}/before:1/below`);
+    await announcing;
+    assert.deepEqual((await keeper.getChildren(leaderPath)).names, ["a:1"]);
+    // Deposed meanwhile, it is not tried for ever.
+    await keeper.ensurePath(`${leaderPath}/before:1/below`);
+    const refused = assert.rejects(a.election.announce(), /is chosen no more/);
+    await a.election.close();
+    await refused;
+  });
+
   test("who was deposed and does not know it yet can't pass for the leader", async (t) => {
     const { add, electionPath, leaderPath } = scene(t);
     await keeper.ensurePath(`${electionPath}-removals`);
