@@ -254,7 +254,7 @@ export class Cluster {
 }
 
 export async function until<T>(what: string, look: () => T | undefined): Promise<T> {
-  const endMs = Date.now() + 10_000;
+  const endMs = Date.now() + 60_000;
   for (;;) {
     const found = look();
     if (found !== undefined) return found;

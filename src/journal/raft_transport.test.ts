@@ -147,7 +147,7 @@ async function freeAddress(): Promise<string> {
 }
 
 async function until(what: string, isTrue: () => boolean): Promise<void> {
-  const endMs = Date.now() + 10_000;
+  const endMs = Date.now() + 60_000;
   while (!isTrue()) {
     if (Date.now() > endMs) throw new Error(`Waited in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));

@@ -157,7 +157,7 @@ export const writeSteps: readonly fc.WeightedArbitrary<WriteStep>[] = [
 
 /** Resolves once `look` says so, which the disk in memory brings about in a few turns. */
 export async function until(what: string, look: () => boolean): Promise<void> {
-  const endMs = Date.now() + 10_000;
+  const endMs = Date.now() + 60_000;
   while (!look()) {
     if (Date.now() > endMs) throw new Error(`Waited in vain until ${what}`);
     await new Promise((resolve) => setImmediate(resolve));

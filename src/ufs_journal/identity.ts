@@ -15,7 +15,7 @@ import type { World } from "../world/ports.ts";
 const NAME = "rockpool-journal";
 const VERSION = 1;
 const WINDOW_ENTRIES = 4096;
-const FOLDERS = ["log", "merged", "checkpoint", "passed"];
+export const LOG_FOLDERS = ["log", "merged", "checkpoint", "passed"];
 
 export type SharedIdentity = {
   readonly groupId: bigint;
@@ -48,7 +48,7 @@ export async function readIdentity(store: LogStore): Promise<SharedIdentity | nu
 
 /** Whether anything was ever written to it. */
 export async function isUsed(store: LogStore, { groupId }: SharedIdentity): Promise<boolean> {
-  for (const folder of FOLDERS)
+  for (const folder of LOG_FOLDERS)
     if ((await store.list(`${hex64(groupId)}/${folder}`)).length > 0) return true;
   return false;
 }
@@ -85,7 +85,7 @@ export async function formatShared(
 }
 
 async function removeJournal(store: LogStore, { groupId }: SharedIdentity): Promise<void> {
-  for (const folder of FOLDERS) {
+  for (const folder of LOG_FOLDERS) {
     const path = `${hex64(groupId)}/${folder}`;
     for (const name of await store.list(path)) await store.remove(`${path}/${name}`);
   }

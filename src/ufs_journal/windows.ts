@@ -23,6 +23,10 @@ export function numberName(value: number): string {
   return hex64(BigInt(value));
 }
 
+export function isMarkName(text: string): boolean {
+  return /^[012]-[0-9a-f]{16}$/.test(text);
+}
+
 export class Windows {
   readonly #store: LogStore;
   readonly #folder: string;

@@ -23,7 +23,7 @@ import { freePorts } from "./ports.ts";
 const VERSION = "v1.8.0";
 const MODULE = `github.com/versity/versitygw/cmd/versitygw@${VERSION}`;
 const CACHE = resolve(process.env["ROCKPOOL_CACHE"] ?? ".cache", "services");
-const START_WITHIN_MS = 20_000;
+const START_WITHIN_MS = 60_000;
 const HOST = "127.0.0.1";
 
 export const ACCESS_KEY = "test-access-key";
