@@ -63,6 +63,7 @@ async function serve(): Promise<void> {
     timers: world.timers,
     tokenRules: () => ({ tokens: new Map(), secret: null, anonymousUser: "bench" }),
     refusalOf: () => null,
+    refuse: (socket) => void socket.destroy(),
     onEvent: () => {},
   });
   const plain = new WebSocketServer({ noServer: true, perMessageDeflate: false });

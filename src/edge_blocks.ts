@@ -41,11 +41,9 @@ export function edgeBlockHandler(
     const { start, end, isPart } = range;
     const hasSums = request.query.get("sums") === "1";
     async function* body() {
-      readCount++;
       try {
         yield* block.pieces(start, end, hasSums ? stretchesOf : ({ bytes }) => Buffer.from(bytes));
       } finally {
-        readCount--;
         await block.close();
       }
     }
@@ -64,20 +62,36 @@ export function edgeBlockHandler(
     };
   };
 
+  const opened = async (id: BlockId, request: WebRequest): Promise<WebReply> => {
+    const block = await worker.openBlock(id); // a master signed it
+    if (block === null) return plainText(404, "The block is not on this worker");
+    const reply = serve(block, request);
+    if (reply !== null) return reply;
+    await block.close();
+    return {
+      ...plainText(416, "The block has no such bytes"),
+      headers: { "content-range": `bytes */${block.lengthBytes}` },
+    };
+  };
+
   return async (request) => {
     if (!request.path.startsWith(BLOCK_PATH)) return null;
     const id = allowedBlock(request.path, request.query, secret(), world.clock.wallMs());
     if (id === null) return plainText(403, "The URL is not signed for that, or its time is over");
+    if (request.method !== "GET") return plainText(405, "Blocks are read with GET");
     if (readCount >= READS_MAX) return plainText(503, "This worker has too many readers");
-    const block = await worker.openBlock(id as BlockId); // a master signed it
-    if (block === null) return plainText(404, "The block is not on this worker");
+    readCount++; // before anything is waited for, so that no burst gets past
+    const reply = await opened(id as BlockId, request).catch((error: unknown) => {
+      readCount--;
+      throw error;
+    });
+    if (!(reply.body instanceof Readable)) {
+      readCount--;
+      return reply;
+    }
+    reply.body.once("close", () => readCount--);
     const { origin } = request.headers;
     const isAllowed = origin !== undefined && (origins.includes("*") || origins.includes(origin));
-    const reply = request.method === "GET" ? serve(block, request) : null;
-    if (reply === null) {
-      await block.close();
-      return plainText(416, "The block has no such bytes");
-    }
     const headers = {
       ...reply.headers,
       ...(isAllowed ? { "access-control-allow-origin": origin, vary: "origin" } : {}),

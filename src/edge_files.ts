@@ -3,6 +3,7 @@
  * from the workers by our own client.
  * @module
  */
+import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { FileStatus } from "./client/file_status.ts";
@@ -15,12 +16,17 @@ import { BlockFetcher } from "./edge/block_fetch.ts";
 import type { EdgeBody, EdgeChunk, EdgeFile, EdgeFiles as EdgeFilesPort } from "./edge/ports.ts";
 import type { EdgeListing, EdgePlaces, EdgeStatus } from "./edge/words.ts";
 import type { BlockLocation, Call, FileInfo, OperationId } from "./master/api.ts";
+import { mayTraverse } from "./master/permissions.ts";
 import type { MasterParts } from "./master_daemon.ts";
 import { LazyClient } from "./process_web.ts";
 
 /** Users in whose name edge clients write, at a time. */
 const WRITERS_MAX = 64;
 const READ_BIT = 4;
+/** Begins the name of what is uploaded to replace a file, until it does. Nobody who watches hears of it. */
+export const UPLOAD_PREFIX = ".rockpool-upload-";
+
+type Writer = { readonly client: LazyClient; uses: number };
 
 /** Blocks never change under an id, and a file that is written again has another id. */
 function etagOf({ id, lengthBytes, modifiedMs }: FileInfo): string {
@@ -81,7 +87,7 @@ function operationId(hex: string | null): OperationId | null {
 
 export type EdgeFilesDeps = {
   readonly configuration: Configuration;
-  readonly parts: Pick<MasterParts, "namespace" | "principals">;
+  readonly parts: Pick<MasterParts, "namespace" | "principals" | "state">;
   /** Signed path and query by which workers give a block; null when the cluster has no secret. */
   readonly urlOf: ((blockId: bigint) => string) | null;
 };
@@ -96,7 +102,8 @@ export class EdgeFiles implements EdgeFilesPort {
   readonly #deps: EdgeFilesDeps;
   /** Reads the bytes of files that a user was found to be allowed to read. */
   readonly #reader: LazyClient;
-  readonly #writers = new Map<string, LazyClient>();
+  /** The one that was used last is the last. */
+  readonly #writers = new Map<string, Writer>();
   readonly #fetcher = new BlockFetcher();
 
   constructor(deps: EdgeFilesDeps) {
@@ -106,15 +113,20 @@ export class EdgeFiles implements EdgeFilesPort {
 
   async close(): Promise<void> {
     this.#fetcher.close();
-    await Promise.all([this.#reader, ...this.#writers.values()].map((client) => client.close()));
+    const writers = [...this.#writers.values()].map(({ client }) => client);
+    await Promise.all([this.#reader, ...writers].map((client) => client.close()));
   }
 
   async status(user: string, path: string): Promise<EdgeStatus> {
     return edgeStatus(await this.#info(user, path, 0));
   }
 
-  async requireReadable(user: string, path: string): Promise<void> {
+  async watchable(user: string, path: string): Promise<(path: string) => boolean> {
     await this.#info(user, path, READ_BIT);
+    const { principals, state } = this.#deps.parts;
+    const principal = await principals.principalOf(user);
+    return (below) =>
+      principal.isSuperuser || mayTraverse(principal, state.view.walk(parsePath(below)));
   }
 
   async list(user: string, path: string, after: string, limit: number): Promise<EdgeListing> {
@@ -160,11 +172,19 @@ export class EdgeFiles implements EdgeFilesPort {
     body: EdgeBody,
     options: { readonly isOverwrite: boolean; readonly signal: AbortSignal },
   ): Promise<EdgeStatus> {
-    const client = await this.#writer(user).get();
-    const out = await client.createFile(path, { ...options, isRecursive: true });
-    await pipeline(Readable.from(body.chunks, { objectMode: false }), out, {
-      signal: options.signal,
-    });
+    const { isOverwrite, signal } = options;
+    // What is to be replaced stays until all of the new is there.
+    const target = isOverwrite ? besideOf(path) : path;
+    const writer = this.#writer(user);
+    writer.uses++;
+    try {
+      const client = await writer.client.get();
+      const out = await client.createFile(target, { isRecursive: true, signal });
+      await pipeline(Readable.from(body.chunks, { objectMode: false }), out, { signal });
+      if (isOverwrite) await replace(client, target, path);
+    } finally {
+      writer.uses--;
+    }
     return this.status(user, path);
   }
 
@@ -202,18 +222,41 @@ export class EdgeFiles implements EdgeFilesPort {
     return fileSystem.getStatus(call, parsePath(path), { loadMetadata: "once", accessBits });
   }
 
-  #writer(user: string): LazyClient {
-    const known = this.#writers.get(user);
-    if (known !== undefined) return known;
-    if (this.#writers.size >= WRITERS_MAX)
+  /** The one that has written for longest makes room for another. */
+  #writer(user: string): Writer {
+    const writer = this.#writers.get(user) ?? {
+      client: new LazyClient(this.#deps.configuration, user),
+      uses: 0,
+    };
+    if (!this.#writers.delete(user) && this.#writers.size >= WRITERS_MAX) this.#dropIdleWriter();
+    this.#writers.set(user, writer);
+    return writer;
+  }
+
+  #dropIdleWriter(): void {
+    const [user, writer] = [...this.#writers].find(([, { uses }]) => uses === 0) ?? [];
+    if (user === undefined || writer === undefined)
       throw new RockpoolError(
         "RESOURCE_EXHAUSTED",
-        `Edge clients of ${WRITERS_MAX} users have written by way of this master`,
-        "Let fewer users write by way of the edge",
+        `${WRITERS_MAX} users write by way of this master at this moment`,
+        "Write again in a moment",
       );
-    const made = new LazyClient(this.#deps.configuration, user);
-    this.#writers.set(user, made);
-    return made;
+    this.#writers.delete(user);
+    void writer.client.close();
+  }
+}
+
+/** A name for what is being uploaded to take the place of a file. */
+function besideOf(path: string): string {
+  return `${path.slice(0, path.lastIndexOf("/") + 1)}${UPLOAD_PREFIX}${randomBytes(16).toString("hex")}`;
+}
+
+async function replace(client: FileSystem, uploaded: string, path: string): Promise<void> {
+  try {
+    await client.rename(uploaded, path, { isOverwrite: true });
+  } catch (error) {
+    await client.delete(uploaded).catch(() => {}); // the first failure is the one to tell
+    throw error;
   }
 }
 

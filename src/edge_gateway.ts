@@ -12,7 +12,7 @@ import { blockUrlPath } from "./edge/block_url.ts";
 import { EdgeGateway } from "./edge/gateway.ts";
 import { EDGE_LIMITS, type EdgeChange, type EdgeGatewayEvent } from "./edge/ports.ts";
 import { parseTokens, type TokenRules, type TokenTable } from "./edge/tokens.ts";
-import { EdgeFiles } from "./edge_files.ts";
+import { EdgeFiles, UPLOAD_PREFIX } from "./edge_files.ts";
 import { edgeSecret, WatchedFile } from "./edge_secret.ts";
 import { openKernels } from "./kernels/load.ts";
 import type { Command } from "./master/command.ts";
@@ -21,6 +21,7 @@ import type { MasterParts } from "./master_daemon.ts";
 import type { MasterStatusPage } from "./master_status.ts";
 import type { Reading } from "./telemetry/metrics.ts";
 import { hostOf, originHost } from "./web/guard.ts";
+import { refuseUpgrade } from "./web/server.ts";
 
 /** A kernel's own memory and room for copying in; the gateway keeps nothing in it. */
 const ARENA_BYTES = 64 * 1024;
@@ -69,6 +70,8 @@ function changesOf(command: Command, view: NamespaceView): readonly EdgeChange[]
     case "remove":
       return [change("deleted", command.path)];
     case "rename":
+      // What was uploaded to replace a file is there at last.
+      if (isUpload(command.path)) return [change("completed", command.dstPath)];
       return [{ ...change("renamed", command.path), to: command.dstPath }];
     case "setAttribute":
       return command.ids
@@ -85,6 +88,10 @@ function changesOf(command: Command, view: NamespaceView): readonly EdgeChange[]
     default:
       return [];
   }
+}
+
+function isUpload(path: string): boolean {
+  return path.includes(`/${UPLOAD_PREFIX}`);
 }
 
 export type MasterEdge = {
@@ -134,6 +141,7 @@ export function createMasterEdge(
     tokenRules: tokenRules(configuration),
     refusalOf: (headers) =>
       edgeRefusal(headers, origins, [...hosts(), ...configuration.get(CommonKeys.webAllowedHosts)]),
+    refuse: refuseUpgrade,
     onEvent: telemetry.listen<EdgeGatewayEvent>("edge", {
       edgeConnected: "debug",
       edgeDisconnected: "debug",
@@ -144,7 +152,8 @@ export function createMasterEdge(
   parts.state.onCommands((commands) => {
     if (gateway.watches.count === 0) return;
     for (const command of commands)
-      for (const change of changesOf(command, parts.state.view)) gateway.watches.publish(change);
+      for (const change of changesOf(command, parts.state.view))
+        if (!isUpload(change.path)) gateway.watches.publish(change);
   });
   parts.journal.onLeadership(({ kind }) => {
     if (kind === "lost") gateway.leadershipLost();

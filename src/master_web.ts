@@ -13,7 +13,7 @@ import type { MasterWatch } from "./master_watch.ts";
 import { commonSource, LazyClient } from "./process_web.ts";
 import type { Reading } from "./telemetry/metrics.ts";
 import { masterHandler } from "./web/master_api.ts";
-import { pathOf, startWebServer, type WebServer } from "./web/server.ts";
+import { pathOf, refuseUpgrade, startWebServer, type WebServer } from "./web/server.ts";
 import { WebFiles } from "./web_files.ts";
 
 /** Alluxio's report on how the configurations fit, from what the processes told this master. */
@@ -79,7 +79,7 @@ export async function startMasterWeb(
     onUpgrade: (request, socket, head) => {
       if (edge !== null && pathOf(request.url ?? "") === EDGE_PATH)
         edge.gateway.upgrade(request, socket, head);
-      else socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+      else refuseUpgrade(socket, "404 Not Found");
     },
   });
   return {

@@ -33,7 +33,11 @@ export class LazyClient {
   }
 
   get(): Promise<FileSystem> {
-    this.#client ??= this.#connect();
+    // One that failed is not the answer to the next.
+    this.#client ??= this.#connect().catch((error: unknown) => {
+      this.#client = null;
+      throw error;
+    });
     return this.#client;
   }
 

@@ -19,6 +19,11 @@ export class Credit {
     return this.#bytes;
   }
 
+  /** Whether somebody waits for more. */
+  get isAwaited(): boolean {
+    return this.#wake !== null;
+  }
+
   add(bytes: number): void {
     this.#bytes = Math.min(this.#bytes + bytes, CREDIT_BYTES_MAX);
     this.#wake?.();

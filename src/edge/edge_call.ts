@@ -20,8 +20,9 @@ import type { EdgeChunk, EdgeCounters, EdgeWire, Sum } from "./ports.ts";
 
 /** What the socket may hold before nothing more is given to it. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;
-/** What a client may have sent of an upload that was not passed on yet. */
+/** What a client may have sent of an upload that was not passed on yet: bytes, and frames, each of which has its cost. */
 export const UPLOAD_WINDOW_BYTES = 1024 * 1024;
+const UPLOAD_FRAMES_MAX = 4096;
 
 export type CallDeps = {
   readonly wire: EdgeWire;
@@ -48,6 +49,7 @@ export class EdgeCall {
   #hasArrivedAll = false;
   #isUpload = false;
   #wake: (() => void) | null = null;
+  #creditAwaitedMs: number | null = null;
 
   constructor(deps: CallDeps, options: CallOptions) {
     this.#deps = deps;
@@ -65,6 +67,42 @@ export class EdgeCall {
     this.#wake?.();
   }
 
+  /** Ends it when it has waited for credit for too long. @returns whether it did */
+  endIfForgotten(nowMs: number, creditWaitMs: number): boolean {
+    if (!this.credit.isAwaited) this.#creditAwaitedMs = null;
+    this.#creditAwaitedMs ??= this.credit.isAwaited ? nowMs : null;
+    if (this.#creditAwaitedMs === null || nowMs - this.#creditAwaitedMs <= creditWaitMs)
+      return false;
+    this.fail(
+      new RockpoolError(
+        "UNAVAILABLE",
+        "What was asked for is not taken",
+        "Read on from where it stood",
+      ),
+    );
+    this.abort();
+    return true;
+  }
+
+  /** Resolves when the socket has room. @throws RockpoolError CANCELLED */
+  whenRoom(): Promise<void> {
+    return this.#room();
+  }
+
+  /** @throws RockpoolError UNAVAILABLE when bytes are not those whose checksums were kept */
+  verify({ bytes, sums }: EdgeChunk, path: string): void {
+    let at = 0;
+    for (const { lengthBytes, crc } of sums ?? []) {
+      if (this.#deps.crc(bytes.subarray(at, at + lengthBytes)) !== crc)
+        throw new RockpoolError(
+          "UNAVAILABLE",
+          `Bytes of ${path} were damaged on their way from a worker`,
+          "Ask again",
+        );
+      at += lengthBytes;
+    }
+  }
+
   /** A document; the last frame unless more follows. */
   async reply(document: unknown, isLast = true): Promise<void> {
     await this.#room();
@@ -73,6 +111,7 @@ export class EdgeCall {
 
   /** @returns whether the socket had room for it; else it was left out */
   event(document: unknown): boolean {
+    if (this.signal.aborted) return true; // nobody waits for it
     if (this.#deps.wire.bufferedBytes() > BUFFERED_BYTES_MAX) return false;
     this.#send(FRAME.event, false, 0, new TextEncoder().encode(JSON.stringify(document)));
     return true;
@@ -118,6 +157,8 @@ export class EdgeCall {
   /** A part of an upload came in. @returns false when there was no credit, or no upload, for it */
   arrived(bytes: Uint8Array, isLast: boolean): boolean {
     if (!this.#isUpload || this.#hasArrivedAll) return false;
+    if (this.#arrived.length >= UPLOAD_FRAMES_MAX) return false;
+    if (bytes.length === 0 && !isLast) return false;
     this.#arrivedBytes += bytes.length;
     if (this.#arrivedBytes > UPLOAD_WINDOW_BYTES) return false;
     this.#arrived.push(bytes);

@@ -72,8 +72,9 @@ export class MemoryFiles implements EdgeFiles {
     return statusOf(path, this.#get(path).length);
   }
 
-  async requireReadable(_user: string, path: string) {
+  async watchable(_user: string, path: string) {
     if (path === "/secret") throw new RockpoolError("PERMISSION_DENIED", "no");
+    return (below: string) => !below.startsWith("/secret/");
   }
 
   async list(_user: string, _path: string, after: string, limit: number) {
@@ -126,6 +127,7 @@ export class TestClient {
   closed: { readonly code: number; readonly reason: string } | null = null;
   serves = true;
   nowMs = 0;
+  tokenLastsMs: number | null = null;
   /** What the wire says that it holds. */
   bufferedBytes = 0;
   readonly #waiting: (() => void)[] = [];
@@ -160,8 +162,8 @@ export class TestClient {
       limits: { ...EDGE_LIMITS, ...limits },
       admit: (given) =>
         given === "writer"
-          ? { user: "writer", canWrite: true }
-          : identify(given, rules, this.nowMs),
+          ? { user: "writer", canWrite: true, lastsMs: null }
+          : { ...identify(given, rules, this.nowMs), lastsMs: this.tokenLastsMs },
       release: () => {},
       reads: { take: () => true, give: () => {} },
       nowMs: () => this.nowMs,

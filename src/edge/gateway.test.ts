@@ -9,7 +9,7 @@ import { RockpoolError } from "../common/errors.ts";
 import { crc32c } from "../kernels/fallback.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import { documentOf, MemoryFiles } from "./edge_fixture.ts";
-import { decodeFrame, encodeFrame, FRAME, type Frame } from "./frame.ts";
+import { CLOSE, decodeFrame, encodeFrame, FRAME, type Frame } from "./frame.ts";
 import { EdgeGateway, type GatewayOptions } from "./gateway.ts";
 import { EDGE_LIMITS } from "./ports.ts";
 import { parseTokens } from "./tokens.ts";
@@ -36,6 +36,8 @@ async function listening(
       anonymousUser: null,
     }),
     refusalOf: () => null,
+    refuse: (socket, status) =>
+      socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`),
     onEvent: () => {},
     ...changes,
   });
@@ -157,6 +159,78 @@ test("upgrade() refuses foreign pages, and more connections than there may be", 
   await once(one.socket, "close");
   const three = await new Client(url, ["rockpool.v1"], authorized).opened();
   assert.equal((await three.next()).type, FRAME.welcome);
+});
+
+test("who connects and says nothing makes room for others", async (context) => {
+  const { url, gateway } = await listening(context, {
+    limits: { ...EDGE_LIMITS, connectionsMax: 2 },
+  });
+  const mute = new Client(url, ["rockpool.v1"], authorized);
+  await once(mute.socket, "open");
+  const closed = once(mute.socket, "close");
+  for (let count = 0; count < 2; count++) {
+    const client = await new Client(url, ["rockpool.v1"], authorized).opened();
+    assert.equal((await client.next()).type, FRAME.welcome);
+  }
+  assert.deepEqual((await closed)[0], CLOSE.limit);
+  assert.equal(gateway.connectionCount, 2);
+  assert.equal(await new Client(url, ["rockpool.v1"], authorized).refusal(), 503);
+});
+
+test("a client that says goodbye, and takes nothing of what is under way, holds up nobody", async (context) => {
+  const { files, gateway, url } = await listening(context);
+  let go = () => {};
+  const gone = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const open = files.open.bind(files);
+  files.open = async (user, path) => {
+    const file = await open(user, path);
+    if (path !== "/late") return file;
+    return {
+      ...file,
+      async *chunks(...range: Parameters<typeof file.chunks>) {
+        await gone;
+        yield* file.chunks(...range);
+      },
+    };
+  };
+  for (const path of ["/early", "/late"]) files.files.set(path, Buffer.alloc(16 << 20));
+  const client = await new Client(url, ["rockpool.v1"], authorized).opened();
+  await client.next();
+  client.socket.pause();
+  client.send(FRAME.request, 1, { op: "read", path: "/early" });
+  client.send(FRAME.request, 2, { op: "read", path: "/late" });
+  client.socket.close();
+  while (gateway.readCount < 2) await new Promise((resolve) => setImmediate(resolve));
+  go();
+  // Timers run only where nothing spins.
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+  client.socket.terminate();
+  while (gateway.readCount > 0) await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("who asks for answers and takes none is not listened to", async (context) => {
+  const { url, gateway } = await listening(context);
+  const client = await new Client(url, ["rockpool.v1"], authorized).opened();
+  await client.next();
+  client.socket.pause();
+  const ping = encodeFrame({ type: FRAME.ping, id: 0 }, randomBytes(64), crc32c);
+  // Until neither our end nor theirs takes any more: answers are as long as what is answered.
+  const isStuck = async () => {
+    const before = gateway.counters.bytesReceived;
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    return client.socket.bufferedAmount > 0 && gateway.counters.bytesReceived === before;
+  };
+  let sentBytes = 0;
+  do {
+    for (let count = 0; count < 10_000; count++) client.socket.send(ping);
+    sentBytes += 10_000 * ping.length;
+    assert.ok(sentBytes < 1 << 28, "it is listened to for ever");
+  } while (!(await isStuck()));
+  client.socket.resume();
+  while (client.socket.bufferedAmount > 0) await new Promise((resolve) => setImmediate(resolve));
+  client.socket.terminate();
 });
 
 test("leadershipLost() tells all where to go, and closes", async (context) => {

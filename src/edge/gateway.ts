@@ -30,6 +30,8 @@ import { Watches } from "./watches.ts";
 export const EDGE_PATH = "/edge";
 const BEARER_PROTOCOL = "bearer.";
 const CHECK_MS = 1000;
+/** Above what reads may fill: two frames and many documents. */
+const UNTAKEN_BYTES_MAX = 4 * 1024 * 1024;
 /** A socket that was closed is given this long to take what was sent before. */
 const FAREWELL_MS = 2000;
 
@@ -44,6 +46,8 @@ export type GatewayOptions = {
   readonly tokenRules: () => TokenRules;
   /** Why a request to connect is refused, from its `Origin` and `Host`; null when it is not. */
   readonly refusalOf: (headers: IncomingMessage["headers"]) => string | null;
+  /** Says no to a request to connect, and ends its connection. */
+  readonly refuse: (socket: Duplex, status: string, reason: string) => void;
   readonly onEvent: (event: EdgeGatewayEvent) => void;
 };
 
@@ -85,8 +89,9 @@ class SocketWire implements EdgeWire {
     socket.on("close", () => this.#wake());
   }
 
+  /** A socket that is closed holds nothing that anybody could wait for. */
   bufferedBytes(): number {
-    return this.#socket.bufferedAmount;
+    return this.#socket.readyState === this.#socket.CLOSED ? 0 : this.#socket.bufferedAmount;
   }
 
   send(bytes: Uint8Array, payload?: Uint8Array): void {
@@ -109,8 +114,9 @@ class SocketWire implements EdgeWire {
     this.#socket.once("close", () => timer.cancel());
   }
 
+  /** While it closes, what is buffered may still leave; at the latest its end wakes those who wait. */
   drained(): Promise<void> {
-    if (this.#socket.readyState !== this.#socket.OPEN) return Promise.resolve();
+    if (this.#socket.readyState === this.#socket.CLOSED) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
     });
@@ -159,10 +165,7 @@ export class EdgeGateway {
     const peer = `${remoteAddress}:${remotePort}`;
     const refuse = (status: string, reason: string) => {
       onEvent({ kind: "edgeRefused", peer, reason });
-      const body = `${reason}\n`;
-      socket.end(
-        `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-      );
+      this.#options.refuse(socket, status, reason);
     };
     socket.on("error", () => socket.destroy()); // the client is gone: its session hears of the close
     const reason = refusalOf(request.headers);
@@ -170,6 +173,9 @@ export class EdgeGateway {
       refuse("403 Forbidden", reason);
       return;
     }
+    // Who has said nothing yet makes room: connecting alone shall keep nobody out.
+    if (this.#sessions.size >= limits.connectionsMax)
+      this.#end([...this.#sessions].find(({ isOpen }) => !isOpen));
     if (this.#isClosed || this.#sessions.size >= limits.connectionsMax) {
       refuse("503 Service Unavailable", "This master has too many edge connections");
       return;
@@ -183,6 +189,12 @@ export class EdgeGateway {
         tokenOf(request),
       ),
     );
+  }
+
+  #end(session: EdgeSession | undefined): void {
+    if (session === undefined) return;
+    session.end(CLOSE.limit, "no HELLO came, and others wait");
+    this.#sessions.delete(session);
   }
 
   /** Leadership was lost: clients go to the next leader. */
@@ -219,11 +231,20 @@ export class EdgeGateway {
     });
     this.#sessions.add(session);
     this.counters.connections++;
+    // Answers that need no credit are bounded by not listening to who does not take them.
+    const listenIfTaken = async () => {
+      if (wire.bufferedBytes() <= UNTAKEN_BYTES_MAX || socket.isPaused) return;
+      socket.pause();
+      while (wire.bufferedBytes() > UNTAKEN_BYTES_MAX) await wire.drained();
+      socket.resume();
+    };
     socket.on("message", (bytes: Buffer, isBinary: boolean) => {
       if (isBinary) session.receive(bytes);
       else session.end(CLOSE.protocol, "a message is text");
       if (session.isOver) this.#sessions.delete(session);
+      void listenIfTaken();
     });
+    socket.on("ping", () => void listenIfTaken()); // it is answered by `ws`
     socket.on("error", () => socket.terminate()); // "close" follows
     socket.on("close", (code, reason) => {
       session.closed(code, reason.toString());
@@ -235,8 +256,8 @@ export class EdgeGateway {
   /** @throws RockpoolError UNAUTHENTICATED; RESOURCE_EXHAUSTED */
   #admit(token: string | null): Identity {
     const { tokenRules, clock, limits } = this.#options;
-    const identity = identify(token, this.#rules(tokenRules), clock.wallMs());
-    const { user } = identity;
+    const nowMs = clock.wallMs();
+    const { user, canWrite, expiresMs = null } = identify(token, this.#rules(tokenRules), nowMs);
     if ((this.#byUser.get(user) ?? 0) >= limits.connectionsPerUserMax)
       throw new RockpoolError(
         "RESOURCE_EXHAUSTED",
@@ -244,7 +265,7 @@ export class EdgeGateway {
         "Use one connection for many requests",
       );
     this.#count(user, 1);
-    return identity;
+    return { user, canWrite, lastsMs: expiresMs === null ? null : expiresMs - nowMs };
   }
 
   /** Those who are not known yet hear nothing of this host's files. @throws RockpoolError UNAVAILABLE */

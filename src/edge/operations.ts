@@ -70,7 +70,7 @@ function requireWriter({ canWrite, user }: OperationDeps): void {
     throw new RockpoolError(
       "PERMISSION_DENIED",
       `Connections of ${user} may only read`,
-      "Connect with a token that may write (rockpool.edge.tokens.file)",
+      "Connect with a token that may write (rockpool.edge.tokens.path)",
     );
 }
 
@@ -109,7 +109,13 @@ async function read(
       await call.chunk(chunk, at);
       at += chunk.bytes.length;
     }
+  if (at !== end) throw endedEarly(request.path, at, end);
   call.end();
+}
+
+function endedEarly(path: string, at: number, end: number): RockpoolError {
+  const what = `${path} ended at byte ${at}, before ${end}`;
+  return new RockpoolError("UNAVAILABLE", what, "Read on from there");
 }
 
 function requireSame({ path, etag }: EdgeStatus, wanted: string | undefined): void {
@@ -149,9 +155,10 @@ async function readMany(
       const index = next++;
       const range = ranges[index];
       if (range === undefined) return;
-      const item = await readItem(index, range, open, call.signal);
+      const item = await readItem(index, range, open, call);
       const itemBytes = ITEM_HEADER_BYTES + item.bytes.length;
-      if (readyBytes + itemBytes > call.frameBytes) await sending(flush);
+      // Others may have filled it anew meanwhile.
+      while (ready.length > 0 && readyBytes + itemBytes > call.frameBytes) await sending(flush);
       ready.push(item);
       readyBytes += itemBytes;
     }
@@ -172,8 +179,9 @@ async function readItem(
   index: number,
   range: Range,
   open: (path: string) => Promise<EdgeFile>,
-  signal: AbortSignal,
+  call: EdgeCall,
 ): Promise<Item> {
+  const { signal } = call;
   try {
     const file = await open(range.path);
     requireSame(file.status, range.etag);
@@ -183,9 +191,11 @@ async function readItem(
     let at = 0;
     if (length > 0)
       for await (const chunk of file.chunks(start, length, signal)) {
+        call.verify(chunk, range.path); // the frame that it becomes a part of has a checksum of its own
         bytes.set(chunk.bytes, at);
         at += chunk.bytes.length;
       }
+    if (at !== length) throw endedEarly(range.path, start + at, start + length);
     return { index, code: 0, bytes };
   } catch (error) {
     if (!isRockpoolError(error) || signal.aborted) throw error;
@@ -252,11 +262,23 @@ async function watch(
   { files, user, watches }: OperationDeps,
 ): Promise<void> {
   const path = parsePath(request.path);
-  await files.requireReadable(user, path);
+  const mayKnow = await files.watchable(user, path);
   let hasMissed = false;
   const tell = (event: EdgeEvent) => {
-    if (hasMissed) hasMissed = !call.event({ kind: "missed", path });
-    if (!hasMissed) hasMissed = !call.event(event);
+    const known = knownPart(event, mayKnow);
+    if (known === null || hasMissed || call.event(known)) return;
+    hasMissed = true;
+    void tellMissed();
+  };
+  const tellMissed = async () => {
+    try {
+      while (hasMissed) {
+        await call.whenRoom();
+        hasMissed = !call.event({ kind: "missed", path });
+      }
+    } catch (error) {
+      if (!isRockpoolError(error, "CANCELLED")) throw error; // the watch has ended
+    }
   };
   const end = watches.add({ path, isRecursive: request.recursive ?? false, tell });
   try {
@@ -268,6 +290,14 @@ async function watch(
   } finally {
     end();
   }
+}
+
+/** What somebody may know of an event: of a renaming perhaps one end. */
+function knownPart(event: EdgeEvent, mayKnow: (path: string) => boolean): EdgeEvent | null {
+  const { path, to } = event;
+  if (to === undefined) return mayKnow(path) ? event : null;
+  if (mayKnow(path)) return mayKnow(to) ? event : { kind: "deleted", path };
+  return mayKnow(to) ? { kind: "created", path: to } : null;
 }
 
 export function expectsUpload(request: EdgeRequest): boolean {

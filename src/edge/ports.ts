@@ -34,8 +34,11 @@ export interface EdgeFiles {
   list(user: string, path: string, after: string, limit: number): Promise<EdgeListing>;
   /** @throws RockpoolError PERMISSION_DENIED; FAILED_PRECONDITION for a directory or a file still being written */
   open(user: string, path: string): Promise<EdgeFile>;
-  /** Fails when the user may not look into it. */
-  requireReadable(user: string, path: string): Promise<void>;
+  /**
+   * Fails when the user may not look into it.
+   * @returns whether the user may know of a name below it, by the rights of the directories above that name
+   */
+  watchable(user: string, path: string): Promise<(path: string) => boolean>;
   /** Makes a file; a body that fails leaves none. */
   create(
     user: string,
@@ -102,6 +105,8 @@ export type EdgeLimits = {
   readonly idleMs: number;
   /** Bytes were given to the socket and none of them was taken for so long. */
   readonly stallMs: number;
+  /** A read that waits for credit for so long gives its place to others; clients go on where it stood. */
+  readonly creditWaitMs: number;
 };
 
 export const EDGE_LIMITS: EdgeLimits = {
@@ -113,6 +118,7 @@ export const EDGE_LIMITS: EdgeLimits = {
   readsMax: 256,
   idleMs: 60_000,
   stallMs: 30_000,
+  creditWaitMs: 60_000,
 };
 
 export type EdgeGatewayEvent =

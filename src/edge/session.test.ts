@@ -112,11 +112,99 @@ test("a cancelled read ends without another frame, and its id is free again", as
   await client.until(() => bytesOf(client.frames).length >= 1 << 18);
   const count = client.frames.length;
   client.send(FRAME.cancel, 1, 0, new Uint8Array(0));
-  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(client.frames.length, count);
+  // At once: what is left of the read is not the client's business.
   client.request(1, { op: "status", path: "/big" });
   await client.answer(1);
+  assert.equal(client.frames.length, count + 1);
   assert.equal(client.closed, null);
+});
+
+test("readMany fills frames up to their length and not beyond, however the files answer", async () => {
+  class Slow extends MemoryFiles {
+    override async open(user: string, path: string) {
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+      return super.open(user, path);
+    }
+  }
+  const files = new Slow();
+  const ranges = Array.from({ length: 256 }, (_, at) => ({
+    path: `/${at}`,
+    offset: 0,
+    length: 65_536,
+  }));
+  for (const { path } of ranges) files.files.set(path, Buffer.alloc(65_536, path));
+  for (const frameBytes of [65_536, 1 << 20]) {
+    const client = new TestClient(files);
+    client.send(FRAME.hello, 0, 0, { version: 1, frameBytes });
+    client.request(1, { op: "readMany", ranges }, 64 << 20);
+    const frames = await client.answer(1);
+    // An item is not cut.
+    for (const { payload } of frames) assert.ok(payload.length <= Math.max(frameBytes, 65_548));
+    assert.equal(bytesOf(frames).length, 256 * 65_548);
+  }
+});
+
+test("readMany gives no bytes that are not those whose checksums were kept", async () => {
+  const files = filesWith("/big", Buffer.from(BIG));
+  files.hasSums = true;
+  const client = connected(files);
+  const ranges = [{ path: "/big", offset: 65_536, length: 65_536 }];
+  client.request(1, { op: "readMany", ranges });
+  assert.equal(bytesOf(await client.answer(1)).readUInt32LE(4), 0);
+  const bytes = files.files.get("/big");
+  if (bytes !== undefined) bytes[70_000] = (bytes[70_000] ?? 0) ^ 1;
+  client.request(2, { op: "readMany", ranges });
+  assert.equal(bytesOf(await client.answer(2)).readUInt32LE(4), 14, "UNAVAILABLE");
+});
+
+test("a file that ends too early is no file that was read", async () => {
+  class Short extends MemoryFiles {
+    override async open(user: string, path: string) {
+      const file = await super.open(user, path);
+      return {
+        ...file,
+        async *chunks(offset: number, length: number, signal: AbortSignal) {
+          yield* file.chunks(offset, length - 1, signal);
+        },
+      };
+    }
+  }
+  const files = new Short();
+  files.files.set("/big", BIG);
+  const client = connected(files);
+  client.request(1, { op: "read", path: "/big" }, 8 << 20);
+  const last = (await client.answer(1)).at(-1);
+  assert.equal(last?.type, FRAME.error);
+  assert.equal(documentOf(last)["status"], "UNAVAILABLE");
+});
+
+test("a read for which no credit comes gives its place to others, and can be read on", async () => {
+  const client = connected(filesWith());
+  client.request(1, { op: "read", path: "/big" }, 1 << 18);
+  await client.until(() => bytesOf(client.frames).length >= 1 << 18);
+  for (client.nowMs of [1_000, 60_000]) client.session.check();
+  assert.ok(!client.frames.some(({ isLast }) => isLast));
+  client.nowMs = 61_001;
+  client.send(FRAME.ping, 0, 0, new Uint8Array(0));
+  client.session.check();
+  const last = (await client.answer(1)).at(-1);
+  assert.equal(documentOf(last)["status"], "UNAVAILABLE");
+  client.request(1, { op: "status", path: "/big" });
+  await client.until(() => client.frames.at(-1)?.type === FRAME.reply);
+  assert.equal(client.closed, null);
+});
+
+test("a connection lasts no longer than its token", async () => {
+  const client = new TestClient(filesWith());
+  client.tokenLastsMs = 5_000;
+  client.hello();
+  client.nowMs = 4_999;
+  client.session.check();
+  assert.equal(client.frames.length, 1);
+  client.nowMs = 5_000;
+  client.session.check();
+  assert.equal(documentOf(client.frames.at(-1))["status"], "UNAUTHENTICATED");
+  assert.equal(client.closed?.code, CLOSE.unauthenticated);
 });
 
 test("a file that was replaced is not read on: the ETag differs", async () => {
@@ -163,6 +251,10 @@ test("a body that is not as long as announced fails; one sent without credit end
   client.send(FRAME.data, 1, 0, new Uint8Array(9), true);
   assert.equal(documentOf((await client.answer(1))[0])["status"], "INVALID_ARGUMENT");
   assert.equal(files.files.size, 0);
+  const empty = connected(files, "writer");
+  empty.request(1, { op: "write", path: "/empty", length: 9 }, 0);
+  empty.send(FRAME.data, 1, 0, new Uint8Array(0));
+  assert.equal(empty.closed?.code, CLOSE.protocol, "frames of nothing would cost no credit");
   client.request(2, { op: "write", path: "/long", length: 2 << 20 }, 0);
   client.send(FRAME.data, 2, 0, new Uint8Array(1 << 20));
   client.send(FRAME.data, 2, 0, new Uint8Array(1 << 20));
@@ -178,13 +270,36 @@ test("a watch tells of changes until it is cancelled, and of missing some when t
   client.watches.publish({ ...change, path: "/other/a" });
   client.bufferedBytes = 2 << 20;
   client.watches.publish(change);
-  client.bufferedBytes = 0;
+  client.drain();
+  // Nothing more has to happen for it to be told.
+  await client.until(() => client.frames.length === 4);
   client.watches.publish({ ...change, kind: "deleted" });
   const kinds = client.frames.slice(2).map((frame) => documentOf(frame)["kind"]);
   assert.deepEqual(kinds, ["created", "missed", "deleted"]);
   client.send(FRAME.cancel, 1, 0, new Uint8Array(0));
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(client.watches.count, 0);
+});
+
+test("a watch tells no names in directories that its user may not enter", async () => {
+  const client = connected(new MemoryFiles());
+  client.request(1, { op: "watch", path: "/", recursive: true }, 0);
+  await client.until(() => client.frames.length === 2);
+  const plain = { mayMakeParents: false };
+  client.watches.publish({ ...plain, kind: "created", path: "/secret/a" });
+  client.watches.publish({ ...plain, kind: "renamed", path: "/secret/a", to: "/secret/b" });
+  client.watches.publish({ ...plain, kind: "renamed", path: "/secret/b", to: "/c" });
+  client.watches.publish({ ...plain, kind: "renamed", path: "/c", to: "/d" });
+  client.watches.publish({ ...plain, kind: "renamed", path: "/d", to: "/secret/d" });
+  const told = client.frames.slice(2).map((frame) => {
+    const { kind, path, to } = documentOf(frame);
+    return [kind, path, to];
+  });
+  assert.deepEqual(told, [
+    ["created", "/c", undefined],
+    ["renamed", "/c", "/d"],
+    ["deleted", "/d", undefined],
+  ]);
 });
 
 test("a standby names the leader and closes; so does a leader that is one no more", async () => {

@@ -32,7 +32,12 @@ const WINDOW_BYTES_MIN = 2 * FRAME_BYTES_MIN;
 const REQUEST_BYTES_MAX = 256 * 1024;
 const HELLO_MS = 10_000;
 
-export type Identity = { readonly user: string; readonly canWrite: boolean };
+export type Identity = {
+  readonly user: string;
+  readonly canWrite: boolean;
+  /** How long its token is good for, from now on; null: for as long as it stands in the file. */
+  readonly lastsMs: number | null;
+};
 
 export type SessionDeps = Omit<CallDeps, "wire"> & {
   readonly files: EdgeFiles;
@@ -49,14 +54,22 @@ export type SessionDeps = Omit<CallDeps, "wire"> & {
 };
 
 /** `frameBytes`: what HELLO asked for. */
-type Open = { readonly identity: Identity; readonly frameBytes: number | null };
+type Open = {
+  readonly identity: Identity;
+  readonly frameBytes: number | null;
+  /** When its token's time is over. */
+  readonly expiresAtMs: number;
+};
 
 export class EdgeSession {
   readonly #wire: CallDeps["wire"];
   readonly #deps: SessionDeps;
   /** From the request's headers. */
   readonly #token: string | null;
+  /** By id, which is free again once a call is cancelled. */
   readonly #calls = new Map<number, EdgeCall>();
+  /** Calls that have not ended: one that was cancelled may take its time. */
+  #runningCount = 0;
   readonly #beganMs: number;
   #open: Open | null = null;
   #isOver = false;
@@ -74,6 +87,11 @@ export class EdgeSession {
 
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** Whether the client has said who it is. */
+  get isOpen(): boolean {
+    return this.#open !== null;
   }
 
   receive(bytes: Uint8Array): void {
@@ -109,6 +127,19 @@ export class EdgeSession {
     else if (now - this.#heardMs > limits.idleMs) this.end(CLOSE.timeout, "nothing was heard");
     else if (this.#stuck !== null && now - this.#stuck.sinceMs > limits.stallMs)
       this.end(CLOSE.timeout, "what was sent is not taken");
+    else if (this.#open !== null && now >= this.#open.expiresAtMs) this.#expire();
+    else
+      for (const [id, call] of this.#calls)
+        if (call.endIfForgotten(now, limits.creditWaitMs)) this.#calls.delete(id);
+  }
+
+  #expire(): void {
+    this.#send(FRAME.error, 0, {
+      status: "UNAUTHENTICATED",
+      message: "The time of the token is over",
+      remedy: "Connect with a newer one",
+    });
+    this.end(CLOSE.unauthenticated, "UNAUTHENTICATED");
   }
 
   /** Ends the connection, if it has not. */
@@ -152,11 +183,16 @@ export class EdgeSession {
         this.moved();
         return;
       }
-      this.#open = { identity, frameBytes: hello.frameBytes === undefined ? null : frameBytes };
+      this.#open = {
+        identity,
+        frameBytes: hello.frameBytes === undefined ? null : frameBytes,
+        expiresAtMs: this.#deps.nowMs() + (identity.lastsMs ?? Infinity),
+      };
       onEvent({ kind: "edgeConnected", peer, user: identity.user });
       const welcome: Welcome = {
         version: PROTOCOL_VERSION,
-        ...identity,
+        user: identity.user,
+        canWrite: identity.canWrite,
         term: leadership.term(),
         frameBytes,
         windowBytes: FIRST_UPLOAD_BYTES,
@@ -191,6 +227,7 @@ export class EdgeSession {
         return;
       case FRAME.cancel:
         call?.abort();
+        this.#calls.delete(id);
         return;
       case FRAME.ping:
         this.#sendBytes(FRAME.pong, id, payload.slice(0, 64));
@@ -217,7 +254,7 @@ export class EdgeSession {
       { id, frameBytes, creditBytes: argument },
     );
     try {
-      if (this.#calls.size >= limits.requestsMax + limits.watchesMax)
+      if (this.#runningCount >= limits.requestsMax + limits.watchesMax)
         throw tooMany(`more than ${limits.requestsMax} requests at once`);
       if (payload.length > REQUEST_BYTES_MAX) throw tooMany(`a request of ${payload.length} bytes`);
       const request = parseRequest(payload);
@@ -240,11 +277,12 @@ export class EdgeSession {
     const isWatch = request.op === "watch";
     const isRead = request.op === "read" || request.op === "readMany";
     let holdsRead = false;
+    this.#runningCount++;
     if (isWatch) this.#watchCount++;
     try {
       if (isWatch && this.#watchCount > limits.watchesMax)
         throw tooMany(`more than ${limits.watchesMax} watches`);
-      if (!isWatch && this.#calls.size - this.#watchCount > limits.requestsMax)
+      if (!isWatch && this.#runningCount - this.#watchCount > limits.requestsMax)
         throw tooMany(`more than ${limits.requestsMax} requests at once`);
       holdsRead = isRead && reads.take();
       if (isRead && !holdsRead)
@@ -261,7 +299,8 @@ export class EdgeSession {
     } finally {
       if (holdsRead) reads.give();
       if (isWatch) this.#watchCount--;
-      this.#calls.delete(call.id);
+      this.#runningCount--;
+      if (this.#calls.get(call.id) === call) this.#calls.delete(call.id);
     }
   }
 

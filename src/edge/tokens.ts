@@ -13,20 +13,27 @@
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { RockpoolError } from "../common/errors.ts";
-import type { Identity } from "./session.ts";
 
 const TOKEN_LENGTH_MIN = 16;
 const SIGNED_PREFIX = "rp1";
 const USER = /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,255}$/;
 
+/** Whom a token is for. */
+export type Bearer = {
+  readonly user: string;
+  readonly canWrite: boolean;
+  /** Of a signed one: when its time is over. */
+  readonly expiresMs?: number;
+};
+
 /** By the SHA-256 of the token, so that looking one up tells nothing about the others. */
-export type TokenTable = ReadonlyMap<string, Identity>;
+export type TokenTable = ReadonlyMap<string, Bearer>;
 
 const digest = (token: string) => createHash("sha256").update(token).digest("hex");
 
 /** @throws RockpoolError INVALID_ARGUMENT, which names the line */
 export function parseTokens(text: string, where: string): TokenTable {
-  const table = new Map<string, Identity>();
+  const table = new Map<string, Bearer>();
   for (const [at, line] of text.split("\n").entries()) {
     const words = line.trim().split(/\s+/);
     if (words[0] === "" || words[0]?.startsWith("#")) continue;
@@ -43,7 +50,7 @@ export function parseTokens(text: string, where: string): TokenTable {
   return table;
 }
 
-export type TokenClaims = Identity & { readonly expiresMs: number };
+export type TokenClaims = Bearer & { readonly expiresMs: number };
 
 const macOf = (text: string, secret: Uint8Array) =>
   createHmac("sha256", secret).update(text).digest();
@@ -55,7 +62,7 @@ export function signToken({ user, canWrite, expiresMs }: TokenClaims, secret: Ui
 }
 
 /** Null when it is not one that was signed with this secret, or its time is over. */
-export function verifyToken(token: string, secret: Uint8Array, nowMs: number): Identity | null {
+export function verifyToken(token: string, secret: Uint8Array, nowMs: number): Bearer | null {
   const [prefix, claims = "", signature = "", ...rest] = token.split(".");
   if (prefix !== SIGNED_PREFIX || rest.length > 0) return null;
   const given = Buffer.from(signature, "base64url");
@@ -69,7 +76,7 @@ export function verifyToken(token: string, secret: Uint8Array, nowMs: number): I
   };
   if (typeof user !== "string" || !USER.test(user)) return null;
   if (typeof expiresMs !== "number" || expiresMs <= nowMs) return null;
-  return { user, canWrite: write === true };
+  return { user, canWrite: write === true, expiresMs };
 }
 
 export type TokenRules = {
@@ -81,14 +88,14 @@ export type TokenRules = {
 };
 
 /** @throws RockpoolError UNAUTHENTICATED */
-export function identify(token: string | null, rules: TokenRules, nowMs: number): Identity {
+export function identify(token: string | null, rules: TokenRules, nowMs: number): Bearer {
   const { tokens, secret, anonymousUser } = rules;
   if (token === null) {
     if (anonymousUser !== null) return { user: anonymousUser, canWrite: false };
     throw new RockpoolError(
       "UNAUTHENTICATED",
       "The edge gateway takes nobody without a token",
-      "Send a token of rockpool.edge.tokens.file, or let everybody read by rockpool.edge.anonymous.user",
+      "Send a token of rockpool.edge.tokens.path, or let everybody read by rockpool.edge.anonymous.user",
     );
   }
   const known =
@@ -97,6 +104,6 @@ export function identify(token: string | null, rules: TokenRules, nowMs: number)
   throw new RockpoolError(
     "UNAUTHENTICATED",
     "The token is not known here, or its time is over",
-    "Use a token of rockpool.edge.tokens.file, or one that is signed with the cluster's secret",
+    "Use a token of rockpool.edge.tokens.path, or one that is signed with the cluster's secret",
   );
 }

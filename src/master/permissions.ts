@@ -43,11 +43,19 @@ function refuse(principal: Principal, bits: number, walk: Walk, at: Inode): neve
 
 /** @throws RockpoolError PERMISSION_DENIED when a directory above the path may not be passed */
 export function checkTraversal(principal: Principal, walk: Walk): void {
-  if (principal.isSuperuser) return;
+  const closed = closedTo(principal, walk);
+  if (closed !== undefined) refuse(principal, EXECUTE, walk, closed);
+}
+
+/** Whether all directories above the path, of those there are, may be passed. */
+export function mayTraverse(principal: Principal, walk: Walk): boolean {
+  return closedTo(principal, walk) === undefined;
+}
+
+function closedTo(principal: Principal, walk: Walk): Inode | undefined {
+  if (principal.isSuperuser) return undefined;
   const above = walk.missing.length === 0 ? walk.inodes.slice(0, -1) : walk.inodes;
-  for (const inode of above)
-    if (inode.kind === "directory" && !mayAccess(principal, inode, EXECUTE))
-      refuse(principal, EXECUTE, walk, inode);
+  return above.find((inode) => inode.kind === "directory" && !mayAccess(principal, inode, EXECUTE));
 }
 
 /** Bits on an inode of the walk; traversal is checked apart. */

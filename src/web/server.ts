@@ -68,6 +68,8 @@ const BODY_TIMEOUT_MS = 10_000;
 /** Neither a byte in nor out for so long: whoever it was is gone, or reads too slowly to wait for. */
 const SILENCE_MAX_MS = 60_000;
 const KEEP_ALIVE_MS = 5_000;
+/** Who was refused has so long to take the reason. */
+const REFUSED_LINGER_MS = 1_000;
 const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -240,6 +242,23 @@ function listen(server: Server, options: WebServerOptions): Promise<number> {
   });
 }
 
+/**
+ * Answers a request to become something else with a no. The connection goes then, whether the client ends its half or not:
+ * nothing else would end it.
+ * @param status such as "404 Not Found"
+ */
+export function refuseUpgrade(socket: Duplex, status: string, reason = ""): void {
+  const body = reason === "" ? "" : `${reason}\n`;
+  socket.resume(); // what it sends on would make the answer get lost with a reset
+  socket.end(
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+  const timer = setTimeout(() => socket.destroy(), REFUSED_LINGER_MS);
+  timer.unref();
+  socket.once("end", () => socket.destroy());
+  socket.once("close", () => clearTimeout(timer));
+}
+
 /** @throws RockpoolError UNAVAILABLE when the port cannot be had */
 export async function startWebServer(options: WebServerOptions): Promise<WebServer> {
   const server = createServer(
@@ -249,7 +268,13 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
   );
   server.maxConnections = CONNECTIONS_MAX;
   server.setTimeout(SILENCE_MAX_MS);
-  if (options.onUpgrade !== undefined) server.on("upgrade", options.onUpgrade);
+  const { onUpgrade } = options;
+  if (onUpgrade !== undefined)
+    server.on("upgrade", (request, socket, head) => {
+      // Node listens no more: without this a reset by the client would end the process.
+      socket.on("error", () => socket.destroy());
+      onUpgrade(request, socket, head);
+    });
   server.on("clientError", (_, socket) => {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
     else socket.destroy();

@@ -17,6 +17,7 @@ import {
   pathOf,
   plainText,
   readBody,
+  refuseUpgrade,
   startWebServer,
   type WebHandler,
   type WebServer,
@@ -411,6 +412,35 @@ test("a reader that stops reading holds no more than the pipe holds", async () =
   }
   assert.ok(taken < 64 * 1024 * 1024, `${taken} bytes were taken`);
   socket.destroy();
+});
+
+test("whoever is refused an upgrade goes, and ends nothing by going", async () => {
+  const web = await startWebServer({
+    ...{ bindHost: "127.0.0.1", port: 0, handle: () => plainText(200, "here"), onError: () => {} },
+    onUpgrade: (_, socket) => refuseUpgrade(socket, "404 Not Found", "nothing"),
+  });
+  const asking = "GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+  try {
+    for (let count = 0; count < 20; count++) {
+      const hasty = connect(web.port, "127.0.0.1");
+      await once(hasty, "connect");
+      hasty.write(asking, () => hasty.resetAndDestroy());
+      await once(hasty, "close");
+    }
+    const stays = connect({ port: web.port, host: "127.0.0.1", allowHalfOpen: true });
+    stays.on("error", () => {}); // it is cut off, which is what is waited for
+    stays.write(asking);
+    const [answer] = (await once(stays, "data")) as [Buffer];
+    assert.match(answer.toString(), /^HTTP\/1.1 404 [\s\S]*nothing\n$/);
+    while (!stays.destroyed) {
+      stays.write("more");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const reply = await fetch(`http://127.0.0.1:${web.port}/`);
+    assert.equal(await reply.text(), "here\n");
+  } finally {
+    await web.close();
+  }
 });
 
 test("startWebServer() names the port that is taken", async () => {
