@@ -125,7 +125,7 @@ async function buildWebUi() {
 
 /** What programs import as "rockpool/client". */
 async function buildClient() {
-  const entryPoints = ["src/client/file_system.ts"];
+  const entryPoints = ["src/library.ts"];
   await build({ ...nodeTarget, entryPoints, outfile: "dist/client.js" });
 }
 

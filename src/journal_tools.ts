@@ -6,21 +6,23 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { DecodeError } from "./common/bytes.ts";
-import { messageOf, RockpoolError } from "./common/errors.ts";
+import { RockpoolError } from "./common/errors.ts";
 import type { Configuration } from "./conf/configuration.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
-import { unbundle } from "./journal/bundle.ts";
 import { indexOfName, verifyCheckpoint } from "./journal/checkpoint_file.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
 import { type ReadingNote, readJournal } from "./journal/inspect_journal.ts";
 import { repairJournal } from "./journal/repair_journal.ts";
 import { verifyJournal } from "./journal/verify_journal.ts";
+import { commandsOf, textOf } from "./journal_entry_text.ts";
 import { crc32c } from "./kernels/fallback.ts";
-import { decodeEntry } from "./master/command.ts";
-import { decodeMembership } from "./raft/membership.ts";
-import type { Entry } from "./raft/messages.ts";
-import type { JournalToolParts, VerifyOutcome } from "./shell/journal_tools.ts";
+import {
+  adviceForShared,
+  isSharedJournal,
+  readShared,
+  verifyShared,
+} from "./shared_journal_tools.ts";
+import type { JournalToolParts, ReadEntry, VerifyOutcome } from "./shell/journal_tools.ts";
 import { nodeWorld } from "./world/node_world.ts";
 
 function folderOf(configuration: Configuration, given: string | null): string {
@@ -31,42 +33,6 @@ function folderOf(configuration: Configuration, given: string | null): string {
     `The journal folder ${folder} does not exist`,
     `Set ${MasterKeys.journalFolder.key}, or name another one with --input-dir`,
   );
-}
-
-function plainValue(_key: string, value: unknown): unknown {
-  if (typeof value === "bigint") return value.toString();
-  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
-  if (value instanceof Map)
-    return Object.fromEntries([...value].map(([key, item]) => [String(key), item]));
-  return value;
-}
-
-function bodyOf(entry: Entry): unknown {
-  if (entry.kind === "noop") return {};
-  if (entry.kind === "config") return decodeMembership(entry.payload);
-  return decodeEntry(entry.payload);
-}
-
-/** Commands that share an entry, one by one. */
-function commandsOf(entry: Entry): readonly Entry[] {
-  if (entry.kind !== "commands") return [entry];
-  try {
-    return unbundle(entry.payload).map((payload) => ({ ...entry, kind: "command", payload }));
-  } catch (error) {
-    if (error instanceof DecodeError) return [entry];
-    throw error;
-  }
-}
-
-/** An entry for people: unreadable ones show their bytes. */
-function textOf(entry: Entry): string {
-  let body: unknown;
-  try {
-    body = bodyOf(entry);
-  } catch (error) {
-    body = { unreadable: messageOf(error), bytes: Buffer.from(entry.payload).toString("hex") };
-  }
-  return JSON.stringify(body, plainValue, 2);
 }
 
 function noteText(note: ReadingNote): string {
@@ -129,22 +95,38 @@ async function verify(
   };
 }
 
+function* read(folder: string, from: number, onNote: (text: string) => void): Generator<ReadEntry> {
+  const entries = readJournal(folder, crc32c, { from, onNote: (note) => onNote(noteText(note)) });
+  for (const entry of entries)
+    for (const each of commandsOf(entry))
+      yield { index: each.index, term: each.term, kind: each.kind, text: textOf(each) };
+}
+
 export const journalTools: JournalToolParts = {
-  verify,
-  *read(configuration, given, from, onNote) {
+  verify: (configuration, given, isDeep) =>
+    isSharedJournal(configuration, given)
+      ? verifyShared(configuration, given, isDeep)
+      : verify(configuration, given, isDeep),
+  async read(configuration, given, from, onNote) {
+    if (isSharedJournal(configuration, given))
+      return { type: "UFS", entries: await readShared(configuration, given, from, onNote) };
     const folder = folderOf(configuration, given);
-    const entries = readJournal(folder, crc32c, { from, onNote: (note) => onNote(noteText(note)) });
-    for (const entry of entries)
-      for (const each of commandsOf(entry))
-        yield { index: each.index, term: each.term, kind: each.kind, text: textOf(each) };
+    return { type: "EMBEDDED", entries: read(folder, from ?? 1, onNote) };
   },
-  repair: (configuration, given, acceptLossAfter) =>
-    repairJournal({
+  async repair(configuration, given, acceptLossAfter) {
+    if (isSharedJournal(configuration, given))
+      return {
+        kind: "advice",
+        lines: await adviceForShared(configuration, given, acceptLossAfter),
+      };
+    const repaired = await repairJournal({
       folder: folderOf(configuration, given),
       crc32c,
       fileSystem: nodeFileSystem(),
       timers: nodeWorld().timers,
       clock: nodeWorld().clock,
       acceptLossAfter,
-    }),
+    });
+    return { kind: "repaired", ...repaired };
+  },
 };

@@ -118,8 +118,12 @@ export class MasterStatusPage {
     const { configuration } = this.#context;
     const host = address.slice(0, address.lastIndexOf(":"));
     const webHere = `${host}:${configuration.get(MasterKeys.webPort)}`;
-    // Who shares a journal is known by the address for clients.
-    if (hasSharedJournal(configuration)) return { rpc: address, web: webHere };
+    // Who shares a journal is known by the address for clients, and ZooKeeper knows no other.
+    if (hasSharedJournal(configuration)) {
+      const named = configuration.get(MasterKeys.rpcAddresses)?.map(formatHostPort) ?? [];
+      const namedWeb = configuration.get(MasterKeys.webAddresses)?.[named.indexOf(address)];
+      return { rpc: address, web: namedWeb === undefined ? webHere : formatHostPort(namedWeb) };
+    }
     const at = journalMembership(configuration, isLocalHost)
       .members.map(formatHostPort)
       .indexOf(address);

@@ -11,7 +11,7 @@ import { formatHostPort, type HostPort } from "./conf/key_spec.ts";
 import { MasterKeys } from "./conf/master_keys.ts";
 import { type DaemonContext, machineName } from "./daemon.ts";
 import { nodeFileSystem } from "./journal/file_system.ts";
-import type { ConnectThread } from "./journal/journal_protocol.ts";
+import type { ConnectThread, FromThread } from "./journal/journal_protocol.ts";
 import { hex64 } from "./journal/member_ids.ts";
 import { openKernels } from "./kernels/load.ts";
 import { journalStoreOptions, openLogStore } from "./log_stores.ts";
@@ -20,6 +20,7 @@ import type { LogStore } from "./ufs/log_store.ts";
 import { Checkpoints } from "./ufs_journal/checkpoints.ts";
 import type { Elector } from "./ufs_journal/elector.ts";
 import { formatShared, isUsed, readIdentity, type SharedIdentity } from "./ufs_journal/identity.ts";
+import { IdentityWatch } from "./ufs_journal/identity_watch.ts";
 import { onThisThread } from "./ufs_journal/on_this_thread.ts";
 import { UfsCore } from "./ufs_journal/ufs_core.ts";
 import { UfsLog } from "./ufs_journal/ufs_log.ts";
@@ -136,7 +137,16 @@ export function connectShared(
   const { groupId, windowEntries } = identity;
   const workFolder = join(configuration.get(MasterKeys.metastoreDir), WORK_FOLDER);
   mkdirSync(workFolder, { recursive: true });
-  return onThisThread(world.timers, (post) => {
+  return onThisThread(world.timers, (tell) => {
+    const watch = new IdentityWatch({
+      ...{ store, groupId, timers: world.timers },
+      onEvent: (event) => tell({ kind: "event", event }),
+    });
+    const post = (message: FromThread) => {
+      if (message.kind === "started") watch.begin();
+      if (message.kind === "closed") watch.end();
+      tell(message);
+    };
     const log = new UfsLog({ store, groupId, crc32c, windowEntries });
     const checkpoints = new Checkpoints({
       ...{ log, store, groupId, crc32c, world, workFolder, post },
@@ -144,11 +154,18 @@ export function connectShared(
       entries: configuration.get(MasterKeys.checkpointPeriodEntries),
       intervalMs: CHECKPOINT_INTERVAL_MS,
     });
-    return new UfsCore({
+    const core = new UfsCore({
       ...{ log, elector, checkpoints, world, post },
       address: ownRpcAddress(configuration),
       tailMs: configuration.get(MasterKeys.journalTailerSleep),
       areReadsStrict: configuration.get(MasterKeys.strictReads),
     });
+    return {
+      receive: (message) => core.receive(message),
+      abandon() {
+        watch.end();
+        core.abandon();
+      },
+    };
   });
 }

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRockpoolError } from "../common/errors.ts";
-import { parseAuthority, parseHostPort, parseUri, resolveMasters } from "./authority.ts";
+import {
+  configuredMasters,
+  parseAuthority,
+  parseHostPort,
+  parseUri,
+  placeText,
+  resolveMasters,
+} from "./authority.ts";
 
 const nothing = () => undefined;
 
@@ -115,4 +122,16 @@ test("S1-29 S1-30 any host of an alluxio-ft URI is ignored", () => {
     assert.deepEqual(resolveMasters(authority, zookeeper("z:2181"), nothing), zookeeper("z:2181"));
     assert.deepEqual(resolveMasters(authority, list("a:1"), nothing), list("a:1"));
   }
+});
+
+test("properties say where the configured masters are: ZooKeeper where it is enabled, or a list", () => {
+  const place = (properties: Readonly<Record<string, string>>) =>
+    placeText(configuredMasters((key) => properties[key]));
+  const address = { "alluxio.zookeeper.address": " z1:2181,z2:2181/mine " };
+  const list = { "alluxio.master.rpc.addresses": "h1:19998; h2:19998" };
+  assert.equal(place({}), "");
+  assert.equal(place({ ...address, ...list }), "h1:19998,h2:19998");
+  assert.equal(place({ "alluxio.zookeeper.enabled": "TRUE", ...list }), "h1:19998,h2:19998");
+  const enabled = { "alluxio.zookeeper.enabled": "TRUE", ...address, ...list };
+  assert.equal(place(enabled), "zk@z1:2181,z2:2181/mine");
 });

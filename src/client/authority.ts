@@ -97,6 +97,16 @@ export function placeText(place: MasterPlace): string {
   return place.kind === "addresses" ? place.addresses.join(",") : `zk@${place.connect}`;
 }
 
+/** What properties say of where `alluxio:///` is; no addresses when they say nothing. */
+export function configuredMasters(property: PropertyReader): MasterPlace {
+  const isZooKeepers =
+    (property("alluxio.zookeeper.enabled") ?? "").trim().toLowerCase() === "true";
+  const connect = (property("alluxio.zookeeper.address") ?? "").trim();
+  if (isZooKeepers && connect !== "") return { kind: "zookeeper", connect };
+  const addresses = parseAddresses(property("alluxio.master.rpc.addresses") ?? "") ?? [];
+  return { kind: "addresses", addresses };
+}
+
 /**
  * Where the masters are that an authority stands for.
  * @param configured what `alluxio:///` means

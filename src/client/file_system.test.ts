@@ -337,11 +337,31 @@ test("a file of many blocks streams through with one chunk in hand", async () =>
   assert.equal(length, 80 * piece.length);
 });
 
+test("connect() has somebody ask ZooKeeper where the authority, or a property, says so", async () => {
+  const properties: Readonly<Record<string, string>> = {
+    "alluxio.zookeeper.enabled": "true",
+    "alluxio.zookeeper.address": "z1:2181,z2:2181/mine",
+  };
+  const asked: string[] = [];
+  for (const masters of ["zk@h:2181,i:2181", "alluxio://zk@h:2181/", "alluxio:///"]) {
+    const options = { masters, property: (key: string) => properties[key] };
+    const files = await FileSystem.connect(options, (connect, property) => {
+      asked.push(`${connect} ${property("alluxio.zookeeper.enabled")}`);
+      return async () => [];
+    });
+    await files.close();
+  }
+  assert.deepEqual(asked, ["h:2181,i:2181 true", "h:2181 true", "z1:2181,z2:2181/mine true"]);
+});
+
 test("connect() refuses what it does not understand", async () => {
   await assert.rejects(
     FileSystem.connect({ masters: "alluxio://nope/" }),
     isError("INVALID_ARGUMENT"),
   );
-  await assert.rejects(FileSystem.connect({ masters: "zk@h:2181" }), /does not ask ZooKeeper/);
+  await assert.rejects(
+    FileSystem.connect({ masters: "zk@h:2181" }),
+    /does not ask ZooKeeper \(h:2181\)/,
+  );
   await assert.rejects(FileSystem.connect({ masters: [] }), isError("INVALID_ARGUMENT"));
 });

@@ -1,5 +1,5 @@
 /**
- * Rockpool's client library (`rockpool/client`): files in the cluster, from Node.
+ * Rockpool's client library: files in the cluster, from Node. Its users import it by src/library.ts, as `rockpool/client`.
  *
  * Calls go to the leading master, wherever it is: a change of the leader is waited out within a
  * call's time budget, and a change that was applied before its answer was lost is not applied twice.
@@ -21,7 +21,13 @@ import { type Path, parsePath } from "../common/path.ts";
 import type { Credentials } from "../rpc/channel.ts";
 import type { MasterInquiry } from "../rpc/master_channel.ts";
 import { nodeWorld } from "../world/node_world.ts";
-import { type PropertyReader, parseAuthority, parseUri, resolveMasters } from "./authority.ts";
+import {
+  configuredMasters,
+  type PropertyReader,
+  parseAuthority,
+  parseUri,
+  resolveMasters,
+} from "./authority.ts";
 import { ClusterAdmin } from "./cluster_admin.ts";
 import { ClusterDefaults, type DefaultsAtPath } from "./cluster_defaults.ts";
 import { connectMasters, connectWorkers } from "./connections.ts";
@@ -69,8 +75,8 @@ export type CallOptions = { readonly signal?: AbortSignal };
 
 export type ConnectOptions = {
   /**
-   * Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998"; or somebody who finds
-   * the masters, as ZooKeeper does.
+   * Addresses ("host:port"), or one URI or authority: "alluxio://h1:19998,h2:19998/", "h:19998"; "zk@h1:2181,h2:2181" asks
+   * ZooKeeper, "alluxio:///" goes where `property` says; or somebody who finds the masters.
    */
   readonly masters: string | readonly string[] | MasterInquiry;
   /** Who calls; the operating system's user when left out. */
@@ -91,7 +97,10 @@ export type ConnectOptions = {
   /** This host's name as workers know it, to prefer a local one. */
   readonly hostName?: string;
   readonly patience?: Partial<Patience>;
-  /** Looks up what a logical name (`ebj@name`, `zk@name`) stands for. */
+  /**
+   * Looks up what a logical name (`ebj@name`, `zk@name`) stands for, where `alluxio:///` is (`alluxio.zookeeper.enabled` and `.address`, or
+   * `alluxio.master.rpc.addresses`), and `alluxio.zookeeper.*` of who asks ZooKeeper.
+   */
   readonly property?: PropertyReader;
 };
 
@@ -150,17 +159,23 @@ const BUILT_IN = {
 } as const satisfies Required<DefaultsAtPath>;
 type Defaults = Readonly<Required<DefaultsAtPath>>;
 
+/** Makes somebody who asks the ZooKeeper at "host1:2181,host2:2181" where the masters are. */
+export type ZooKeeperAsker = (connect: string, property: PropertyReader) => MasterInquiry;
+
 /** What the connection to the masters begins with. */
-function mastersOf({ masters, property = () => undefined }: ConnectOptions) {
+function mastersOf(options: ConnectOptions, askZooKeeper: ZooKeeperAsker | null) {
+  const { masters, property = () => undefined } = options;
   if (typeof masters === "function") return { addresses: [], inquire: masters };
   const text = typeof masters === "string" ? masters : masters.join(",");
   const authority = text.includes("://") ? parseUri(text).authority : parseAuthority(text);
-  const place = resolveMasters(authority, { kind: "addresses", addresses: [] }, property);
+  const place = resolveMasters(authority, configuredMasters(property), property);
   if (place.kind === "addresses") return { addresses: place.addresses };
+  if (askZooKeeper !== null)
+    return { addresses: [], inquire: askZooKeeper(place.connect, property) };
   throw new RockpoolError(
     "INVALID_ARGUMENT",
-    `This library does not ask ZooKeeper (${place.connect}) itself where the masters are`,
-    "Give connect() a function as masters that does, or name them: host1:19998,host2:19998",
+    `This program does not ask ZooKeeper (${place.connect}) where the masters are`,
+    "Name them: host1:19998,host2:19998",
   );
 }
 
@@ -193,7 +208,7 @@ export class FileSystem {
   /** For administrators. */
   readonly admin: ClusterAdmin;
 
-  private constructor(
+  protected constructor(
     context: ClientContext,
     defaults: { readonly given: DefaultsAtPath; readonly cluster: ClusterDefaults | null },
     background: Set<Promise<unknown>>,
@@ -208,16 +223,20 @@ export class FileSystem {
 
   /**
    * Makes a client. Nothing is sent before the first call, so masters that are down show only then.
+   * @param askZooKeeper null where `masters` never is ZooKeeper's
    * @throws RockpoolError INVALID_ARGUMENT when `masters` is not understood
    */
-  static connect(options: ConnectOptions): Promise<FileSystem> {
+  static connect(
+    options: ConnectOptions,
+    askZooKeeper: ZooKeeperAsker | null = null,
+  ): Promise<FileSystem> {
     // A promise, so that a bad option rejects like everything else that can go wrong here.
     return Promise.resolve().then(() => {
       const user = options.user ?? userInfo().username;
       const auth: Credentials =
         options.authentication === "NOSASL" ? { kind: "none" } : { kind: "simple", user };
       const masterPort = connectMasters({
-        ...mastersOf(options),
+        ...mastersOf(options, askZooKeeper),
         auth,
         callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
       });

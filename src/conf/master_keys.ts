@@ -62,7 +62,7 @@ export const MasterKeys = {
   }),
   webAddresses: unsetKeySpec("rockpool.master.web.addresses", ADDRESSES, {
     scope: "ALL",
-    doc: "Web addresses in the order of the journal addresses; unset: their hosts with the web port",
+    doc: "Web addresses in the order of the journal addresses, with ZooKeeper of the RPC addresses; unset: their hosts with the web port",
   }),
   journalType: keySpec("alluxio.master.journal.type", oneOf(["EMBEDDED", "UFS"]), "EMBEDDED", {
     scope: "ALL",

@@ -107,10 +107,14 @@ export class Memory implements StateMachine<string> {
   }
 }
 
-/** A port below the range from which the system takes those of outgoing connections. */
+const portsGiven = new Set<number>();
+
+/** Another port each time, below the range from which the system takes those of outgoing connections. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (portsGiven.has(port)) continue;
+    portsGiven.add(port);
     const server = createServer();
     const isFree = await new Promise<boolean>((resolve) => {
       server.once("error", () => resolve(false));

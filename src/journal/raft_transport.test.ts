@@ -11,6 +11,7 @@ import type { Message } from "../raft/messages.ts";
 import { nodeWorld } from "../world/node_world.ts";
 import type { World } from "../world/ports.ts";
 import { nodeFileSystem } from "./file_system.ts";
+import { freePort } from "./journal_fixture.ts";
 import { PeerPins } from "./journal_folder.ts";
 import { foundersOf, groupIdOf, memberIdOf } from "./member_ids.ts";
 import { type InForce, MembershipGate } from "./membership_gate.ts";
@@ -131,20 +132,7 @@ async function member(options: {
   return { transport, messages, events, died, refusals, greetings, enter };
 }
 
-/** Ports that were free a moment ago, below those of outgoing connections. */
-async function freeAddress(): Promise<string> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return `127.0.0.1:${port}`;
-  }
-}
+const freeAddress = async () => `127.0.0.1:${await freePort()}`;
 
 async function until(what: string, isTrue: () => boolean): Promise<void> {
   const endMs = Date.now() + 60_000;

@@ -17,7 +17,11 @@ const never = () => Promise.reject(new Error("a wrong command line must not come
 const PARTS: ShellParts = {
   version: "1.2.3",
   runLocal: never,
-  journalTools: async () => ({ verify: never, read: () => [], repair: never }),
+  journalTools: async () => ({
+    verify: never,
+    read: never,
+    repair: never,
+  }),
   storeTests: async () => ({ checks: never, measure: never }),
   local: never,
   askZooKeeper: never,

@@ -260,14 +260,31 @@ export const MANUALS: Readonly<Record<string, Manual>> = {
     seeAlso: ["journal checkpoint"],
   },
   "journal read": {
-    examples: [["journal read -start 10 -output-dir /tmp/dump", "entries as text"]],
+    description: [
+      "A journal that masters share (alluxio.master.journal.type=UFS) is read where it lies, from its newest checkpoint on unless -start says otherwise; its leader may append meanwhile.",
+    ],
+    examples: [
+      ["journal read -start 10 -output-dir /tmp/dump", "entries as text"],
+      ["journal read -input-dir s3://bucket/journal", "one that masters share"],
+    ],
     seeAlso: ["journal verify"],
   },
   "journal verify": {
-    examples: [["journal verify --deep", "checks every byte"]],
+    description: [
+      "damaged: entries that masters need cannot be read. torn: never acknowledged, and dropped by the next start. spare: nothing needs it now.",
+      "A journal that masters share is checked where it lies, also while they run: objects, their chain, gaps, fences, what others have put there; --deep reads its checkpoints, too.",
+    ],
+    exitCodes: [["255", "Something is damaged, or the journal could not be read."]],
+    examples: [
+      ["journal verify --deep", "checks every byte"],
+      ["journal verify -input-dir hdfs://namenode:9000/journal", "one that masters share"],
+    ],
     seeAlso: ["journal read", "journal repair"],
   },
   "journal repair": {
+    description: [
+      "A journal that masters share has no other copy to be repaired from: of it the command says what can be done by hand, changes nothing, and ends with 255.",
+    ],
     examples: [["journal repair --accept-loss-after 1000", "the last resort"]],
     seeAlso: ["journal verify"],
   },

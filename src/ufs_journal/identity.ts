@@ -12,7 +12,7 @@ import { hex64 } from "../journal/member_ids.ts";
 import type { LogStore } from "../ufs/log_store.ts";
 import type { World } from "../world/ports.ts";
 
-const NAME = "rockpool-journal";
+export const IDENTITY_NAME = "rockpool-journal";
 const VERSION = 1;
 const WINDOW_ENTRIES = 4096;
 export const LOG_FOLDERS = ["log", "merged", "checkpoint", "passed"];
@@ -26,7 +26,7 @@ export type SharedIdentity = {
 
 /** Null when no journal was formatted there. @throws RockpoolError DATA_LOSS when it can't be understood; what the store says */
 export async function readIdentity(store: LogStore): Promise<SharedIdentity | null> {
-  const bytes = await store.read(NAME);
+  const bytes = await store.read(IDENTITY_NAME);
   if (bytes === null) return null;
   try {
     const read: unknown = JSON.parse(new TextDecoder().decode(bytes));
@@ -40,7 +40,7 @@ export async function readIdentity(store: LogStore): Promise<SharedIdentity | nu
   } catch (error) {
     throw new RockpoolError(
       "DATA_LOSS",
-      `${store.uri}/${NAME} is damaged: ${messageOf(error)}`,
+      `${store.uri}/${IDENTITY_NAME} is damaged: ${messageOf(error)}`,
       `Bring it back from a copy: it names the one folder of 16 hex digits beside it that holds the journal`,
     );
   }
@@ -62,7 +62,7 @@ export async function formatShared(
     if (error instanceof RockpoolError && error.status === "DATA_LOSS") return null;
     throw error;
   });
-  await store.remove(NAME);
+  await store.remove(IDENTITY_NAME);
   const groupId = (BigInt(random.uint32()) << 32n) | BigInt(random.uint32());
   const windowEntries = WINDOW_ENTRIES;
   const identity = { groupId, windowEntries, formattedMs: clock.wallMs() };
@@ -72,7 +72,7 @@ export async function formatShared(
     windowEntries,
     formattedMs: identity.formattedMs,
   });
-  const made = await store.create(NAME, new TextEncoder().encode(text));
+  const made = await store.create(IDENTITY_NAME, new TextEncoder().encode(text));
   if (before !== null) await removeJournal(store, before);
   if (made === "created") return identity;
   const theirs = await readIdentity(store);

@@ -72,8 +72,8 @@ type Parsed = {
 type Hurt = { readonly first: LogIndex; readonly name: string; readonly why: string };
 
 const REMEDY =
-  "Bring the object back from a copy or an older version in the store, while the masters are stopped or run. If there is none, format the " +
-  "journal anew and start from the newest backup; `bin/rockpool journal repair --accept-loss-after <n>` says what else there is";
+  "Bring the object back from a copy, or from an older version in the store. If there is none, format the journal anew and start from the " +
+  "newest backup; `bin/rockpool journal repair --accept-loss-after <n>` says what else can be done";
 const SPARE_REMEDY =
   "Nothing is lost: masters begin from a checkpoint behind it. Find out who changed the store";
 const FENCE_REMEDY =
@@ -264,7 +264,7 @@ export class LogWalk {
         endOf(object).index,
         `${this.#uri(name)} is of epoch ${epoch} behind epoch ${previousEpoch}, and ${isFirst ? "a" : "no"} fence`,
       );
-    const isForeign = this.#writer !== null && this.#writer.some((byte, at) => byte !== writer[at]);
+    const isForeign = this.#writer?.some((byte, at) => byte !== writer[at]);
     if (!isFirst && isForeign)
       yield this.#problem(
         endOf(object).index,
@@ -318,8 +318,7 @@ export class LogWalk {
     if (hurts.length > 0) this.#epoch = Math.max(this.#epoch, head.epoch - Number(isFence(head)));
     this.#end = beforeIt(head);
     this.#writer = null;
-    const behind = this.#checkpoints.filter((index) => index >= head.firstIndex);
-    const isLost = behind.length === 0;
+    const isLost = !this.#checkpoints.some((index) => index >= head.firstIndex);
     for (const { first, name, why } of hurts)
       yield problemOf(
         isLost,
@@ -338,11 +337,6 @@ export class LogWalk {
     if (!(await this.#log.isBuried(from)))
       yield spare(
         `${missing}, and no master has removed them: their window bears no mark`,
-        SPARE_REMEDY,
-      );
-    else if (behind.length < this.#checkpoints.length)
-      yield spare(
-        `${missing}: of the checkpoints only those from entry ${behind[0]} on are of use`,
         SPARE_REMEDY,
       );
     else yield { kind: "trimmed", firstIndex: from, lastIndex: missingTo };

@@ -10,7 +10,7 @@ import type { UfsCore } from "./ufs_core.ts";
 /** @param create the journal, which is to post its messages there */
 export function onThisThread(
   timers: Timers,
-  create: (post: (message: FromThread) => void) => UfsCore,
+  create: (post: (message: FromThread) => void) => Pick<UfsCore, "receive" | "abandon">,
 ): ConnectThread {
   return (onMessage) => {
     const toMain = new Mailbox<FromThread>(timers, onMessage);

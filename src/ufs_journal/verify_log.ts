@@ -168,12 +168,14 @@ async function foreignNames(
 
 function isOurs(folder: string, name: string): boolean {
   if (folder === "passed") return isMarkName(name);
-  const isRange = folder === "merged";
   const parts = name.split("-");
-  return parts.length === (isRange ? 2 : 1) && parts.every(isNumberName);
+  if (parts.length !== (folder === "merged" ? 2 : 1)) return false;
+  // A state may be of no entry yet.
+  const min = folder === "checkpoint" ? 0 : 1;
+  return parts.every((text) => isNumberName(text, min));
 }
 
-function isNumberName(text: string): boolean {
+function isNumberName(text: string, min: number): boolean {
   const value = Number.parseInt(text, 16);
-  return Number.isSafeInteger(value) && value > 0 && numberName(value) === text;
+  return Number.isSafeInteger(value) && value >= min && numberName(value) === text;
 }

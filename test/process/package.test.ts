@@ -3,9 +3,17 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 import { freePortOffset } from "./local_cluster.ts";
 
@@ -36,6 +44,7 @@ test("npm pack, npm install, npx rockpool local start, put and cat a file", asyn
     "bin/alluxio",
     "dist/main.js",
     "dist/cli.cjs",
+    "dist/client.js",
     "dist/web_ui/app.js",
     "LICENSE",
     "README.md",
@@ -82,4 +91,37 @@ test("npm pack, npm install, npx rockpool local start, put and cat a file", asyn
     const stopped = run("npx", "rockpool", "local", "stop");
     assert.match(stopped.text, /master 1 stopped/);
   }
+});
+
+/** What a program may write, and two things that it may not. */
+const PROGRAM = `
+import { type ConnectOptions, type FileStatus, FileSystem, isRockpoolError, RockpoolError } from "rockpool/client";
+const options: ConnectOptions = { masters: "zk@zk1:2181,zk2:2181" };
+const files: FileSystem = await FileSystem.connect(options);
+const status: FileStatus = await files.getStatus("/");
+const some: FileSystem = files.onWorkers(["worker1"]);
+if (isRockpoolError(status) || some instanceof FileSystem) throw new RockpoolError("INTERNAL", status.path);
+// @ts-expect-error masters are named by text
+await FileSystem.connect({ masters: 5 });
+// @ts-expect-error only connect() makes one
+new FileSystem();
+`;
+
+test("a TypeScript program finds the types of what the package exports", () => {
+  const tsc = resolve("node_modules/typescript/bin/tsc");
+  const there = join(folder, "typed");
+  const installed = join(there, "node_modules", "rockpool");
+  mkdirSync(join(installed, "dist"), { recursive: true });
+  symlinkSync(resolve("node_modules/@types"), join(there, "node_modules", "@types"));
+  writeFileSync(join(installed, "package.json"), readFileSync("package.json"));
+  const types = join(installed, "dist", "types");
+  const made = run(process.execPath, tsc, "-p", resolve("tsconfig.client.json"), "--outDir", types);
+  assert.equal(made.status, 0, made.text);
+  const program = join(there, "program.mts");
+  writeFileSync(program, PROGRAM);
+  const flags = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022"];
+  const typeRoots = ["--types", "node", "--typeRoots", resolve("node_modules/@types")];
+  const checked = run(process.execPath, tsc, ...flags, ...typeRoots, program);
+  assert.equal(checked.text, "");
+  assert.equal(checked.status, 0);
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { FileSystem } from "../../src/client/file_system.ts";
 import type { Acknowledged } from "../process/gaps.ts";
@@ -173,6 +174,16 @@ for (const { name, missing, isRequired, start } of kinds) {
       await cluster.untilHealthy();
       const listed = (await cluster.cli("fs", "ls", "/")).stdout;
       for (const path of ["/kills", "/stops", "/outage"]) assert.ok(listed.includes(path), listed);
+    });
+
+    test("the journal is found sound there by its URI, with its checkpoint, and can be read", async () => {
+      const place = ["-input-dir", store.uri, ...store.definitions.map((each) => `-D${each}`)];
+      const verified = await cluster.cli("journal", "verify", "--deep", ...place);
+      assert.equal(verified.exit, 0, verified.stdout + verified.stderr);
+      assert.match(verified.stdout, /Checkpoint .*: sound, \d+ B, everything through entry \d+\n/);
+      const dump = join(cluster.dir, "dump");
+      const read = await cluster.cli("journal", "read", "-output-dir", dump, ...place);
+      assert.match(read.stdout, /Dumping journal of type UFS to .*[\s\S]*Wrote \d+ entries to /);
     });
   });
 }

@@ -39,6 +39,12 @@ const PARTS: ShellParts = {
   askZooKeeper: (configuration, connect) => findMasters(configuration, world, connect),
 };
 
+/** What users import. By a name that the types are not looked up by: those of the package are built for the package alone. */
+async function builtLibrary() {
+  const name = "rockpool/client";
+  return (await import(name)) as typeof import("../../src/library.ts"); // its entry is made of that file
+}
+
 describe("masters are found by ZooKeeper", { skip }, () => {
   const home = mkdtempSync(join(tmpdir(), "zookeeper-masters-"));
   let servers: ZooKeeperServers;
@@ -165,6 +171,76 @@ describe("masters are found by ZooKeeper", { skip }, () => {
     await first.close();
     assert.ok(await files.exists("/"));
     assert.equal(files.leaderAddress(), cluster.masters[1]);
+  });
+
+  test("S1-9 S1-28 the library as it is built asks ZooKeeper by itself, and follows to the next leader", async (t) => {
+    const { FileSystem: Built } = await builtLibrary();
+    const { cluster, stand } = await scene(t);
+    const first = await stand(0);
+    await stand(1);
+    const z = servers.connectString;
+    const properties: Readonly<Record<string, string>> = {
+      "alluxio.zookeeper.enabled": "true",
+      "alluxio.zookeeper.address": z,
+      "alluxio.master.zookeeper.nameservices.mine": "one",
+      "alluxio.master.zookeeper.address.mine.one": z,
+    };
+    const clients = await Promise.all(
+      [`zk@${z}`, `alluxio://zk@${z}/`, "alluxio:///", "alluxio-ft://any:1/", "zk@mine"].map(
+        (masters) => Built.connect({ masters, property: (key) => properties[key] }),
+      ),
+    );
+    t.after(() => Promise.all(clients.map((files) => files.close())));
+    const allAreAt = async (index: number) => {
+      for (const files of clients) {
+        assert.ok(files instanceof Built);
+        assert.ok(await files.exists("/"));
+        assert.equal(files.leaderAddress(), cluster.masters[index]);
+      }
+    };
+    await allAreAt(0);
+    await first.close();
+    await allAreAt(1);
+  });
+
+  test("S1-28 the library as it is built takes the paths in ZooKeeper from properties, and says what is missing", async (t) => {
+    const { FileSystem: Built } = await builtLibrary();
+    const path = { "alluxio.zookeeper.election.path": "/elsewhere/e" };
+    const { cluster, stand } = await scene(t, path);
+    await stand(2);
+    const masters = `zk@${servers.connectString}`;
+    const connect = async (properties: Readonly<Record<string, string>>) => {
+      const property = (key: string) => properties[key];
+      const files = await Built.connect({ masters, property, callTimeoutMs: 500 });
+      t.after(() => files.close());
+      return files;
+    };
+    const files = await connect(path);
+    assert.ok(await files.exists("/"));
+    assert.equal(files.leaderAddress(), cluster.masters[2]);
+    const nobody = await connect({
+      "alluxio.zookeeper.election.path": "/nobody",
+      "alluxio.zookeeper.leader.path": "/nothing",
+      "alluxio.zookeeper.leader.inquiry.retry": "1",
+    });
+    await assert.rejects(nobody.exists("/"), /No master stands in ZooKeeper \(.*\) below \/nobody/);
+    await assert.rejects(
+      connect({ "alluxio.zookeeper.leader.inquiry.retry": "often" }),
+      /Bad value "often" of alluxio\.zookeeper\.leader\.inquiry\.retry/,
+    );
+  });
+
+  test("a program that closed its client of ZooKeeper's masters ends by itself", async (t) => {
+    const { cluster, stand } = await scene(t);
+    await stand(1);
+    const program = `import { FileSystem } from "rockpool/client";
+      const files = await FileSystem.connect({ masters: "zk@${servers.connectString}" });
+      console.log(await files.exists("/"), files.leaderAddress());
+      await files.close();`;
+    const words = ["--input-type=module", "-e", program];
+    const run = promisify(execFile);
+    const { stdout } = await run(process.execPath, words, { timeout: 30_000 });
+    assert.equal(stdout, `true ${cluster.masters[1]}\n`);
   });
 
   test("S1-26 a worker hears of all masters, and of each that comes and goes", async (t) => {

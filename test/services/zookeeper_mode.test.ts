@@ -175,6 +175,24 @@ describe("masters with ZooKeeper", { skip: why === null ? false : `NOT RUN: ${wh
     await cluster.untilHealthy();
   });
 
+  test("the journal is sound, and can be read, while its leader appends and others lead", async () => {
+    await ok("fs", "mkdir", "/looks");
+    const writer = await OwnWriter.start(cluster, "/looks");
+    await writer.ready;
+    const place = [...found, `-Dalluxio.master.journal.folder=${shared}`];
+    for (let round = 0; round < 3; round++) {
+      const said = await ok("journal", "verify", "--deep", ...place);
+      assert.match(said, /\d+ objects, \d+ of them fences, .* entries \d+ to \d+ can be read/);
+      assert.match(said, /The journal is sound\./);
+      if (round === 0) await ok("journal", "checkpoint");
+    }
+    const dump = join(folder, "dump");
+    const read = await ok("journal", "read", "-start", "1", "-output-dir", dump, ...place);
+    assert.match(read, /Dumping journal of type UFS to .*\nWrote \d+ entries to /);
+    await writer.stop();
+    await requireAll(writer.acknowledged, "/looks");
+  });
+
   test("a master without its metadata makes them anew from the shared journal", async () => {
     await ok("fsadmin", "journal", "checkpoint");
     await ok("fs", "mkdir", "/after-checkpoint");

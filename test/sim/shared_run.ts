@@ -9,6 +9,7 @@ import { Checkpoints } from "../../src/ufs_journal/checkpoints.ts";
 import { SharedObjects } from "../../src/ufs_journal/memory_log_store.ts";
 import { UfsCore } from "../../src/ufs_journal/ufs_core.ts";
 import { UfsLog } from "../../src/ufs_journal/ufs_log.ts";
+import { verifyLog } from "../../src/ufs_journal/verify_log.ts";
 import { Violation } from "./checkers.ts";
 import { Network } from "./network.ts";
 import {
@@ -25,7 +26,7 @@ import { Scheduler } from "./scheduler.ts";
 import { SharedChecks } from "./shared_checks.ts";
 import { VirtualElection, VirtualElector } from "./shared_election.ts";
 import { SharedNemesis } from "./shared_nemesis.ts";
-import { StoreWorld, VirtualLogStore } from "./shared_store.ts";
+import { StoreWorld, stillStore, VirtualLogStore } from "./shared_store.ts";
 import { SHARED_FAULT_KINDS, type SharedPlan, sharedPlanOf } from "./shared_swarm.ts";
 import { Stage, standingOf } from "./stage.ts";
 import { PeerNet } from "./transport.ts";
@@ -48,6 +49,7 @@ class SharedRun {
   readonly random: SimRandom;
   readonly stage: Stage;
   readonly nodes: SimNode[] = [];
+  readonly #objects: SharedObjects;
   readonly store: StoreWorld;
   readonly election: VirtualElection;
   readonly checks: SharedChecks;
@@ -65,8 +67,8 @@ class SharedRun {
     });
     this.#network = new Network(scheduler, random.fork("network"), plan.network);
     this.checks = new SharedChecks(crc32c, (what) => this.stage.checkers.fail("I10", what));
-    const shared = this.#watched();
-    this.store = new StoreWorld(scheduler, shared, random.fork("store"), plan.store);
+    this.#objects = this.#watched();
+    this.store = new StoreWorld(scheduler, this.#objects, random.fork("store"), plan.store);
     this.election = new VirtualElection(scheduler, random.fork("election"), plan.sessionTimeoutMs);
     const world: NodeWorld = {
       ...{ scheduler, crc32c, traits: plan.node, observer: this.#observer() },
@@ -167,6 +169,7 @@ class SharedRun {
     await this.#converge();
     await stage.readAll();
     stage.judge();
+    await this.#verify();
   }
 
   async #heal(): Promise<void> {
@@ -191,6 +194,23 @@ class SharedRun {
       );
     if (new Set(this.nodes.map(({ store }) => store.digest)).size > 1)
       throw new Violation("I6", `states differ in the end: ${standingOf(this.nodes)}`);
+  }
+
+  /** What `journal verify` says of what all of this has left. */
+  async #verify(): Promise<void> {
+    const { windowEntries } = this.plan;
+    const { problems, lastIndex } = await verifyLog({
+      ...{ store: stillStore(this.#objects), crc32c, scratch: null },
+      identity: { groupId: GROUP_ID, windowEntries, formattedMs: 0 },
+    });
+    const [problem] = problems;
+    if (problem !== undefined)
+      throw new Violation("I10", `journal verify says: ${problem.severity}: ${problem.text}`);
+    if (lastIndex !== this.checks.end.index)
+      throw new Violation(
+        "I10",
+        `journal verify reads to ${lastIndex} of ${this.checks.end.index}`,
+      );
   }
 
   told(): Told {

@@ -192,3 +192,19 @@ export class VirtualLogStore implements LogStore {
 
   async probe(): Promise<void> {}
 }
+
+/** What lies there, as it is, for who only reads. */
+export function stillStore({ objects }: SharedObjects): LogStore {
+  const refused = () => Promise.reject(new Error("who only reads changes nothing"));
+  return {
+    uri: "memory:/journal",
+    read: async (name) => objects.get(name) ?? null,
+    async list(folder, after = "") {
+      const inside = [...objects.keys()].filter((name) => name.startsWith(`${folder}/`));
+      const names = inside.map((name) => name.slice(folder.length + 1));
+      return names.filter((name) => !name.includes("/") && name > after).sort();
+    },
+    ...{ create: refused, createFromFile: refused, readToFile: refused },
+    ...{ remove: refused, probe: refused },
+  };
+}
