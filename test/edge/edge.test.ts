@@ -285,6 +285,12 @@ for (const name of RUNTIMES)
           assert.equal((await get("/none")).response.status, 404);
           assert.equal((await get("/%2e%2e/big.bin")).response.status, 404);
           assert.equal((await get("/page.html", { "if-none-match": etag })).response.status, 304);
+          // A connection each, of which a user has 64.
+          for (let at = 0; at < 70; at++)
+            assert.equal((await get(`/none-${at}`)).response.status, 404);
+          for (let at = 0; at < 70; at++)
+            assert.equal((await get(`/page.html?${at}`)).response.status, 200);
+          assert.equal((await get("/%ff")).response.status, 400);
           await files.delete("/public/page.html");
           await cluster.until("the platform has put it into its cache", async () => {
             return (await get("/page.html")).text === "<p>from the cluster";

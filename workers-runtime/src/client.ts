@@ -6,10 +6,18 @@
  * @module
  */
 import { type Crc, FRAME, type Frame } from "../../src/edge/frame.ts";
-import type { EdgeListing, EdgeRequest, EdgeStatus, Range, Welcome } from "../../src/edge/words.ts";
+import type {
+  EdgeListing,
+  EdgeRequest,
+  EdgeStatus,
+  Moved,
+  Range,
+  Welcome,
+} from "../../src/edge/words.ts";
 import { crcInTypeScript, crcOfModule } from "./crc.ts";
 import { EdgeError, unavailable } from "./edge_error.ts";
-import { documentOf, Session, type Socket } from "./session.ts";
+import { type Patience, patienceOf } from "./patience.ts";
+import { documentOf, failureOf, Session, type Socket } from "./session.ts";
 
 export type ClientOptions = {
   /** Web addresses: "https://m1:19999", "ws://m1:19999/edge", "m1:19999"; of some masters or of all. */
@@ -19,7 +27,7 @@ export type ClientOptions = {
   readonly budgetMs?: number;
   /** How long the best master may take to answer before the next one is tried, too. */
   readonly hedgeMs?: number;
-  /** A connection that is silent for so long is left. */
+  /** A connection that is silent for so long is left, one that is being made, too. */
   readonly stallMs?: number;
   /** Bytes of a read that may be on their way. */
   readonly windowBytes?: number;
@@ -53,32 +61,43 @@ export type Opened = {
 };
 
 type Head = Omit<Opened, "body">;
-type Patience = { untilMs: number; pauseMs: number };
 
 const RETRIED = /^(UNAVAILABLE|RESOURCE_EXHAUSTED)$/;
-const PAUSE_MIN_MS = 20;
-const PAUSE_MAX_MS = 200;
 const RANGES_MAX = 1024;
+const TOO_SHORT = "Answer too short";
+
+/** What is tried: on a connection to the leader, for as long as the patience lasts. */
+type Work<T> = (session: Session, patience: Patience) => Promise<T>;
 
 export class RockpoolClient {
   /** For those who want to know how it went. */
   readonly counts = { connects: 0, retries: 0, damaged: 0 };
   readonly #options: ClientOptions;
   readonly #runtime: Runtime;
+  readonly #windowBytes: number;
   readonly #masters: string[];
   /** CRC-32C, by the best there is by now. */
   crc: Crc = crcInTypeScript;
   #leader: string | undefined;
-  #session: Promise<Session> | undefined;
+  /** The last one that led. */
+  #session: Session | undefined;
+  #probing: Promise<Session> | undefined;
+  /** Connections that may be open. */
+  #begun: Session[] = [];
+  #closed: EdgeError | undefined;
 
   constructor(options: ClientOptions, runtime: Runtime) {
     this.#options = options;
     this.#runtime = runtime;
+    this.#windowBytes = options.windowBytes ?? runtime.windowBytes;
     this.#masters = [options.masters].flat().map((master) => this.#url(master));
     // Compiled while the first connection is made.
-    void runtime.kernel().then(async (module) => {
-      if (module !== null) this.crc = await crcOfModule(module);
-    });
+    runtime
+      .kernel()
+      .then(async (module) => {
+        if (module) this.crc = await crcOfModule(module);
+      })
+      .catch(() => {}); // not to be had: TypeScript computes the same, more slowly
   }
 
   status(path: string, signal?: AbortSignal): Promise<EdgeStatus> {
@@ -96,47 +115,39 @@ export class RockpoolClient {
 
   /** Opens a file, or a piece of it; what the file has not is left out. */
   async open(path: string, options: ReadOptions = {}): Promise<Opened> {
-    const aborter = new AbortController();
-    const { signal } = options;
-    const abort = () => aborter.abort(signal?.reason);
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort);
-    const chunks = this.#read(path, options, aborter.signal);
+    const patience = this.patience(options.signal);
+    const chunks = this.#read(path, options, patience);
     // The first thing it gives.
     const head = (await chunks.next()).value as Head;
-    const end = () => signal?.removeEventListener("abort", abort);
     let rest: Uint8Array | undefined;
     // Readers that bring their own memory keep this runtime's from filling with what is only waiting to be collected.
     const body = new ReadableStream({
       type: "bytes",
+      start(controller) {
+        // Whether anybody is reading just then or not, the master hears of it.
+        patience.gone.catch((reason) => {
+          controller.error(reason);
+          return chunks.return();
+        });
+      },
       async pull(controller) {
-        if (rest === undefined) {
-          const { done, value } = await chunks.next();
-          if (done) {
-            end();
-            controller.close();
-            controller.byobRequest?.respond(0);
-            return;
-          }
-          rest = value as Uint8Array; // all but the first
-        }
-        const request = controller.byobRequest;
-        const view = request?.view;
-        if (request == null || view == null) {
+        rest ??= (await chunks.next()).value as Uint8Array | undefined; // all but the first
+        const { byobRequest } = controller;
+        const view = byobRequest?.view;
+        if (!rest) {
+          controller.close();
+          byobRequest?.respond(0);
+        } else if (!view) {
           controller.enqueue(rest as Uint8Array<ArrayBuffer>); // no message is shared memory
           rest = undefined;
-          return;
+        } else {
+          const count = Math.min(view.byteLength, rest.length);
+          new Uint8Array(view.buffer, view.byteOffset).set(rest.subarray(0, count));
+          rest = count < rest.length ? rest.subarray(count) : discard(rest);
+          byobRequest.respond(count);
         }
-        const count = Math.min(view.byteLength, rest.length);
-        new Uint8Array(view.buffer, view.byteOffset).set(rest.subarray(0, count));
-        if (count === rest.length) discard(rest);
-        rest = count < rest.length ? rest.subarray(count) : undefined;
-        request.respond(count);
       },
-      cancel(reason) {
-        end();
-        aborter.abort(reason);
-      },
+      cancel: (reason) => patience.abort(reason),
     });
     return { ...head, body };
   }
@@ -149,7 +160,7 @@ export class RockpoolClient {
   async read(path: string, options: ReadOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
     let into = new Uint8Array(0);
     let at = 0;
-    for await (const item of this.#read(path, options, options.signal))
+    for await (const item of this.#read(path, options, this.patience(options.signal)))
       if (item instanceof Uint8Array) {
         into.set(item, at);
         at += item.length;
@@ -164,127 +175,130 @@ export class RockpoolClient {
     signal?: AbortSignal,
   ): Promise<(Uint8Array | EdgeError)[]> {
     const into: (Uint8Array | EdgeError)[] = [];
-    for (let from = 0; from < ranges.length; from += RANGES_MAX)
-      await this.retried(async (session) => {
-        const some = ranges.slice(from, from + RANGES_MAX);
-        const request: EdgeRequest = { op: "readMany", ranges: some };
-        for await (const frame of session.frames(request, this.#windowBytes, signal))
-          for (const [index, item] of itemsOf(frame)) into[from + index] = item;
+    for (let from = 0; from < ranges.length; from += RANGES_MAX) {
+      const some = ranges.slice(from, from + RANGES_MAX);
+      const request: EdgeRequest = { op: "readMany", ranges: some };
+      let left = some.length;
+      await this.retried(async (session, patience) => {
+        for await (const frame of session.frames(request, this.#windowBytes, patience))
+          for (const [index, item] of itemsOf(frame)) {
+            if (!into[from + index]) {
+              left--;
+              patience.wait();
+            }
+            into[from + index] = item;
+          }
+        if (left > 0) throw unavailable(TOO_SHORT);
       }, signal);
+    }
     return into;
   }
 
   /** A request with one answer. */
   call<T>(request: EdgeRequest, signal?: AbortSignal): Promise<T> {
-    return this.retried(async (session) => {
-      for await (const frame of session.frames(request, 0, signal)) return documentOf<T>(frame);
-      throw unavailable("No answer"); // the last frame is an answer
+    return this.retried(async (session, patience) => {
+      for await (const frame of session.frames(request, 0, patience)) return documentOf<T>(frame);
+      throw unavailable(TOO_SHORT); // the last frame is an answer
     }, signal);
   }
 
-  /** Does something on a connection to the leader, again on another one while it may help. */
-  async retried<T>(work: (session: Session) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const patience = this.#patience();
-    for (;;)
-      try {
-        return await work(await this.connect(signal));
-      } catch (error) {
-        await this.#pause(error, patience, signal);
-      }
+  /**
+   * Does something on a connection to the leader, again on another one while it may help.
+   * @param kept patience for what goes on behind it
+   */
+  async retried<T>(work: Work<T>, signal?: AbortSignal, kept?: Patience): Promise<T> {
+    const patience = kept ?? this.patience(signal);
+    try {
+      for (;;)
+        try {
+          return await work(await this.#connect(patience), patience);
+        } catch (error) {
+          await this.#pause(error, patience);
+        }
+    } finally {
+      if (!kept) patience.end();
+    }
+  }
+
+  patience(signal?: AbortSignal): Patience {
+    return patienceOf(this.#options.budgetMs ?? 10_000, signal);
+  }
+
+  /** Ends its connection, and whatever waits on it, with CANCELLED; it makes no other one. */
+  close(): void {
+    this.#closed = new EdgeError("CANCELLED", "The client is closed");
+    for (const one of this.#begun) one.fail(this.#closed);
   }
 
   /** A connection to the leader. */
-  async connect(signal?: AbortSignal): Promise<Session> {
-    let session = await this.#session?.catch(() => undefined);
-    signal?.throwIfAborted();
-    if (session === undefined || session.failure !== undefined) {
-      if (session !== undefined) this.#leave(session);
-      // Others may have begun meanwhile.
-      if ((await this.#session?.catch(() => undefined)) === session) this.#session = this.#probe();
-      session = await (this.#session as Promise<Session>); // set right above, by somebody
-    }
-    return session;
-  }
-
-  close(): void {
-    void this.#session?.then(
-      (session) => session.fail(new EdgeError("CANCELLED", "The client is closed")),
-      () => {},
-    );
-  }
-
-  /** Where to look first is where it said to go; where to look last, where it was. */
-  #leave({ moved }: Session): void {
-    const last = this.#leader;
-    const { follow = true } = this.#options;
-    this.#leader = moved?.leader && follow ? this.#url(moved.leader) : undefined;
-    this.#masters.sort((a, b) => Number(a === last) - Number(b === last));
-  }
-
-  get #windowBytes(): number {
-    return this.#options.windowBytes ?? this.#runtime.windowBytes;
-  }
-
-  #patience(): Patience {
-    return { untilMs: Date.now() + (this.#options.budgetMs ?? 10_000), pauseMs: PAUSE_MIN_MS };
+  async #connect({ signal, gone }: Patience): Promise<Session> {
+    signal.throwIfAborted();
+    if (this.#closed) throw this.#closed;
+    if (this.#session && !this.#session.failure) return this.#session;
+    this.#probing ??= this.#probe().finally(() => {
+      this.#probing = undefined;
+    });
+    return Promise.race([gone, this.#probing]);
   }
 
   /** Waits before the next attempt. @throws the error when there is to be none */
-  async #pause(error: unknown, patience: Patience, signal?: AbortSignal): Promise<void> {
+  async #pause(error: unknown, patience: Patience): Promise<void> {
     const isHopeless = !(error instanceof EdgeError) || !RETRIED.test(error.status);
-    if (isHopeless || Date.now() >= patience.untilMs || signal?.aborted) throw error;
+    if (isHopeless || patience.signal.aborted) throw error;
     this.counts.retries++;
     if (/damaged$/.test(error.message)) this.counts.damaged++;
-    // Half of it by chance, so that those who lost the same master do not come back as one.
-    await new Promise((resolve) => setTimeout(resolve, patience.pauseMs * (0.5 + Math.random())));
-    patience.pauseMs = Math.min(patience.pauseMs * 2, PAUSE_MAX_MS);
+    await patience.pause(error);
   }
 
   /** First what is read, then the bytes. */
   async *#read(
     path: string,
     { offset = 0, length, etag }: ReadOptions,
-    signal: AbortSignal | undefined,
+    patience: Patience,
   ): AsyncGenerator<Head | Uint8Array, void, undefined> {
-    let patience = this.#patience();
-    let head: Head | undefined;
     let at = offset;
+    /** Not known yet. */
+    let end = -1;
     let same = etag;
-    for (;;)
-      try {
-        const session = await this.connect(signal);
-        const end = head === undefined ? undefined : head.offset + head.length;
-        const rest = end === undefined ? length : end - at;
-        const request = {
-          ...{ op: "read", path, offset: at },
-          ...(rest === undefined ? {} : { length: rest }),
-          ...(same === undefined ? {} : { etag: same }),
-        };
-        for await (const frame of session.frames(request, this.#windowBytes, signal)) {
-          if (frame.type === FRAME.data) {
-            if (frame.payload.length === 0) continue;
-            if (frame.argument !== at % 2 ** 32) throw unavailable("A frame is out of order");
-            at += frame.payload.length;
-            patience = this.#patience();
-            yield frame.payload;
-          } else if (head === undefined) {
-            head = documentOf<Head>(frame);
-            at = head.offset;
-            same = head.status.etag;
-            yield head;
+    try {
+      for (;;)
+        try {
+          const session = await this.#connect(patience);
+          const rest = end < 0 ? length : end - at;
+          // Fields that are undefined are not sent.
+          const request = { op: "read", path, offset: at, length: rest, etag: same };
+          for await (const frame of session.frames(request, this.#windowBytes, patience)) {
+            let item: Head | Uint8Array = frame.payload;
+            if (frame.type === FRAME.data) {
+              if (item.length === 0) continue;
+              if (frame.argument !== at % 2 ** 32 || item.length > end - at)
+                throw unavailable("A frame is out of place");
+              at += item.length;
+            } else if (end < 0) {
+              item = documentOf<Head>(frame);
+              at = item.offset;
+              end = at + item.length;
+              same = item.status.etag;
+            } else continue;
+            patience.rest();
+            yield item;
+            patience.wait();
           }
+          if (at === end) return;
+          throw unavailable(TOO_SHORT);
+        } catch (error) {
+          await this.#pause(error, patience);
         }
-        return;
-      } catch (error) {
-        await this.#pause(error, patience, signal);
-      }
+    } finally {
+      patience.end();
+    }
   }
 
   #url(master: string): string {
-    const { masters } = this.#options;
-    const scheme = /^(https|wss):/.test([masters].flat()[0] ?? "") ? "wss" : "ws";
+    // Of the first of them, when there are several.
+    const scheme = /^(https|wss):/.test(String(this.#options.masters)) ? "wss" : "ws";
     const url = new URL(
-      /^\w+:\/\//.test(master) ? master.replace(/^http/, "ws") : `${scheme}://${master}`,
+      master.includes("://") ? master.replace(/^http/, "ws") : `${scheme}://${master}`,
     );
     if (url.pathname === "/") url.pathname = "/edge";
     return url.href;
@@ -292,88 +306,80 @@ export class RockpoolClient {
 
   /** The first master that leads, of those known. The next is tried when one says no, or says nothing for a while. */
   #probe(): Promise<Session> {
-    const { hedgeMs = 250, follow = true, token, frameBytes, stallMs = 3000 } = this.#options;
-    const waiting = new Set([
-      ...(this.#leader === undefined ? [] : [this.#leader]),
-      ...this.#masters,
-    ]);
-    const tried = new Set<string>();
-    const begun: Session[] = [];
+    const { hedgeMs = 250, stallMs = 3000, token, frameBytes } = this.#options;
+    if (this.#session) {
+      // Where to look first is where it said to go; where to look last, where it was.
+      const last = this.#leader;
+      this.#leader = this.#learn(this.#session.moved);
+      this.#masters.sort((a, b) => Number(a === last) - Number(b === last));
+      this.#session = undefined;
+    }
     this.counts.connects++;
+    const late = unavailable("Too late");
+    const tried = new Set<string>();
+    let running = 0;
+    let isOver = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     return new Promise((resolve, reject) => {
-      let running = 0;
-      let isOver = false;
-      let timer: ReturnType<typeof setTimeout> | undefined;
       const end = (winner?: Session) => {
         isOver = true;
         clearTimeout(timer);
-        for (const one of begun)
-          if (one !== winner) one.fail(unavailable("Another master was faster"));
+        for (const one of this.#begun) if (one !== winner) one.fail(late);
+        this.#begun = winner ? [winner] : [];
+        this.#session = winner;
       };
       const attempt = async (url: string) => {
         let session: Session | undefined;
         try {
-          const hello = {
-            ...(token === undefined ? {} : { token }),
-            ...(frameBytes === undefined ? {} : { frameBytes }),
-          };
           const socket = await this.#runtime.dial(url);
-          session = new Session(socket, { hello, stallMs, crc: () => this.crc });
-          begun.push(session);
-          if (isOver) return session.fail(unavailable("Too late"));
-          const { masters } = await session.welcomed;
+          const crc: Crc = (bytes, seed) => this.crc(bytes, seed);
+          session = new Session(socket, { hello: { token, frameBytes }, stallMs, crc });
+          this.#begun.push(session);
+          if (isOver || this.#closed) session.fail(this.#closed ?? late);
+          const welcome = await session.welcomed;
           if (isOver) return;
           this.#leader = url;
-          this.#learn(masters);
+          this.#learn(welcome);
           end(session);
           resolve(session);
         } catch (error) {
           running--;
-          const moved = session?.moved;
-          if (moved !== undefined && follow) {
-            this.#learn(moved.masters);
-            if (moved.leader !== null) waiting.add(this.#url(moved.leader));
-            for (const one of this.#masters) waiting.add(one);
-          }
-          const isFinal = error instanceof EdgeError && !RETRIED.test(error.status);
           if (isOver) return;
-          if (isFinal) {
-            end();
-            reject(error);
-          } else next(moved?.leader ? this.#url(moved.leader) : undefined, error);
+          const failure = error instanceof EdgeError ? error : unavailable(`${error}`);
+          next(failure, this.#learn(session?.moved));
         }
       };
-      const next = (best?: string, error?: unknown) => {
+      const next = (error?: EdgeError, best?: string) => {
         clearTimeout(timer);
-        const url =
-          best !== undefined && waiting.has(best) && !tried.has(best)
-            ? best
-            : [...waiting].find((one) => !tried.has(one));
-        if (url !== undefined) {
+        const isFinal = error !== undefined && !RETRIED.test(error.status);
+        const url = isFinal
+          ? undefined
+          : [best, this.#leader, ...this.#masters].find((one) => one && !tried.has(one));
+        if (url) {
           tried.add(url);
           running++;
           timer = setTimeout(next, hedgeMs);
           void attempt(url);
-        } else if (running === 0) {
+        } else if (isFinal || running === 0) {
           end();
-          reject(error instanceof EdgeError ? error : unavailable(`No master answers: ${error}`));
+          reject(error);
         }
       };
       next();
     });
   }
 
-  #learn(masters: Welcome["masters"]): void {
-    if (this.#options.follow === false) return;
-    for (const master of masters) {
-      const url = this.#url(master);
+  /** What a master says about the others. @returns where the leader is, if it is to be followed there */
+  #learn(said: (Welcome & { readonly leader?: null }) | Moved | undefined): string | undefined {
+    if (!said || this.#options.follow === false) return;
+    for (const url of said.masters.map((master) => this.#url(master)))
       if (!this.#masters.includes(url)) this.#masters.push(url);
-    }
+    return said.leader ? this.#url(said.leader) : undefined;
   }
 }
 
 /** Gives memory back at once, where that can be done. Nobody else may have it. */
-function discard({ buffer }: Uint8Array): void {
+function discard({ buffer }: Uint8Array): undefined {
   (buffer as { transfer?(bytes: number): void }).transfer?.(0); // newer than some runtimes
 }
 
@@ -384,12 +390,8 @@ function* itemsOf({ payload }: Frame): Generator<[number, Uint8Array | EdgeError
     const start = at + 12;
     const end = start + view.getUint32(at + 8, true);
     const bytes = payload.subarray(start, end);
-    const index = view.getUint32(at, true);
-    if (view.getUint32(at + 4, true) === 0) yield [index, bytes];
-    else {
-      const { status, message, remedy } = JSON.parse(new TextDecoder().decode(bytes));
-      yield [index, new EdgeError(status, message, remedy)];
-    }
+    const isGood = view.getUint32(at + 4, true) === 0;
+    yield [view.getUint32(at, true), isGood ? bytes : failureOf({ payload: bytes })];
     at = end;
   }
 }

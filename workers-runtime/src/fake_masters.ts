@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { MemoryFiles } from "../../src/edge/edge_fixture.ts";
+import { MemoryFiles } from "../../src/edge/edge_fixture.ts";
 import { CLOSE } from "../../src/edge/frame.ts";
 import { EDGE_LIMITS, type EdgeChange, type EdgeWire, edgeCounters } from "../../src/edge/ports.ts";
 import { EdgeSession } from "../../src/edge/session.ts";
@@ -12,6 +12,7 @@ import { Watches } from "../../src/edge/watches.ts";
 import { CrcJoiner } from "../../src/kernels/crc_combine.ts";
 import { crc32c } from "../../src/kernels/fallback.ts";
 import { type ClientOptions, RockpoolClient } from "./client.ts";
+import { EdgeError } from "./edge_error.ts";
 import type { Socket } from "./session.ts";
 
 export const TOKEN = "0123456789abcdef";
@@ -29,9 +30,16 @@ class FakeSocket {
   onmessage: Socket["onmessage"] = null;
   session: EdgeSession | null = null;
   isClosed = false;
+  /** Told the type of each frame. */
+  readonly received: (type: number) => void;
+
+  constructor(received: (type: number) => void) {
+    this.received = received;
+  }
 
   send(bytes: Uint8Array): void {
     const copy = bytes.slice();
+    this.received(copy[0] ?? 0);
     queueMicrotask(() => this.session?.receive(copy));
   }
 
@@ -73,6 +81,7 @@ export class FakeMaster {
   /** Looked at before each message; returns what is sent instead, null for nothing more. */
   tamper: (bytes: Uint8Array) => Uint8Array | null = (bytes) => bytes;
   dials = 0;
+  readonly #received: number[] = [];
 
   constructor(address: string, cluster: FakeMasters) {
     this.address = address;
@@ -83,9 +92,19 @@ export class FakeMaster {
     return this.#cluster.leader === this;
   }
 
+  /** Connections that are open. */
+  get connectionCount(): number {
+    return [...this.#sockets].filter(({ session }) => session?.isOver === false).length;
+  }
+
+  /** How many frames of a type clients have sent. */
+  receivedCount(type: number): number {
+    return this.#received.filter((one) => one === type).length;
+  }
+
   dial(): FakeSocket {
     this.dials++;
-    const socket = new FakeSocket();
+    const socket = new FakeSocket((type) => this.#received.push(type));
     this.#sockets.add(socket);
     if (this.isDown) {
       socket.close();
@@ -179,13 +198,30 @@ export class FakeMasters {
       {
         windowBytes: 1 << 20,
         kernel: async () => null,
-        dial: (url) => {
-          const found = this.masters.find(({ address }) => url === `ws://${address}/edge`);
-          if (found === undefined) throw new Error(`Nobody is at ${url}`);
-          // It is as much of a WebSocket as the client asks for.
-          return found.dial() as unknown as Socket;
-        },
+        dial: (url) => this.dial(url),
       },
     );
   }
+
+  dial(url: string): Socket {
+    const found = this.masters.find(({ address }) => url === `ws://${address}/edge`);
+    if (found === undefined) throw new Error(`Nobody is at ${url}`);
+    // It is as much of a WebSocket as the client asks for.
+    return found.dial() as unknown as Socket;
+  }
 }
+
+/** Masters over files in memory. */
+export function clusterOf(files: Readonly<Record<string, Uint8Array>>, count = 1): FakeMasters {
+  const memory = new MemoryFiles();
+  for (const [path, bytes] of Object.entries(files)) memory.files.set(path, bytes);
+  return new FakeMasters(count, memory);
+}
+
+/** Waits until something holds, for as long as it takes. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export const failsWith = (status: string) => (error: unknown) =>
+  error instanceof EdgeError && error.status === status;

@@ -18,7 +18,7 @@ export type {
   Range,
 } from "../../src/edge/words.ts";
 export type { ClientOptions, Opened, ReadOptions, RockpoolClient } from "./client.ts";
-export { type DirectCounts, readDirect } from "./direct.ts";
+export { type DirectCounts, type DirectOptions, readDirect } from "./direct.ts";
 export { EdgeError } from "./edge_error.ts";
 export { PageCache, type PageCacheOptions } from "./page_cache.ts";
 export { type RespondOptions, respond } from "./response.ts";

@@ -2,7 +2,8 @@
  * Pages of files in memory, up to a number of bytes; those that were not asked for longest go first.
  *
  * Pages belong to an ETag, so they are never of another file's bytes; what is asked each time, at most once a second for a path,
- * is which ETag the path has. May be shared by clients, as by those of many requests to a Worker.
+ * is which ETag the path has. May be shared by clients of the same token and cluster, as by those of many requests to a Worker:
+ * who may read what is not looked at again for what is here.
  * @module
  */
 import type { EdgeStatus } from "../../src/edge/words.ts";

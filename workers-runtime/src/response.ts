@@ -62,6 +62,48 @@ function headersOf(status: EdgeStatus, options: RespondOptions): Headers {
   return headers;
 }
 
+/** Whether a file is one of those that a header names. */
+const names = (header: string, { etag }: EdgeStatus) =>
+  header === "*" || header.split(",").some((one) => one.trim() === etag);
+
+/** What conditions and ranges ask for: the file is looked at first, which costs a round trip more. */
+async function answered(
+  client: RockpoolClient,
+  { method, headers, signal }: Request,
+  path: string,
+  options: RespondOptions,
+): Promise<Response> {
+  const status = await client.status(path, signal);
+  if (status.isDirectory) throw new EdgeError("NOT_FOUND", `${path} is a directory`);
+  const wanted = headers.get("if-match");
+  if (wanted !== null && !names(wanted, status)) return new Response(null, { status: 412 });
+  const given = headersOf(status, options);
+  const known = headers.get("if-none-match");
+  // Weak ones count here, and nowhere else.
+  if (known !== null && names(known.replaceAll("W/", ""), status))
+    return new Response(null, { status: 304, headers: given });
+  const asked = method === "HEAD" ? null : headers.get("range");
+  const ifRange = headers.get("if-range");
+  const isSame = ifRange === null || ifRange === status.etag;
+  const range = asked !== null && isSame ? rangeOf(asked, status.lengthBytes) : undefined;
+  if (range === null) {
+    given.delete("cache-control");
+    given.set("content-range", `bytes */${status.lengthBytes}`);
+    return new Response(null, { status: 416, headers: given });
+  }
+  const [first, last] = range ?? [0, status.lengthBytes - 1];
+  const length = last - first + 1;
+  given.set("content-length", `${length}`);
+  if (range !== undefined)
+    given.set("content-range", `bytes ${first}-${last}/${status.lengthBytes}`);
+  const { etag } = status;
+  const body =
+    method === "HEAD" ? null : await client.stream(path, { offset: first, length, etag, signal });
+  return new Response(body, { status: range === undefined ? 200 : 206, headers: given });
+}
+
+const CONDITIONS = ["range", "if-match", "if-none-match"];
+
 /** Answers a GET or HEAD with a file. Never throws for what the cluster says; a body that breaks off later errors. */
 export async function respond(
   client: RockpoolClient,
@@ -70,40 +112,22 @@ export async function respond(
   options: RespondOptions = {},
 ): Promise<Response> {
   const { method, headers, signal } = request;
-  const isHead = method === "HEAD";
-  if (method !== "GET" && !isHead)
+  if (method !== "GET" && method !== "HEAD")
     return new Response("Only GET and HEAD", { status: 405, headers: { allow: "GET, HEAD" } });
   try {
-    const asked = headers.get("range");
-    const known = headers.get("if-none-match");
-    // Whatever needs to know the file before its bytes costs a round trip more.
-    const needsStatus = isHead || asked !== null || known !== null;
-    if (!needsStatus) {
+    if (method === "GET" && !CONDITIONS.some((name) => headers.has(name))) {
       const { status, length, body } = await client.open(path, { signal });
       const given = headersOf(status, options);
       given.set("content-length", `${length}`);
       return new Response(body, { headers: given });
     }
-    const status = await client.status(path, signal);
-    if (status.isDirectory) throw new EdgeError("NOT_FOUND", `${path} is a directory`);
-    const given = headersOf(status, options);
-    if (known !== null && (known === "*" || known.includes(status.etag)))
-      return new Response(null, { status: 304, headers: given });
-    const ifRange = headers.get("if-range");
-    const isSame = ifRange === null || ifRange === status.etag;
-    const range = asked !== null && isSame ? rangeOf(asked, status.lengthBytes) : undefined;
-    if (range === null) {
-      given.set("content-range", `bytes */${status.lengthBytes}`);
-      return new Response(null, { status: 416, headers: given });
+    try {
+      return await answered(client, request, path, options);
+    } catch (error) {
+      if (!(error instanceof EdgeError) || error.status !== "ABORTED") throw error;
+      // Replaced between the look and the read.
+      return await answered(client, request, path, options);
     }
-    const [first, last] = range ?? [0, status.lengthBytes - 1];
-    const length = last - first + 1;
-    given.set("content-length", `${length}`);
-    if (range !== undefined)
-      given.set("content-range", `bytes ${first}-${last}/${status.lengthBytes}`);
-    const { etag } = status;
-    const body = isHead ? null : await client.stream(path, { offset: first, length, etag, signal });
-    return new Response(body, { status: range === undefined ? 200 : 206, headers: given });
   } catch (error) {
     if (!(error instanceof EdgeError)) throw error;
     return new Response(`${error.message}\n`, { status: STATUSES[error.status] ?? 502 });

@@ -15,12 +15,12 @@ import {
 } from "../../src/edge/frame.ts";
 import type { EdgeFailure, Hello, Moved, Welcome } from "../../src/edge/words.ts";
 import { EdgeError, unavailable } from "./edge_error.ts";
+import type { Patience } from "./patience.ts";
 
 export type SessionOptions = {
-  readonly hello: Omit<Hello, "version">;
-  /** Asked for each frame: a faster one may come later. */
-  readonly crc: () => Crc;
-  /** Silence that ends a session. */
+  readonly hello: { readonly [key in Exclude<keyof Hello, "version">]: Hello[key] | undefined };
+  readonly crc: Crc;
+  /** Silence that ends a session: before it is welcomed, and while requests wait. */
   readonly stallMs: number;
 };
 
@@ -37,7 +37,7 @@ const text = new TextDecoder();
 const bytesOf = (document: unknown) => new TextEncoder().encode(JSON.stringify(document));
 
 /** As T: masters send what src/edge/words.ts says, and its checksum was right. */
-export function documentOf<T>({ payload }: Frame): T {
+export function documentOf<T>({ payload }: Pick<Frame, "payload">): T {
   return JSON.parse(text.decode(payload)) as T;
 }
 
@@ -47,27 +47,30 @@ export class Session {
   moved: Moved | undefined;
   failure: EdgeError | undefined;
   readonly #socket: Socket;
-  readonly #options: SessionOptions;
+  readonly #stallMs: number;
+  readonly #crc: Crc;
   readonly #calls = new Map<number, Call>();
   #lastId = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #isSilent = false;
-  #hasPinged = false;
+  /** Ticks of the timer since something was heard. */
+  #silentTicks = 0;
+  /** Of `welcomed`, until it is. */
   #settle: [(welcome: Welcome) => void, (error: EdgeError) => void] | undefined;
 
-  constructor(socket: Socket, options: SessionOptions) {
+  constructor(socket: Socket, { hello, stallMs, crc }: SessionOptions) {
     this.#socket = socket;
-    this.#options = options;
+    this.#stallMs = stallMs;
+    this.#crc = crc;
     this.welcomed = new Promise((...settle) => {
       this.#settle = settle;
     });
     this.welcomed.catch(() => {}); // whoever waits for it is told
     socket.binaryType = "arraybuffer";
     socket.onopen = () =>
-      this.send(FRAME.hello, 0, 0, bytesOf({ version: PROTOCOL_VERSION, ...options.hello }));
+      this.send(FRAME.hello, 0, 0, bytesOf({ version: PROTOCOL_VERSION, ...hello }));
     socket.onmessage = ({ data }) => this.#receive(new Uint8Array(data));
-    socket.onclose = ({ reason }) => this.fail(unavailable(`Connection closed ${reason}`));
-    socket.onerror = () => this.fail(unavailable("Connection failed"));
+    socket.onclose = ({ reason }) => this.#lose(`Connection lost ${reason}`);
+    socket.onerror = () => this.#lose("Connection lost");
     this.#listen();
   }
 
@@ -78,18 +81,27 @@ export class Session {
     payload: Uint8Array = NOTHING,
     isLast = false,
   ): void {
-    if (this.failure !== undefined) return;
-    this.#socket.send(encodeFrame({ type, id, argument, isLast }, payload, this.#options.crc()));
+    if (this.failure) return;
+    try {
+      this.#socket.send(encodeFrame({ type, id, argument, isLast }, payload, this.#crc));
+    } catch (error) {
+      // Some sockets are closed before they say so.
+      this.#lose(`${error}`);
+    }
   }
 
   /** Ends the session, and with this error all that wait on it. */
   fail(error: EdgeError): void {
-    if (this.failure !== undefined) return;
+    if (this.failure) return;
     this.failure = error;
     clearInterval(this.#timer);
     this.#settle?.[1](error);
     for (const call of this.#calls.values()) call.wake?.();
     this.#socket.close();
+  }
+
+  #lose(message: string): void {
+    this.fail(unavailable(message));
   }
 
   /**
@@ -100,7 +112,7 @@ export class Session {
   async *frames(
     request: unknown,
     windowBytes: number,
-    signal?: AbortSignal,
+    { signal, gone }: Patience,
     begun?: (id: number) => void,
   ): AsyncGenerator<Frame, void, undefined> {
     const id = ++this.#lastId;
@@ -110,15 +122,15 @@ export class Session {
     let taken = 0;
     this.#calls.set(id, call);
     this.#listen();
-    signal?.addEventListener("abort", wake);
+    gone.catch(wake);
     try {
       this.send(FRAME.request, id, windowBytes, bytesOf(request));
       begun?.(id);
       while (!isOver) {
-        signal?.throwIfAborted();
+        signal.throwIfAborted();
         const frame = call.frames.shift();
-        if (frame === undefined) {
-          if (this.failure !== undefined) throw this.failure;
+        if (!frame) {
+          if (this.failure) throw this.failure;
           await new Promise<void>((resolve) => {
             call.wake = resolve;
           });
@@ -136,55 +148,49 @@ export class Session {
       }
     } finally {
       this.#calls.delete(id);
-      signal?.removeEventListener("abort", wake);
       if (!isOver) this.send(FRAME.cancel, id);
     }
   }
 
   #receive(bytes: Uint8Array): void {
     // Behind a damaged frame more may be on its way.
-    if (this.failure !== undefined) return;
-    const frame = decodeFrame(bytes, this.#options.crc());
+    if (this.failure) return;
+    const frame = decodeFrame(bytes, this.#crc);
     if (typeof frame === "string") {
-      this.fail(unavailable(`A frame is ${frame}`));
+      this.#lose(`A frame is ${frame}`);
       return;
     }
-    this.#isSilent = false;
+    this.#silentTicks = 0;
     const { type, id } = frame;
     const call = this.#calls.get(id);
-    if (call !== undefined) {
+    if (call) {
       call.frames.push(frame);
       call.wake?.();
     } else if (type === FRAME.welcome) {
       this.#settle?.[0](documentOf(frame));
+      this.#settle = undefined;
     } else if (type === FRAME.moved) {
       this.moved = documentOf(frame);
-      this.fail(unavailable("This master does not lead"));
+      this.#lose("Not the leader");
     } else if (type === FRAME.error && id === 0) this.fail(failureOf(frame));
   }
 
   /** While anything is waited for. */
   #listen(): void {
-    if (this.#timer !== undefined) return;
-    this.#isSilent = this.#hasPinged = false;
-    let isNew = true;
+    if (this.#timer) return;
+    this.#silentTicks = 0;
     this.#timer = setInterval(() => {
-      if (!isNew && this.#calls.size === 0) {
+      if (!this.#settle && this.#calls.size === 0) {
         clearInterval(this.#timer);
         this.#timer = undefined;
-      } else if (!this.#isSilent) this.#hasPinged = false;
-      else if (this.#hasPinged || isNew) this.fail(unavailable("The master is silent"));
-      else {
-        this.#hasPinged = true;
-        this.send(FRAME.ping, 0);
-      }
-      this.#isSilent = true;
-      isNew = false;
-    }, this.#options.stallMs / 2);
+      } else if (++this.#silentTicks > (this.#settle ? 1 : 2)) this.#lose("The master is silent");
+      else if (this.#silentTicks > 1) this.send(FRAME.ping, 0);
+    }, this.#stallMs / 2);
   }
 }
 
-function failureOf(frame: Frame): EdgeError {
+/** What ERROR says. */
+export function failureOf(frame: Pick<Frame, "payload">): EdgeError {
   const { status, message, remedy } = documentOf<EdgeFailure>(frame);
   return new EdgeError(status, message, remedy);
 }

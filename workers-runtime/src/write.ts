@@ -27,7 +27,8 @@ export function writeFile(
 ): Promise<EdgeStatus> {
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   const { length } = bytes;
-  return client.retried(async (session) => {
+  let furthest = 0;
+  return client.retried(async (session, patience) => {
     const { windowBytes, frameBytes } = await session.welcomed;
     let credit = windowBytes;
     let at = 0;
@@ -48,13 +49,16 @@ export function writeFile(
     };
     const request = { op: "write", path, length, overwrite };
     try {
-      for await (const frame of session.frames(request, 0, signal, begun)) {
+      for await (const frame of session.frames(request, 0, patience, begun)) {
         if (frame.type === FRAME.reply) return documentOf<EdgeStatus>(frame);
         credit += frame.argument;
         pump();
+        if (at > furthest) patience.wait();
+        furthest = Math.max(furthest, at);
       }
     } catch (error) {
-      if (!overwrite && session.failure !== undefined && error === session.failure)
+      const isTooLate = error === patience.signal.reason && !signal?.aborted;
+      if (!overwrite && (error === session.failure || isTooLate))
         throw new EdgeError("UNKNOWN", `Nobody says whether ${path} was written`, "Look for it");
       throw error;
     }
