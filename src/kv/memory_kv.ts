@@ -4,13 +4,14 @@
  * Pure. For tests and the simulator, so it is simple before it is fast: an insert moves the keys
  * behind it. Keys are held as strings of one char a byte, whose order is that of unsigned bytes.
  *
- * An image is a list of (key, value), each a byte string of common/bytes, ended by its own length; what keeps it (`ImageFiles`)
- * vouches for its bytes.
+ * An image is a list of (key, value, CRC-32C of both), the first two byte strings of common/bytes, ended by its own length. Rows
+ * vouch for themselves, as those of the store on a disk do: between the check of a file and its use it may rot.
  * @module
  */
 import { ByteReader, ByteWriter, DecodeError } from "../common/bytes.ts";
 import { RockpoolError } from "../common/errors.ts";
 import { invariant } from "../common/invariant.ts";
+import { crc32c } from "../kernels/fallback.ts";
 import type {
   KeyValue,
   KeyValueReader,
@@ -106,8 +107,11 @@ class Rows implements KeyValueReader {
 function imageOf({ keys, values }: Rows): Uint8Array {
   const writer = new ByteWriter();
   for (const key of keys) {
-    writer.bytes(bytesOf(key));
-    writer.bytes(values.get(key) as Uint8Array); // every key has one
+    const name = bytesOf(key);
+    const value = values.get(key) as Uint8Array; // every key has one
+    writer.bytes(name);
+    writer.bytes(value);
+    writer.u32(crc32c(value, crc32c(name)));
   }
   return writer.take();
 }
@@ -121,11 +125,13 @@ function rowsOfImage(image: Uint8Array): Rows {
       const key = reader.bytes();
       if (key.length === 0 || key.length > KEY_BYTES_MAX)
         throw new DecodeError(`A key of ${key.length} B`);
+      const value = new Uint8Array(reader.bytes());
+      if (reader.u32() !== crc32c(value, crc32c(key))) throw new DecodeError("A row is damaged");
       const text = textOf(key);
       const last = rows.keys.at(-1);
       if (last !== undefined && text <= last) throw new DecodeError("Keys are out of order");
       rows.keys.push(text);
-      rows.values.set(text, new Uint8Array(reader.bytes()));
+      rows.values.set(text, value);
     }
   } catch (cause) {
     if (!(cause instanceof DecodeError)) throw cause;
