@@ -7,14 +7,14 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileSystem } from "../src/client/file_system.ts";
 import { openRuntime, type Runtime } from "../test/edge/runtimes.ts";
 import { LocalCluster } from "../test/process/local_cluster.ts";
 import { compareKernels } from "./core_kernels.ts";
-import { machineFacts, numberFlag, percentile } from "./harness.ts";
+import { cpuMs, machineFacts, numberFlag, percentile } from "./harness.ts";
 import { writePage } from "./page.ts";
 import { crcOf, ENTRY_BYTES, type RecoveryLog, writeRecoveryLog } from "./recovery_log.ts";
 
@@ -25,12 +25,6 @@ const FLAVOURS = ["wasm", "js"] as const;
 type Flavour = (typeof FLAVOURS)[number];
 const CLUSTER_WAYS = ["write, worker", "read, worker", "edge read, leader"] as const;
 const WAYS = [...CLUSTER_WAYS, "recovery, master"] as const;
-
-/** Of the kernel's accounting; its ticks are 10 ms. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return 10 * (Number(fields[11]) + Number(fields[12]));
-}
 
 type Rival = {
   readonly flavour: Flavour;

@@ -6,7 +6,7 @@
  * pre-empts it, which repeats best on shared machines. `median` shows the neighbours.
  * @module
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
 
 export type BenchCase = {
@@ -138,4 +138,10 @@ export function report(
   const measuredAt = new Date().toISOString();
   const text = JSON.stringify({ name, measuredAt, machine, tables, targets }, null, 2);
   writeFileSync(`bench/results/${name}.json`, `${text}\n`);
+}
+
+/** What a process has used so far, of the kernel's accounting; its ticks are 10 ms. */
+export function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return 10 * (Number(fields[11]) + Number(fields[12]));
 }

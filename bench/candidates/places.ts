@@ -2,7 +2,7 @@
  * How long the paths take in which a candidate would serve: real ones, in this process or in a cluster's.
  * @module
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileSystem } from "../../src/client/file_system.ts";
@@ -10,7 +10,7 @@ import { openLmdb } from "../../src/kv/lmdb_kv.ts";
 import { id, inFolder, open, pattern, slots, write } from "../../src/worker/store_fixture.ts";
 import { openRuntime } from "../../test/edge/runtimes.ts";
 import { LocalCluster } from "../../test/process/local_cluster.ts";
-import { percentile } from "../harness.ts";
+import { cpuMs, percentile } from "../harness.ts";
 
 const ROUNDS = 41;
 const MIB = 1024 * 1024;
@@ -65,12 +65,6 @@ export function openRows(keys: readonly Uint8Array[], valueBytes: number): RowRe
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** Of the kernel's accounting; its ticks are 10 ms. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return 10 * (Number(fields[11]) + Number(fields[12]));
 }
 
 export type ClusterCosts = {

@@ -84,11 +84,6 @@ export class EdgeCall {
     return true;
   }
 
-  /** Resolves when the socket has room. @throws RockpoolError CANCELLED */
-  whenRoom(): Promise<void> {
-    return this.#room();
-  }
-
   /** @throws RockpoolError UNAVAILABLE when bytes are not those whose checksums were kept */
   verify({ bytes, sums }: EdgeChunk, path: string): void {
     let at = 0;
@@ -105,7 +100,7 @@ export class EdgeCall {
 
   /** A document; the last frame unless more follows. */
   async reply(document: unknown, isLast = true): Promise<void> {
-    await this.#room();
+    await this.whenRoom();
     this.#send(FRAME.reply, isLast, 0, new TextEncoder().encode(JSON.stringify(document)));
   }
 
@@ -120,7 +115,7 @@ export class EdgeCall {
   /** A payload of DATA made by hand, at most `frameBytes` long. */
   async data(payload: Uint8Array, isLast: boolean): Promise<void> {
     await this.credit.spend(payload.length, this.signal);
-    await this.#room();
+    await this.whenRoom();
     this.#send(FRAME.data, isLast, 0, payload);
   }
 
@@ -130,7 +125,7 @@ export class EdgeCall {
     let at = 0;
     for (const { lengthBytes, sum } of piecesOf(chunk, this.frameBytes, joiner)) {
       await this.credit.spend(lengthBytes, this.signal);
-      await this.#room();
+      await this.whenRoom();
       const payload = chunk.bytes.subarray(at, at + lengthBytes);
       const argument = (offsetBytes + at) % 2 ** 32;
       const header = emptyFrame({ type: FRAME.data, id: this.id, argument }, 0);
@@ -189,7 +184,8 @@ export class EdgeCall {
     }
   }
 
-  async #room(): Promise<void> {
+  /** Resolves when the socket has room. @throws RockpoolError CANCELLED */
+  async whenRoom(): Promise<void> {
     const { wire } = this.#deps;
     while (wire.bufferedBytes() > BUFFERED_BYTES_MAX && !this.signal.aborted) await wire.drained();
     if (this.signal.aborted) throw cancelled();

@@ -127,19 +127,23 @@ export class EdgeSession {
     else if (now - this.#heardMs > limits.idleMs) this.end(CLOSE.timeout, "nothing was heard");
     else if (this.#stuck !== null && now - this.#stuck.sinceMs > limits.stallMs)
       this.end(CLOSE.timeout, "what was sent is not taken");
-    else if (this.#open !== null && now >= this.#open.expiresAtMs) this.#expire();
+    else if (this.#open !== null && now >= this.#open.expiresAtMs)
+      this.#refuse(
+        new RockpoolError(
+          "UNAUTHENTICATED",
+          "The time of the token is over",
+          "Connect with a newer one",
+        ),
+      );
     else
       for (const [id, call] of this.#calls)
         if (call.endIfForgotten(now, limits.creditWaitMs)) this.#calls.delete(id);
   }
 
-  #expire(): void {
-    this.#send(FRAME.error, 0, {
-      status: "UNAUTHENTICATED",
-      message: "The time of the token is over",
-      remedy: "Connect with a newer one",
-    });
-    this.end(CLOSE.unauthenticated, "UNAUTHENTICATED");
+  /** Says why the connection ends, and ends it. */
+  #refuse({ status, message, remedy }: RockpoolError): void {
+    this.#send(FRAME.error, 0, { status, message, remedy });
+    this.end(status === "UNAUTHENTICATED" ? CLOSE.unauthenticated : CLOSE.protocol, status);
   }
 
   /** Ends the connection, if it has not. */
@@ -204,9 +208,7 @@ export class EdgeSession {
     } catch (error) {
       const failure = this.#failure(error);
       onEvent({ kind: "edgeRefused", peer, reason: failure.message });
-      const { status, message, remedy } = failure;
-      this.#send(FRAME.error, 0, { status, message, remedy });
-      this.end(status === "UNAUTHENTICATED" ? CLOSE.unauthenticated : CLOSE.protocol, status);
+      this.#refuse(failure);
     }
   }
 
